@@ -1,0 +1,1 @@
+"""Pure functions on history: what explains what, what to do."""

@@ -1,0 +1,78 @@
+"""The console: one session on one terminal."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import logging.handlers
+import os
+import sys
+
+from nimify_tui.base.files import private_dir, state_home
+from nimify_tui.config import Config
+from nimify_tui.session import Needs, Session, read_config
+from nimify_tui.ui.terminal import TerminalProfile, probe
+
+#: Garbage collection for a store of some 100,000 objects that live long: by Python's own thresholds a full
+#: collection stopped every key for 100 ms several times a minute under load. Young garbage still goes.
+GC_THRESHOLDS = (5_000, 50, 1_000)
+#: The console's own log (errors of ours); one older part is kept.
+LOG_BYTES = 1024 * 1024
+
+
+def console(options: argparse.Namespace) -> int:
+    """`nimify-tui`: the console on the configured regions and on those announced on this machine."""
+    return run_console(options)
+
+
+def run_console(options: argparse.Namespace, hint: str = "") -> int:
+    """The console until it is left; the exit code (143, 129 after SIGTERM, SIGHUP or a lost terminal).
+
+    ``hint`` is one line for newcomers. Raises NimifyError before the terminal is touched.
+    """
+    gc.set_threshold(*GC_THRESHOLDS)
+    config = read_config(options)
+    profile = _profile(options, config)
+    os.environ.update(profile.textual_env())
+    _log_to_file()
+    session = Session(
+        config, Needs(keep=True, numbers=True, remember=True), tuple(options.region or ()), hint
+    )
+    from nimify_tui.ui.console import ConsoleApp
+
+    class Console(ConsoleApp):
+        """Starts the engine when the first frame is out: nothing may delay that."""
+
+        def on_ready(self) -> None:
+            """The first frame is on its way."""
+            self.call_after_refresh(session.engine.start)
+
+    app = Console(session, profile, open_service=options.open_service)
+    try:
+        app.run(mouse=profile.mouse)
+    finally:
+        session.engine.stop()
+    for line in app.farewell:
+        sys.stdout.write(f"{line}\n")
+    return app.return_code or 0
+
+
+def _profile(options: argparse.Namespace, config: Config) -> TerminalProfile:
+    color = options.color if options.color != "auto" else config.ui.color
+    mouse = options.mouse if options.mouse is not None else config.ui.mouse
+    return probe(color=color, ascii_only=options.ascii or config.ui.ascii, mouse=mouse)
+
+
+def _log_to_file() -> None:
+    """Errors of ours go to a file: the terminal is the screen's alone."""
+    try:
+        path = private_dir(state_home()) / "console.log"
+        handler: logging.Handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_BYTES, backupCount=1
+        )
+        path.chmod(0o600)
+    except OSError:
+        handler = logging.NullHandler()  # a read-only home: the console works without its log
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

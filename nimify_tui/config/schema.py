@@ -1,0 +1,209 @@
+"""What may stand in the configuration: every table and key, its type, its default and what it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.files import state_home
+from nimify_tui.domain.regions import Region, RegionKind
+from nimify_tui.domain.slos import Slo
+from nimify_tui.gate.policy import GatePolicy, make_region
+
+VERSION = 1
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)\Z")
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+Duration = Annotated[
+    str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(s|m|h|d|w)$", description='such as "90s", "1h" or "30d"')
+]
+
+
+def seconds(duration: str) -> float:
+    """A duration such as "30d" in seconds. Raises ConfigurationError."""
+    match = _DURATION.match(duration)
+    if match is None:
+        raise ConfigurationError(f"{duration[:40]!r} is no duration", 'write it like "90s", "1h" or "30d"')
+    return float(match[1]) * _UNIT_S[match[2]]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every table refuses keys it does not know."""
+
+
+class SecretRef(_Table, frozen=True):
+    """Where a secret lies; exactly one of the four. Secrets themselves never stand in the configuration."""
+
+    env: Text | None = None
+    file: Text | None = None
+    #: A command as a list of words; its first line of output is the secret.
+    exec: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] | None = None
+    keyring: Text | None = None
+
+
+class Endpoint(_Table, frozen=True):
+    """A monitoring server of a region, with how to log in."""
+
+    url: Text
+    token: SecretRef | None = None
+    username: Text | None = None
+    password: SecretRef | None = None
+    ca_file: Text | None = None
+
+
+class UiConfig(_Table, frozen=True):
+    """``[ui]``: the screen. ``mouse`` None: on, but off over SSH."""
+
+    color: Literal["auto", "truecolor", "256", "16", "none"] = "auto"
+    ascii: bool = False
+    mouse: bool | None = None
+
+
+class RegionConfig(_Table, frozen=True):
+    """``[[region]]``: a place where services run.
+
+    ``production`` and ``read_write`` None: the product's defaults (read-only and production, the
+    embedded region excepted).
+    """
+
+    name: Text
+    kind: Literal["kubernetes", "docker", "embedded"] = "embedded"
+    context: Text | None = None
+    url: Text | None = None
+    namespaces: tuple[Text, ...] = ()
+    production: bool | None = None
+    read_write: bool | None = None
+    prometheus: Endpoint | Text | None = None
+    alertmanager: Endpoint | Text | None = None
+    token: SecretRef | None = None
+
+
+class SloConfig(_Table, frozen=True):
+    """``[[slo]]``: an objective of a service in every region."""
+
+    service: Text
+    objective: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.999
+    window: Duration = "30d"
+    latency_ms: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    quantile: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.95
+
+
+class FeedConfig(_Table, frozen=True):
+    """``[[feed]]``: a security feed."""
+
+    name: Text
+    kind: Text
+    path: Text | None = None
+    url: Text | None = None
+    token: SecretRef | None = None
+
+
+class GateConfig(_Table, frozen=True):
+    """``[gate]``: what may be changed from here.
+
+    ``open_regions`` opens every region that does not say ``read_write = false`` (``--read-write``).
+    """
+
+    read_only: bool = False
+    open_regions: bool = False
+    max_changes_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 60
+    plan_ttl_s: Annotated[float, msgspec.Meta(ge=5.0, le=3600.0)] = 300.0
+
+
+class SecurityConfig(_Table, frozen=True):
+    """``[security]``: nothing can be set here yet."""
+
+
+class ComplianceConfig(_Table, frozen=True):
+    """``[compliance]``: nothing can be set here yet."""
+
+
+class Settings(_Table, frozen=True):
+    """The whole file."""
+
+    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)] = VERSION
+    ui: UiConfig = UiConfig()
+    region: tuple[RegionConfig, ...] = ()
+    slo: tuple[SloConfig, ...] = ()
+    feed: tuple[FeedConfig, ...] = ()
+    gate: GateConfig = GateConfig()
+    security: SecurityConfig = SecurityConfig()
+    compliance: ComplianceConfig = ComplianceConfig()
+
+
+class Config(Settings, frozen=True):
+    """The configuration that holds, with the origin of each value ("default", a file's line, a variable, a flag)."""
+
+    origins: dict[str, str] = {}
+    #: Files that were read, in order.
+    files: tuple[str, ...] = ()
+
+    @property
+    def gate_policy(self) -> GatePolicy:
+        """The gate's rules."""
+        gate = self.gate
+        return GatePolicy(
+            read_only=gate.read_only,
+            open_regions=gate.open_regions,
+            max_changes_per_minute=gate.max_changes_per_minute,
+            plan_ttl_s=gate.plan_ttl_s,
+        )
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The configured regions with the gate's defaults; ``address`` is the folder of an embedded one."""
+        return tuple(
+            make_region(
+                item.name,
+                RegionKind(item.kind),
+                item.url or item.context or str(state_home() / "embedded" / item.name),
+                production=item.production,
+                read_write=item.read_write,
+                policy=self.gate_policy,
+            )
+            for item in self.region
+        )
+
+    @property
+    def slos(self) -> tuple[Slo, ...]:
+        """The objectives."""
+        return tuple(
+            Slo(
+                service=item.service,
+                objective=item.objective,
+                window_s=seconds(item.window),
+                latency_ms=item.latency_ms,
+                quantile=item.quantile,
+            )
+            for item in self.slo
+        )
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """(key, value, origin) of every value, defaults too; a secret shows as its reference."""
+        for name in Settings.__struct_fields__:
+            yield from _rows(name, getattr(self, name), self.origins)
+
+
+def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str, Any, str]]:
+    if isinstance(value, SecretRef):
+        kinds = {
+            name: getattr(value, name) for name in value.__struct_fields__ if getattr(value, name) is not None
+        }
+        yield (
+            path,
+            "{" + ", ".join(f"{name} = {item!r}" for name, item in kinds.items()) + "}",
+            origins.get(path, "default"),
+        )
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _rows(f"{path}.{name}", getattr(value, name), origins)
+    elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+        for index, item in enumerate(value):
+            yield from _rows(f"{path}[{index}]", item, origins)
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value, origins.get(path, "default")

@@ -1,0 +1,1 @@
+"""Plans and carries out changes, one module for each kind of backend."""

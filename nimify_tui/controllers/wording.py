@@ -1,0 +1,137 @@
+"""The words of plans: one line for each fact, the same on screen and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nimify_tui.controllers.world import Draft
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, DiffLine, Verb
+from nimify_tui.domain.services import Limits, ServiceSpec
+
+_TITLES = {
+    Verb.CREATE: "Create",
+    Verb.UPDATE: "Update",
+    Verb.SCALE: "Scale",
+    Verb.RESTART: "Restart",
+    Verb.ROLLBACK: "Roll back",
+    Verb.STOP: "Stop",
+    Verb.START: "Start",
+    Verb.DELETE: "Delete",
+}
+
+
+def summary(request: ActionRequest, production: Sequence[str]) -> str:
+    """The headline: "Restart llama-chat in eu-west-1 (production)"."""
+    targets = request.targets
+    regions = sorted({key.region for key in targets})
+    names = sorted({key.name for key in targets})
+    what = names[0] if len(names) == 1 else f"{len(names)} services"
+    where = regions[0] if len(regions) == 1 else f"{len(regions)} regions"
+    title = "Undo: " + _TITLES[request.verb].lower() if request.undoes else _TITLES[request.verb]
+    if request.verb is Verb.SCALE and request.replicas is not None and not request.parts:
+        what += f" to {request.replicas}"
+    if request.verb is Verb.ROLLBACK and request.revision is not None and not request.parts:
+        what += f" to revision {request.revision}"
+    mark = ""
+    if production:
+        mark = (
+            " (production)" if len(production) == len(regions) else f" (production: {', '.join(production)})"
+        )
+    return f"{title} {what} in {where}{mark}"
+
+
+def merge_facts(drafts: Sequence[tuple[ServiceKey, Sequence[tuple[str, str]]]]) -> list[tuple[str, str]]:
+    """Facts of several targets in one list: said once where all are alike, else once for each target."""
+    if len(drafts) == 1:
+        return list(drafts[0][1])
+    labels = list(dict.fromkeys(label for _, facts in drafts for label, _ in facts))
+    merged: list[tuple[str, str]] = []
+    for label in labels:
+        texts = [(key, text) for key, facts in drafts for name, text in facts if name == label]
+        if len(texts) == len(drafts) and len({text for _, text in texts}) == 1:
+            merged.append((label, f"{texts[0][1]} (each)"))
+        else:
+            merged += [(label, f"{key.row_id}: {text}") for key, text in texts]
+    return merged
+
+
+def undo_fact(drafts: Sequence[tuple[ServiceKey, Draft]]) -> list[tuple[str, str]]:
+    """How the plan is taken back, or why not."""
+    return merge_facts([(key, (("undo", _undo_text(draft)),)) for key, draft in drafts])
+
+
+def _undo_text(draft: Draft) -> str:
+    undo = draft.undo
+    if undo is None:
+        return draft.no_undo or "cannot be undone"
+    match undo.verb:
+        case Verb.SCALE:
+            return f"scale back to {undo.replicas}"
+        case Verb.ROLLBACK:
+            return f"roll back to revision {undo.revision}"
+        case Verb.START:
+            return "start it again"
+        case Verb.STOP:
+            return "stop it again"
+        case Verb.DELETE:
+            return "delete it again"
+        case Verb.CREATE:
+            return "create it again from its model, kept for a day; its revisions and logs do not come back"
+        case _:
+            return f"{_TITLES[undo.verb].lower()} with what is there now"
+
+
+def size_text(size_bytes: float) -> str:
+    """Bytes with three significant digits: "40.1 MB" (powers of 1000)."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.3g} {unit}"
+        value /= 1000.0
+    return f"{value:.3g} TB"
+
+
+def spec_lines(spec: ServiceSpec) -> dict[str, str]:
+    """A revision's content as lines of a diff, in a fixed order."""
+    lines = {"model": spec.model_path, "model sha256": spec.model_sha256}
+    for name in Limits.__struct_fields__:
+        lines[f"limits.{name}"] = (
+            f"{getattr(spec.limits, name):g}" if name != "max_body_bytes" else str(spec.limits.max_body_bytes)
+        )
+    if spec.arguments:
+        lines["arguments"] = " ".join(repr(word) for word in spec.arguments)
+    lines |= {f"labels.{name}": value for name, value in sorted(spec.labels.items())}
+    return lines
+
+
+def diff(
+    before: dict[str, str], after: dict[str, str], *, context: Sequence[str] = ()
+) -> tuple[DiffLine, ...]:
+    """Lines that differ, and the ``context`` ones that stay."""
+    lines: list[DiffLine] = []
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            if name in context:
+                lines.append(DiffLine(" ", f"{name}: {old}"))
+            continue
+        if old is not None:
+            lines.append(DiffLine("-", f"{name}: {old}"))
+        if new is not None:
+            lines.append(DiffLine("+", f"{name}: {new}"))
+    return tuple(lines)
+
+
+def short_change(before: ServiceSpec, after: ServiceSpec) -> str:
+    """What differs between two revisions in a few words: "model sha256 1f2e -> 9a0b, limits.threads 1 -> 2"."""
+    old, new = spec_lines(before), spec_lines(after)
+    words = []
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) == new.get(name) or name == "model":
+            continue
+        was, becomes = old.get(name, "none"), new.get(name, "none")
+        if name == "model sha256":
+            was, becomes = was[:8] or "?", becomes[:8] or "?"
+        words.append(f"{name} {was} → {becomes}")
+    return ", ".join(words) or "the same content"

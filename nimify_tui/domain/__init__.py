@@ -1,0 +1,1 @@
+"""Plain typed facts that all rooms share. No I/O, no clock, no Textual."""

@@ -1,0 +1,80 @@
+"""Numbers that carry their unit, time, source and how far they can be trusted."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class MeasureState(enum.StrEnum):
+    """How far a number can be trusted. Absent is never zero."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    ABSENT = "absent"
+    BOUND = "bound"
+
+
+class Measure(msgspec.Struct, frozen=True, gc=False):
+    """One measured number.
+
+    ``value`` is None exactly when ``state`` is ABSENT. For BOUND the value is a lower bound unless
+    the reason says otherwise (a quantile in the open bucket). ``unit`` is one of "s", "rps",
+    "ratio", "bytes", "count", "percent", "celsius", "watt". ``at`` is unix seconds of the newest
+    observation in it.
+    """
+
+    value: float | None
+    unit: str
+    at: float | None = None
+    source: str = ""
+    state: MeasureState = MeasureState.FRESH
+    reason: str = ""
+
+
+def absent(unit: str, reason: str, source: str = "") -> Measure:
+    """A number that is not known, and why."""
+    return Measure(None, unit, None, source, MeasureState.ABSENT, reason)
+
+
+class Histogram(msgspec.Struct, frozen=True, gc=False):
+    """A cumulative Prometheus histogram as scraped.
+
+    ``bounds_s`` are the finite upper bounds (seconds, ascending; share the tuple between samples),
+    ``counts`` the cumulative counts for each finite bound and, last, for +Inf; so
+    ``len(counts) == len(bounds_s) + 1``. ``sum_s`` is the sum of all observations.
+    """
+
+    bounds_s: tuple[float, ...]
+    counts: tuple[float, ...]
+    sum_s: float = 0.0
+
+
+class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What one scrape of one replica said; cumulative counters since that process started.
+
+    ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
+    ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
+    Absent families are None, not zero.
+    """
+
+    at: float
+    source: str
+    started_at: float | None = None
+    requests: dict[str, float] | None = None
+    duration: Histogram | None = None
+    queue: Histogram | None = None
+    compute: Histogram | None = None
+    batch_sum: float | None = None
+    batch_count: float | None = None
+    in_flight: float | None = None
+    queued: float | None = None
+    rejected: dict[str, float] | None = None
+    security: dict[tuple[str, str], float] | None = None
+    cache: dict[tuple[str, str], float] | None = None
+    cache_bytes: float | None = None
+    cache_evictions: float | None = None
+    cpu_s: float | None = None
+    rss_bytes: float | None = None
+    open_fds: float | None = None

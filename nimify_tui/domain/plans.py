@@ -1,0 +1,184 @@
+"""Plans, permits and results of changes. Everything that changes the world is one of these first."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+
+import msgspec
+
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.services import ServiceSpec
+
+
+class Verb(enum.StrEnum):
+    """What can be done to a service."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    SCALE = "scale"
+    RESTART = "restart"
+    ROLLBACK = "rollback"
+    STOP = "stop"
+    START = "start"
+    DELETE = "delete"
+
+
+class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants: ``verb`` on ``targets``. Which further field is used depends on the verb.
+
+    ``hidden`` names those targets which the operator marked but a filter hides at the moment.
+    """
+
+    verb: Verb
+    targets: tuple[ServiceKey, ...]
+    replicas: int | None = None
+    revision: int | None = None
+    spec: ServiceSpec | None = None
+    hidden: tuple[ServiceKey, ...] = ()
+    reason: str = ""
+    #: Set when this request undoes the action of that plan id.
+    undoes: str = ""
+    #: Several targets with a different wish each (an undo of a scaling: a back to 2, b back to 3): one
+    #: request for each target, in the order of ``targets``; the fields above are then not used.
+    parts: tuple[ActionRequest, ...] = ()
+    #: For CREATE: the port that the service is to have; None: a free one.
+    port: int | None = None
+
+    def part_for(self, key: ServiceKey) -> ActionRequest:
+        """What is wanted of ``key`` alone."""
+        for part in self.parts:
+            if key in part.targets:
+                return part
+        return self
+
+
+class DiffLine(msgspec.Struct, frozen=True):
+    """One line of a diff; ``mark`` is "+", "-" or " "."""
+
+    mark: str
+    text: str
+
+
+class Precondition(msgspec.Struct, frozen=True):
+    """The world the plan was made for: object identity and generation. ``uid`` "" means "must not exist"."""
+
+    key: ServiceKey
+    uid: str
+    generation: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A change before it is made.
+
+    ``facts`` are (label, text) lines as the plan shows them (objects, change, capacity, undo ...);
+    ``undo`` is the request that takes it back, made now from the state before, None when there is
+    nothing to undo or it cannot be undone (a fact says which). ``simulation`` is what the change would do while
+    nothing is written.
+    """
+
+    id: str
+    request: ActionRequest
+    summary: str
+    facts: tuple[tuple[str, str], ...]
+    diff: tuple[DiffLine, ...]
+    preconditions: tuple[Precondition, ...]
+    production: bool
+    created_at: float
+    expires_at: float
+    destructive: bool = False
+    undo: ActionRequest | None = None
+    simulation: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the plan's canonical JSON; a permit is bound to it."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+class ConfirmKind(enum.StrEnum):
+    """How a plan is confirmed."""
+
+    KEY = "key"
+    TYPED = "typed"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate says to a plan: allowed or not and why; how it has to be confirmed."""
+
+    allowed: bool
+    reason: str = ""
+    remedy: str = ""
+    confirm: ConfirmKind = ConfirmKind.KEY
+    #: What must be typed (TYPED), "y" for KEY.
+    expected: str = "y"
+
+
+class Permit(msgspec.Struct, frozen=True, kw_only=True):
+    """Leave to carry out exactly one plan, minted by the gate only.
+
+    ``seal`` is an HMAC over the other fields with a key that only this process' gate holds; a
+    backend refuses a permit whose seal, plan or time does not fit.
+    """
+
+    id: str
+    plan_id: str
+    plan_digest: str
+    actor: str
+    issued_at: float
+    expires_at: float
+    seal: str
+
+
+class ActionState(enum.StrEnum):
+    """The words on the screen for an action."""
+
+    PLANNED = "PLANNED"
+    RUNNING = "RUNNING"
+    OK = "OK"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    UNDONE = "UNDONE"
+
+
+class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one target."""
+
+    key: ServiceKey
+    state: ActionState
+    message: str
+
+
+class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a plan; the worst of its targets, each told one by one."""
+
+    plan_id: str
+    state: ActionState
+    message: str
+    targets: tuple[TargetResult, ...] = ()
+    undo: ActionRequest | None = None
+    ended_at: float = 0.0
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a running action, for the screen."""
+
+    plan_id: str
+    at: float
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+class UnfinishedAction(msgspec.Struct, frozen=True, kw_only=True):
+    """An action whose begin is in the audit trail and whose end is not: the session was cut short.
+
+    ``reality`` says what the world looks like now ("revision 3 runs on 2 of 2: it was done"),
+    ``state`` the same as a word.
+    """
+
+    plan: Plan
+    actor: str
+    begun_at: float
+    state: ActionState = ActionState.UNKNOWN
+    reality: str = ""

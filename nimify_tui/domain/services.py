@@ -1,0 +1,135 @@
+"""Services, their revisions and their replicas, as a region reports them."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+
+
+class ServiceState(enum.StrEnum):
+    """The words on the screen for a service."""
+
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    DOWN = "DOWN"
+    STARTING = "STARTING"
+    STOPPED = "STOPPED"
+    UNKNOWN = "UNKNOWN"
+
+
+#: Worst first: the order of the service table.
+STATE_RANK: dict[ServiceState, int] = {
+    ServiceState.DOWN: 0,
+    ServiceState.DEGRADED: 1,
+    ServiceState.UNKNOWN: 2,
+    ServiceState.STARTING: 3,
+    ServiceState.OK: 4,
+    ServiceState.STOPPED: 5,
+}
+
+
+class ReplicaState(enum.StrEnum):
+    """The life of a replica. EXITED replicas are kept for a while with their last words."""
+
+    STARTING = "STARTING"
+    READY = "READY"
+    NOT_READY = "NOT_READY"
+    HUNG = "HUNG"
+    DRAINING = "DRAINING"
+    BACKOFF = "BACKOFF"
+    EXITED = "EXITED"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one replica of our runtime. 0 means "no limit" where it is said so."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    request_timeout_s: float = 30.0
+    max_concurrency: int = 64
+    max_queue: int = 256
+    #: Requests per second and client; 0: no limit.
+    rate_limit_rps: float = 0.0
+    #: Address space limit of the process; 0: no limit.
+    memory_bytes: int = 0
+    threads: int = 1
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a revision of an embedded service runs; immutable once it is a revision.
+
+    ``model_path`` is an absolute path; the supervisor keeps its own copy of the file, filed under
+    ``model_sha256`` ("" in a request: the supervisor computes it). ``arguments`` are further
+    arguments of ``nimify-tui serve`` as a list, never a shell line.
+    """
+
+    model_path: str
+    model_sha256: str = ""
+    limits: Limits = Limits()
+    arguments: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision of a service. ``note`` says in words what differs ("model sha256 1f2e -> 9a0b")."""
+
+    number: int
+    created_at: float
+    created_by: str
+    spec: ServiceSpec
+    note: str = ""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A service in one region, desired and observed.
+
+    ``generation`` counts changes of the desired state; ``observed_generation`` equals it when the
+    region has made it true. ``progress`` says in words what a roll-out is doing ("1 of 3
+    replaced"). ``endpoint`` is where clients reach it ("http://127.0.0.1:43117").
+    """
+
+    key: ServiceKey
+    uid: str
+    family: str
+    revision: int
+    desired_replicas: int
+    generation: int
+    observed_generation: int
+    created_at: float
+    changed_at: float
+    stopped: bool = False
+    progress: str = ""
+    failure: str = ""
+    endpoint: str = ""
+    model_name: str = ""
+    model_sha256: str = ""
+    revisions: tuple[Revision, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One replica. ``reason`` is plain words, ``last_words`` the last line it (or its last run) wrote.
+
+    ``exit_code`` and ``exit_signal`` are None unless the exit was really seen. ``run`` counts the
+    starts of this replica: run 2 is the first restart; ``restarts`` those within memory.
+    """
+
+    key: ReplicaKey
+    state: ReplicaState
+    since: float
+    revision: int
+    pid: int | None = None
+    run: int = 1
+    restarts: int = 0
+    reason: str = ""
+    last_words: str = ""
+    exit_code: int | None = None
+    exit_signal: str | None = None
+    exit_seen: bool = True
+    next_start_at: float | None = None
+    started_at: float | None = None
+    ready_at: float | None = None
+    #: Where this one replica answers metrics and health ("http://127.0.0.1:40111"), "" if nowhere.
+    admin_url: str = ""

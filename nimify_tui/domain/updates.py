@@ -1,0 +1,127 @@
+"""Updates: the only way facts enter the fleet. Time itself is one of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from nimify_tui.domain.changes import Change
+from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.regions import Region, RegionHealth
+from nimify_tui.domain.security import SecurityEvent
+from nimify_tui.domain.services import Replica, Service
+
+
+class Tick(msgspec.Struct, frozen=True, tag="tick"):
+    """Time goes on: ``at`` is now, unix seconds."""
+
+    at: float
+
+
+class RegionSeen(msgspec.Struct, frozen=True, tag="region"):
+    """A region exists and is seen so."""
+
+    at: float
+    region: Region
+    health: RegionHealth
+
+
+class RegionGone(msgspec.Struct, frozen=True, tag="region_gone"):
+    """A region is no longer configured (a demo ended): it leaves the screen with all it held."""
+
+    at: float
+    region: str
+
+
+class RegionListed(msgspec.Struct, frozen=True, tag="region_listed"):
+    """All that a region has at ``at``; what is not in it is gone. ``last_known``: read from disk, not seen."""
+
+    at: float
+    region: str
+    services: tuple[Service, ...]
+    replicas: tuple[Replica, ...]
+    last_known: bool = False
+
+
+class ServiceSeen(msgspec.Struct, frozen=True, tag="service", gc=False):
+    """A service is so."""
+
+    at: float
+    service: Service
+
+
+class ServiceGone(msgspec.Struct, frozen=True, tag="service_gone"):
+    """A service is no more."""
+
+    at: float
+    key: ServiceKey
+
+
+class ReplicaSeen(msgspec.Struct, frozen=True, tag="replica", gc=False):
+    """A replica is so."""
+
+    at: float
+    replica: Replica
+
+
+class ReplicaGone(msgspec.Struct, frozen=True, tag="replica_gone"):
+    """A replica is no more."""
+
+    at: float
+    key: ReplicaKey
+
+
+class Sampled(msgspec.Struct, frozen=True, tag="sample", gc=False):
+    """A replica's metrics were read."""
+
+    at: float
+    key: ReplicaKey
+    sample: ReplicaSample
+
+
+class SampleFailed(msgspec.Struct, frozen=True, tag="sample_failed"):
+    """A replica's metrics could not be read; ``reason`` in plain words."""
+
+    at: float
+    key: ReplicaKey
+    reason: str
+
+
+class Changed(msgspec.Struct, frozen=True, tag="change"):
+    """Something happened."""
+
+    at: float
+    change: Change
+
+
+class SecuritySeen(msgspec.Struct, frozen=True, tag="security"):
+    """A security event."""
+
+    at: float
+    event: SecurityEvent
+
+
+class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
+    """What a node's GPUs say."""
+
+    at: float
+    node: str
+    panel: GpuPanel
+
+
+Update = (
+    Tick
+    | RegionSeen
+    | RegionGone
+    | RegionListed
+    | ServiceSeen
+    | ServiceGone
+    | ReplicaSeen
+    | ReplicaGone
+    | Sampled
+    | SampleFailed
+    | Changed
+    | SecuritySeen
+    | GpusSeen
+)

@@ -1,0 +1,253 @@
+"""The engine room: one loop in one background thread that serves every region and owns the fleet.
+
+The screens and the command line talk to it from their own thread: they read ``engine.frame`` and
+hand in coroutines with :meth:`Engine.submit`. Everything here is wiring; what is known, decided or
+done is in the rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from nimify_tui.advice.causes import explain
+from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.base.errors import DeadlineError, InternalError, NimifyError
+from nimify_tui.domain.demands import Demand, LogDemand
+from nimify_tui.domain.regions import Region, RegionHealth, RegionState
+from nimify_tui.domain.slos import Slo
+from nimify_tui.domain.updates import RegionGone, RegionSeen, Tick, Update
+from nimify_tui.fleet.frames import Frame
+from nimify_tui.fleet.logtail import LogTail
+from nimify_tui.fleet.store import Fleet
+
+T = TypeVar("T")
+Sink = Callable[[Sequence[Update]], None]
+#: What runs for one region until it is cancelled.
+RegionWork = Callable[[Region, Sink], Coroutine[Any, Any, None]]
+#: What runs once beside the regions.
+FleetWork = Callable[[Fleet, Sink], Coroutine[Any, Any, None]]
+log = logging.getLogger(__name__)
+
+#: Frames at most every so often, seconds; the numbers in them move once a second.
+PUBLISH_S = 0.25
+#: How often regions that others announce on this machine (a demo) are looked for, seconds.
+DISCOVER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What the engine runs, chosen by the wiring in :mod:`nimify_tui.app`.
+
+    ``regions`` are the configured ones; ``discover`` tells which others are there now (called in the
+    loop once a second, must be quick). ``region_work`` runs for each region, ``fleet_work`` once
+    each; all get the sink for updates. ``listeners`` see every update after the fleet. ``before`` is
+    called when the engine is made, ``after`` in its thread at its end (last-known rows).
+    """
+
+    regions: tuple[Region, ...]
+    discover: Callable[[], Sequence[Region]]
+    region_work: RegionWork
+    fleet_work: tuple[FleetWork, ...] = ()
+    listeners: tuple[Sink, ...] = ()
+    before: Callable[[Fleet], None] = field(default=lambda _fleet: None)
+    after: Callable[[Fleet], None] = field(default=lambda _fleet: None)
+
+
+class Engine:
+    """The background thread with its loop. Make it, :meth:`start` it, :meth:`stop` it."""
+
+    def __init__(self, rooms: Rooms, slos: tuple[Slo, ...] = (), clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.fleet = Fleet(slos=slos, explain=explain)
+        self._rooms = rooms
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._stop = asyncio.Event()
+        self._works: dict[str, asyncio.Task[None]] = {}
+        self._known: dict[str, Region] = {}
+        self._dirty = asyncio.Event()
+        now = self.clock.now()
+        rooms.before(self.fleet)
+        self.fleet.apply(Tick(now))
+        for region in rooms.regions:
+            self._announce(region)
+        self.fleet.publish(now)
+
+    # -- for other threads ---------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread; returns at once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Cancel everything and wait for the thread. Raises DeadlineError when it does not end."""
+        if not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise DeadlineError(f"the engine did not end within {timeout_s:g} s")
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run ``work`` on the engine's loop (from its start on); the future carries its result or error.
+
+        Raises InternalError when the engine has ended.
+        """
+        if self._loop.is_closed():
+            work.close()
+            raise InternalError("the engine has ended")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    @property
+    def frame(self) -> Frame:
+        """The newest picture of the fleet."""
+        return self.fleet.frame
+
+    def demand(self, demand: Demand) -> None:
+        """Look this up from now on."""
+        self.fleet.demand(demand)
+        self._wake()
+
+    def release(self, demand: Demand) -> None:
+        """No longer needed."""
+        self.fleet.release(demand)
+
+    def log_tail(self, demand: LogDemand) -> LogTail:
+        """The lines of a demanded log."""
+        return self.fleet.log_tail(demand)
+
+    def region(self, name: str) -> Region | None:
+        """A region that is configured or announced."""
+        return self._known.get(name)
+
+    def wait(self, until: Callable[[Frame], bool], timeout_s: float) -> bool:
+        """Block the calling thread until a frame satisfies ``until``; False when time ran out."""
+
+        async def poll() -> None:
+            while not until(self.fleet.frame):  # noqa: ASYNC110  frames come by the clock, nobody announces them
+                await asyncio.sleep(0.05)
+
+        async def bounded() -> bool:
+            try:
+                await asyncio.wait_for(poll(), timeout_s)
+            except TimeoutError:
+                return False
+            return True
+
+        return self.submit(bounded()).result()
+
+    # -- on the loop ---------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._dirty.set)
+
+    def _sink(self, updates: Sequence[Update]) -> None:
+        self.fleet.apply_many(updates)
+        for listener in self._rooms.listeners:
+            listener(updates)
+        self._dirty.set()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._run())
+        finally:
+            with contextlib.suppress(RuntimeError):
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    async def _run(self) -> None:
+        tasks = [asyncio.create_task(self._publish(), name="publish")]
+        tasks.append(asyncio.create_task(self._discover(), name="discover"))
+        for number, work in enumerate(self._rooms.fleet_work):
+            tasks.append(asyncio.create_task(self._guard(f"work {number}", work(self.fleet, self._sink))))
+        for region in self._rooms.regions:
+            self._begin(region)
+        await self._stop.wait()
+        tasks += self._works.values()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._rooms.after(self.fleet)
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A part that breaks says so and takes nothing else with it."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # whatever it is: it is logged whole, and the other parts go on
+            log.exception("%s of the engine ended by an error of its own", name)
+
+    async def _region(self, region: Region) -> None:
+        try:
+            await self._rooms.region_work(region, self._sink)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the source of region %s ended", region.name)
+            now = self.clock.now()
+            message = error.message if isinstance(error, NimifyError) else f"an error of our own: {error!r}"
+            remedy = error.remedy if isinstance(error, NimifyError) else "restart the console and report this"
+            health = RegionHealth(state=RegionState.DOWN, since=now, cause=message, remedy=remedy)
+            self._sink([RegionSeen(now, region, health)])
+
+    async def _publish(self) -> None:
+        """One frame at most each PUBLISH_S; time enters the fleet here, once a second when all is still."""
+        ticked_s = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), 1.0)
+            self._dirty.clear()
+            now, mono_s = self.clock.now(), self.clock.mono_s()
+            if mono_s - ticked_s >= 1.0:
+                ticked_s = mono_s
+                self.fleet.apply(Tick(now))
+            try:
+                self.fleet.publish(now)
+            except Exception:  # whatever it is: the frame before stays, the next try is a moment away
+                log.exception("a frame could not be made")
+            await asyncio.sleep(PUBLISH_S)
+
+    async def _discover(self) -> None:
+        fixed = {region.name for region in self._rooms.regions}
+        while True:
+            found = {region.name: region for region in self._rooms.discover() if region.name not in fixed}
+            for name, region in found.items():
+                if self._known.get(name) != region:
+                    await self._end(name)
+                    self._announce(region)
+                    self._begin(region)
+            for name in [name for name in self._works if name not in fixed and name not in found]:
+                await self._end(name)
+                self._known.pop(name, None)
+                self._sink([RegionGone(self.clock.now(), name)])
+            await asyncio.sleep(DISCOVER_S)
+
+    def _announce(self, region: Region) -> None:
+        now = self.clock.now()
+        self._known[region.name] = region
+        health = RegionHealth(
+            state=RegionState.CONNECTING, since=now, cause=f"connecting to {region.address}"
+        )
+        seen = RegionSeen(now, region, health)
+        self.fleet.apply(seen)
+        for listener in self._rooms.listeners:
+            listener([seen])
+
+    def _begin(self, region: Region) -> None:
+        self._works[region.name] = asyncio.create_task(self._region(region), name=f"region {region.name}")
+
+    async def _end(self, name: str) -> None:
+        task = self._works.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

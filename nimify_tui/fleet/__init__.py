@@ -1,0 +1,1 @@
+"""The one store of facts; publishes immutable frames."""

@@ -1,0 +1,43 @@
+"""What is usual for one number of one service: a robust moving mean of its logarithm."""
+
+from __future__ import annotations
+
+import math
+
+#: Weight of a new column once the past is known.
+ALPHA = 0.12
+#: At most so much a column moves the past (a factor of two).
+_STEP = math.log(2.0)
+#: Columns without which nothing is usual.
+MIN_COLUMNS = 2
+
+
+class Baseline:
+    """The past of one positive number."""
+
+    __slots__ = ("log", "n", "spread")
+
+    def __init__(self) -> None:
+        self.log = 0.0
+        self.spread = 0.0
+        self.n = 0
+
+    def learn(self, value: float) -> None:
+        """One more column."""
+        x = math.log(max(value, 1e-6))
+        self.n += 1
+        weight = max(ALPHA, 1.0 / self.n)
+        away = x - self.log if self.n > 1 else 0.0
+        if self.n == 1:
+            self.log = x
+        self.log += weight * (away if self.n <= 3 else min(_STEP, max(-_STEP, away)))
+        self.spread += weight * (abs(away) - self.spread)
+
+    @property
+    def value(self) -> float | None:
+        """What is normal, None while that is not known."""
+        return math.exp(self.log) if self.n >= MIN_COLUMNS else None
+
+    def factor(self, value: float) -> float:
+        """How many times the normal ``value`` is, less what it scatters anyway."""
+        return math.exp(abs(math.log(max(value, 1e-6)) - self.log) - min(self.spread, 1.0))

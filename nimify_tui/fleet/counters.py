@@ -1,0 +1,174 @@
+"""Cumulative counters of one scrape, made into what grew since the scrape before.
+
+A restarted process, a gap between scrapes and a first scrape are new beginnings: never a spike.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from operator import sub
+
+from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.detect import Detector
+from nimify_tui.fleet.series import COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
+from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack
+
+#: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
+GAP_INTERVALS = 4.5
+#: A process that is younger at its first scrape is counted from its start.
+YOUNG_S = 10.0
+#: The window of a replica's own numbers is once to twice as long.
+OWN_WINDOW_S = 12.0
+#: Start times of one process differ less than this between scrapes.
+_SAME_START_S = 1.0
+#: Refusals that are the server's state, not the client's doing.
+OWN_FAULTS = frozenset(
+    {"queue_full", "busy", "deadline", "timeout", "loading", "draining", "disconnected", "unavailable", "overloaded"}
+)
+_OVERLOAD = frozenset({"queue_full", "busy", "deadline", "timeout", "overloaded", "unavailable"})
+
+HAS_REQUESTS, HAS_DURATION, HAS_COMPUTE, HAS_BATCHES, HAS_CPU, HAS_QUEUE = 1, 2, 4, 8, 16, 32
+
+
+def observe(
+    service: ServiceTrack, track: ReplicaTrack, sample: ReplicaSample, scrape_s: float, caches: CacheTracks
+) -> None:
+    """Count one scrape. A restarted process, a gap or a first scrape is a new beginning, never a spike."""
+    at = sample.at
+    if at <= track.at:
+        return
+    scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
+    series = service.series
+    if series is None:
+        service.detector = Detector()
+        series = service.series = Series(service.learn)
+    grown = _grown(track, sample, scalars, mask, scrape_s)
+    if grown is None:
+        track.mid = track.old = None
+        track.security = None
+    else:
+        begin, values = grown
+        column = int((begin + at) / 2.0 // COLUMN_S)
+        values[COVERED_S] = at - begin
+        if column != track.column:
+            track.column = column
+            values[REPLICAS] = 1.0
+        if duration is None:
+            values += [0.0] * (len(series.bounds) + 1)
+            series.add(column, values, series.bounds)
+        else:
+            series.add(column, values, duration.bounds_s)
+    if sample.security is not None and sample.security != track.security:
+        _note_hostile(service, at, track.security, sample.security)
+        track.security = sample.security
+    if sample.cache:
+        if service.caches is None:
+            service.caches = CacheTracks()
+        service.caches.observe(track, sample, caches)
+    _remember(track, sample, scalars, mask)
+    service.mask = mask
+    if at > service.sampled_at:
+        service.sampled_at = at
+
+
+def _grown(
+    track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int, scrape_s: float
+) -> tuple[float, list[float]] | None:
+    """(since when, by how much everything grew), None when that has no beginning."""
+    at, started_at, duration = sample.at, sample.started_at, sample.duration
+    counts = duration.counts if duration is not None else ()
+    known = bool(track.scalars) and mask == track.mask
+    if known and (duration is None or duration.bounds_s == track.bounds):
+        before = track.started_at
+        if started_at is None or before is None or abs(started_at - before) < _SAME_START_S:
+            if at - track.at > GAP_INTERVALS * scrape_s:
+                return None
+            values = list(map(sub, scalars, track.scalars))
+            values += map(sub, counts, track.counts)
+            if min(values) >= 0.0:
+                return track.at, values
+    if started_at is not None and 0.0 < at - started_at <= YOUNG_S and started_at >= track.at - _SAME_START_S:
+        track.mid = track.old = None
+        track.security = {}
+        return started_at, [*scalars, *counts]
+    return None
+
+
+def _scalars(sample: ReplicaSample) -> list[float]:
+    """The head of a column out of cumulative counters; see :mod:`nimify_tui.fleet.series`."""
+    total = errors = client = limited = unavailable = refused = watched = 0.0
+    if sample.requests:
+        for code, count in sample.requests.items():
+            total += count
+            first = code[:1]
+            if first == "5":
+                errors += count
+                if code == "503":
+                    unavailable += count
+            elif first == "4":
+                client += count
+                if code == "429":
+                    limited += count
+    if sample.rejected:
+        overload = 0.0
+        for reason, count in sample.rejected.items():
+            if reason == "limited":
+                limited = max(limited, count)
+            if reason in _OVERLOAD:
+                overload += count
+            if reason not in OWN_FAULTS:
+                refused += count
+        unavailable = max(unavailable, overload)
+    if sample.security:
+        watched = sum(sample.security.values())
+    compute, queue, duration = sample.compute, sample.queue, sample.duration
+    return [
+        0.0, 0.0, total, errors, client, limited, unavailable, max(client, refused, watched),
+        compute.sum_s if compute is not None else 0.0,
+        compute.counts[-1] if compute is not None else 0.0,
+        duration.sum_s if duration is not None else 0.0,
+        sample.batch_sum or 0.0, sample.batch_count or 0.0, sample.cpu_s or 0.0,
+        queue.sum_s if queue is not None else 0.0,
+    ]  # fmt: skip
+
+
+def _mask(sample: ReplicaSample) -> int:
+    """Which families are there: absent is not zero, so a family that comes or goes is no increase."""
+    return (
+        (sample.requests is not None)
+        | (sample.duration is not None) << 1
+        | (sample.compute is not None) << 2
+        | (sample.batch_count is not None) << 3
+        | (sample.cpu_s is not None) << 4
+        | (sample.queue is not None) << 5
+    )
+
+
+def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int) -> None:
+    duration = sample.duration
+    track.counts = array("d", duration.counts) if duration is not None else NOTHING
+    if track.mid is None or sample.at - track.mid.at >= OWN_WINDOW_S:
+        track.old, track.mid = track.mid, Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts)
+    track.at, track.started_at, track.scalars, track.mask = sample.at, sample.started_at, array("d", scalars), mask
+    track.bounds = duration.bounds_s if duration is not None else ()
+    track.in_flight, track.queued, track.rss_bytes = sample.in_flight, sample.queued, sample.rss_bytes
+    track.failed = ""
+
+
+def _note_hostile(
+    service: ServiceTrack,
+    at: float,
+    before: dict[tuple[str, str], float] | None,
+    now: dict[tuple[str, str], float],
+) -> None:
+    """Keep by how much each category of security events grew."""
+    if before is None:
+        return
+    for pair, count in now.items():
+        grown = count - before.get(pair, 0.0)
+        if grown > 0.0:
+            if service.hostile is None:
+                service.hostile = deque(maxlen=256)
+            service.hostile.append((at, pair[0], grown))

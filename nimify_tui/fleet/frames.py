@@ -1,0 +1,194 @@
+"""Frames: immutable pictures of the fleet. The only thing the screens and the snapshot look at.
+
+A frame shares every unchanged row with the frame before (``new.rows[id] is old.rows[id]``), so a
+reader finds what changed by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nimify_tui.domain.changes import Change, Why
+from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import Region as RegionFact
+from nimify_tui.domain.regions import RegionHealth
+from nimify_tui.domain.security import SecurityEvent
+from nimify_tui.domain.services import Replica, Service, ServiceState
+from nimify_tui.domain.slos import Slo
+
+
+class RegionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One region of the strip. ``age_s`` is the time since the last contact, None before the first.
+
+    ``traffic_seen`` is True while metrics of its services still come in although the region itself
+    does not answer. ``last_known`` marks rows read from disk, never seen in this session.
+    """
+
+    region: RegionFact
+    health: RegionHealth
+    age_s: float | None
+    services: int
+    worst: ServiceState | None
+    rps: Measure
+    p95: Measure
+    traffic_seen: bool = False
+    last_known: bool = False
+
+
+class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One row of the service table.
+
+    ``id`` is ``ServiceKey.fold_id`` for a folded service and ``ServiceKey.row_id`` for one region
+    of it (``depth`` 1). ``keys`` are the services in it, worst first; ``region_count`` how many
+    regions; ``region_states`` pairs (region, state). ``reason_region`` names the region that the
+    state and the reason come from. ``ready`` is None when not known (region not seen).
+    Measures are over the last ``window_s`` of the fleet; quantiles are merged by buckets.
+    """
+
+    id: str
+    name: str
+    depth: int
+    keys: tuple[ServiceKey, ...]
+    region_states: tuple[tuple[str, ServiceState], ...]
+    family: str
+    state: ServiceState
+    reason: str
+    reason_region: str
+    since: float | None
+    ready: int | None
+    desired: int
+    rps: Measure
+    p50: Measure
+    p95: Measure
+    p99: Measure
+    error_ratio: Measure
+    burn: Measure
+    slo: Slo | None
+    revisions: tuple[int, ...]
+    production: bool
+    demo: bool
+    stale: bool = False
+    progress: str = ""
+    #: Among rows of one state: how grave the trouble is, 0 first (see ``fleet.health.Finding``).
+    gravity: int = 0
+
+    @property
+    def region_count(self) -> int:
+        """How many regions this row stands for."""
+        return len(self.region_states)
+
+    @property
+    def expandable(self) -> bool:
+        """True for a folded row with more than one region."""
+        return self.depth == 0 and len(self.region_states) > 1
+
+
+class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
+    """One cache tier: "response L1", "redis L2", "edge L3", "model artifacts" ... ``trend`` oldest first, 0 to 1."""
+
+    tier: str
+    hit_ratio: Measure
+    size: Measure
+    trend: tuple[float | None, ...] = ()
+    note: str = ""
+
+
+class ChartColumn(msgspec.Struct, frozen=True, gc=False):
+    """One closed column of the latency chart, ``at`` its start. None is a gap (no data), never zero."""
+
+    at: float
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    rps: float | None
+    error_ratio: float | None
+
+
+class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones."""
+
+    column_s: float
+    columns: tuple[ChartColumn, ...]
+    age_s: float | None
+    source: str
+    slo: Slo | None
+    marks: tuple[Change, ...] = ()
+    reason: str = ""
+
+
+class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica in the detail with its own numbers."""
+
+    replica: Replica
+    rps: Measure
+    p95: Measure
+    cpu_ratio: Measure
+    rss: Measure
+    in_flight: Measure
+
+
+class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the metrics tab: what, value, and where it came from."""
+
+    name: str
+    region: str
+    measure: Measure
+
+
+class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one demanded row. ``services`` holds one fact for each region in it."""
+
+    row_id: str
+    services: tuple[Service, ...]
+    replicas: tuple[ReplicaRow, ...]
+    history: LatencyHistory
+    why: Why
+    changes: tuple[Change, ...]
+    security: tuple[SecurityEvent, ...]
+    metrics: tuple[MetricLine, ...]
+    caches: tuple[CacheStat, ...]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The status line's numbers over all regions that are seen."""
+
+    regions_live: int
+    regions_total: int
+    services: int
+    unhealthy: int
+    rps: Measure
+    p95: Measure
+    error_ratio: Measure
+    burning: int
+    alerts: int | None
+    alerts_note: str
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet at ``at`` (unix seconds).
+
+    ``order`` is worst first over folded rows (depth 0) only; ``children[id]`` are the rows of one
+    region each, worst first, and exist for expandable rows. ``rows`` holds both. ``details`` holds
+    what is demanded. ``security`` and ``changes`` are newest first and bounded;
+    ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
+    """
+
+    version: int
+    at: float
+    summary: Summary
+    regions: tuple[RegionRow, ...]
+    rows: Mapping[str, ServiceRow]
+    order: tuple[str, ...]
+    children: Mapping[str, tuple[str, ...]]
+    security: tuple[SecurityEvent, ...]
+    security_dropped: int
+    changes: tuple[Change, ...]
+    gpus: tuple[GpuPanel, ...]
+    caches: tuple[CacheStat, ...]
+    details: Mapping[str, ServiceDetail]
+    window_s: float
+    applied: int

@@ -1,0 +1,321 @@
+"""The numbers of a row: measured over a window, merged by buckets, honest about age and absence."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.domain.measures import Measure, MeasureState, absent
+from nimify_tui.domain.services import ReplicaState, ServiceState
+from nimify_tui.domain.slos import Slo
+from nimify_tui.fleet.counters import HAS_DURATION, HAS_REQUESTS
+from nimify_tui.fleet.detect import ERROR_CLEAR, MUCH_SLOWER, Flag, failing, refusing
+from nimify_tui.fleet.health import (
+    GRAVITY_FAILING,
+    GRAVITY_MUCH_SLOWER,
+    GRAVITY_PRESSED,
+    GRAVITY_SLOWER,
+    Finding,
+)
+from nimify_tui.fleet.quantiles import Bounds, merge, quantile, share_within
+from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
+from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.words import seconds, span
+
+#: Columns in the window of a row: five whole ones and the open one.
+WINDOW_COLUMNS = 6
+WINDOW_S = WINDOW_COLUMNS * COLUMN_S
+#: A number that is older than three scrapes is stale, and after so many seconds not known any more.
+STALE_INTERVALS = 3.0
+ABSENT_S = 30.0
+#: Both windows must burn, so that a short peak does not page and a long one does early
+#: (Google SRE Workbook, chapter 5, multiwindow burn rate; our history is one hour).
+BURN_SHORT_COLUMNS = 75
+BURN_LONG_COLUMNS = 900
+#: A row burns when its budget of 30 days would last two (same source: 14.4).
+BURN_PAGE = 14.4
+_QUANTILES = (0.5, 0.95, 0.99)
+
+
+class Numbers(NamedTuple):
+    """The measured columns of a row."""
+
+    rps: Measure
+    p50: Measure
+    p95: Measure
+    p99: Measure
+    error_ratio: Measure
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is shown is old."""
+        return self.rps.state is MeasureState.STALE
+
+
+class BurnTrack:
+    """Bad requests and all requests of closed columns, summed over five minutes and an hour."""
+
+    __slots__ = ("_columns", "long", "short", "slo")
+
+    def __init__(self, slo: Slo) -> None:
+        self.slo = slo
+        self._columns: deque[tuple[float, float]] = deque()
+        #: [bad, total]
+        self.short = [0.0, 0.0]
+        self.long = [0.0, 0.0]
+
+    def learn(self, window: Window) -> None:
+        """A column has closed."""
+        total = window.total
+        bad = window.values[ERRORS]
+        if self.slo.latency_ms is not None:
+            within = share_within(self.slo.latency_ms / 1000, window.bounds, window.counts)
+            if within is not None:
+                bad = max(bad, min(total, bad + (1.0 - within) * total))
+        self._columns.append((bad, total))
+        for sums, length in ((self.short, BURN_SHORT_COLUMNS), (self.long, BURN_LONG_COLUMNS)):
+            sums[0] += bad
+            sums[1] += total
+            if len(self._columns) > length:
+                old = self._columns[-length - 1]
+                sums[0] -= old[0]
+                sums[1] -= old[1]
+        if len(self._columns) > BURN_LONG_COLUMNS:
+            self._columns.popleft()
+
+
+def burn(slo: Slo | None, tracks: Iterable[BurnTrack], at: float | None, source: str) -> Measure:
+    """How many times faster than allowed the error budget is used up (1: exactly used up at the window's end)."""
+    if slo is None:
+        return absent("count", "no SLO")
+    rates = []
+    known = list(tracks)
+    for which in ("short", "long"):
+        bad = sum(getattr(track, which)[0] for track in known)
+        total = sum(getattr(track, which)[1] for track in known)
+        if total <= 0.5:
+            return absent("count", "no requests yet to measure the SLO with", source)
+        rates.append(max(0.0, bad) / total / max(1e-9, 1.0 - slo.objective))
+    return Measure(min(rates), "count", at, source)
+
+
+def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
+    """The numbers of one service in one region at ``at``; :attr:`ServiceTrack.window` is renewed."""
+    series, service = track.series, track.service
+    if service is not None and (service.stopped or service.desired_replicas == 0):
+        track.window = None
+        return _absent("stopped")
+    age = at - track.sampled_at
+    if series is None or not track.sampled_at:
+        return _absent(_why_not(track))
+    if age > ABSENT_S:
+        track.window = None
+        failed = f" ({track.failed})" if track.failed else ""
+        return _absent(f"no scrape answered for {span(age)}{failed}")
+    newest = series.newest
+    if age <= STALE_INTERVALS * scrape_s or track.window is None:
+        track.window = series.window(newest - WINDOW_COLUMNS + 1, newest)
+    window = track.window
+    if window is None:
+        return _absent("two scrapes are needed, one answered so far")
+    state, reason = MeasureState.FRESH, ""
+    if age > STALE_INTERVALS * scrape_s:
+        state = MeasureState.STALE
+        reason = f"last scrape {span(age)} ago" + (f" ({track.failed})" if track.failed else "")
+    source = _source(track, at, scrape_s)
+    return of_window(window, track.mask, track.sampled_at, source, state, reason, series.conflict)
+
+
+def of_window(
+    window: Window, mask: int, at: float, source: str, state: MeasureState, reason: str, conflict: str = ""
+) -> Numbers:
+    """All numbers out of the sums of a window."""
+    total = window.values[TOTAL]
+    if not mask & HAS_REQUESTS:
+        rps = error = absent("rps", "this runtime does not count requests", source)
+        error = absent("ratio", rps.reason, source)
+    else:
+        rps = Measure(max(0.0, window.rps), "rps", at, source, state, reason)
+        error = (
+            Measure(min(1.0, window.values[ERRORS] / total), "ratio", at, source, state, reason)
+            if total >= 0.5
+            else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
+        )
+    if not mask & HAS_DURATION:
+        missing = absent("s", "this runtime has no latency histogram", source)
+        return Numbers(rps, missing, missing, missing, error)
+    p50, p95, p99 = latencies(window.bounds, window.counts, at, source, state, reason, conflict)
+    return Numbers(rps, p50, p95, p99, error)
+
+
+def latencies(
+    bounds: Bounds,
+    counts: Sequence[float],
+    at: float | None,
+    source: str,
+    state: MeasureState = MeasureState.FRESH,
+    reason: str = "",
+    conflict: str = "",
+) -> tuple[Measure, Measure, Measure]:
+    """p50, p95 and p99 of cumulative buckets."""
+    if conflict:
+        missing = absent("s", conflict, source)
+        return missing, missing, missing
+    if counts[-1] < 0.5:
+        missing = absent("s", f"no requests in {WINDOW_S:.0f} s", source)
+        return missing, missing, missing
+    found = []
+    for q in _QUANTILES:
+        value = quantile(q, bounds, counts)
+        if value is None:
+            found.append(absent("s", "no latency buckets", source))
+        elif value.bound and state is MeasureState.FRESH:
+            found.append(Measure(value.value, "s", at, source, MeasureState.BOUND, value.bound))
+        else:
+            found.append(Measure(value.value, "s", at, source, state, reason or value.bound))
+    return found[0], found[1], found[2]
+
+
+def _absent(reason: str) -> Numbers:
+    seconds_ = absent("s", reason)
+    return Numbers(absent("rps", reason), seconds_, seconds_, seconds_, absent("ratio", reason))
+
+
+def _why_not(track: ServiceTrack) -> str:
+    if track.failed:
+        return f"metrics cannot be read: {track.failed}"
+    if not track.replicas:
+        return "no replica"
+    if any(each.replica.admin_url for each in track.replicas.values()):
+        return "no scrape answered yet"
+    return "its replicas tell no address for metrics"
+
+
+def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
+    """``metrics of 2 replicas``, or how many of them could be read."""
+    limit = at - STALE_INTERVALS * scrape_s
+    serving = told = 0
+    for each in track.replicas.values():
+        if each.at >= limit:
+            told += 1
+            serving += 1
+        elif each.replica.state in (ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY):
+            serving += 1
+    if told < serving:
+        return f"metrics of {told} of {serving} replicas"
+    return "metrics of 1 replica" if told == 1 else f"metrics of {told} replicas"
+
+
+def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
+    """The numbers of several regions together. A part is said to be a part: "2 of 3 regions"."""
+    asked = [pair for pair in children if pair[0].episode.state is not ServiceState.STOPPED]
+    if not asked:
+        return children[0][1]
+    known = [(track, numbers) for track, numbers in asked if numbers.rps.value is not None]
+    if not known:
+        return asked[0][1]
+    if len(asked) == 1:
+        return known[0][1]
+    state = MeasureState.STALE if any(numbers.stale for _, numbers in known) else MeasureState.FRESH
+    part = f"{len(known)} of {len(asked)} regions" if len(known) < len(asked) else ""
+    at = min(numbers.rps.at or 0.0 for _, numbers in known)
+    source = f"metrics, {part or f'{len(asked)} regions'}"
+    total_rps = sum(numbers.rps.value or 0.0 for _, numbers in known)
+    rps_state = MeasureState.BOUND if part and state is MeasureState.FRESH else state
+    rps = Measure(total_rps, "rps", at, source, rps_state, part)
+    windows = [track.window for track, _ in known if track.window is not None]
+    total = sum(window.values[TOTAL] for window in windows)
+    error = (
+        Measure(min(1.0, sum(window.values[ERRORS] for window in windows) / total), "ratio", at, source, state, part)
+        if total >= 0.5
+        else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
+    )
+    together = merge((window.bounds, window.counts) for window in windows)
+    if together is None:
+        reason = "its regions have histograms without a common bucket bound"
+        if not any(window.bounds for window in windows):
+            reason = "this runtime has no latency histogram"
+        missing = absent("s", reason, source)
+        return Numbers(rps, missing, missing, missing, error)
+    conflicts = [track.series.conflict for track, _ in known if track.series is not None]
+    conflict = next(filter(None, conflicts), "")
+    return Numbers(rps, *latencies(*together, at, source, state, part, conflict), error)
+
+
+# -- what the numbers say about health ---------------------------------------------------
+
+
+def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Finding]:
+    """What is the matter by the numbers, worst first; nothing when they are not fresh."""
+    series, detector = track.series, track.detector
+    if series is None or detector is None or numbers.rps.value is None or numbers.stale:
+        return []
+    newest = series.newest
+    found = []
+    recent, window = series.window(newest - 1, newest), track.window
+    failed = next((hit for each in (recent, window) if each is not None and (hit := failing(each))), None)
+    if failed is not None:
+        onset = _error_onset(series, failed[0])
+        found.append(Finding(ServiceState.DEGRADED, failed[1], onset, gravity=GRAVITY_FAILING))
+    found += [
+        Finding(
+            ServiceState.DEGRADED, _flag_words(flag.kind, flag.text), flag.onset,
+            gravity=_gravity(flag), weight=_WEIGHTS[flag.kind] * flag.factor,
+        )
+        for flag in detector.flags.values()
+        if flag.unwell
+    ]  # fmt: skip
+    if recent is not None and (words := refusing(recent)):
+        found.append(Finding(ServiceState.DEGRADED, words, newest * COLUMN_S, gravity=GRAVITY_PRESSED))
+    if slo is not None and (words := _over_slo(slo, window)):
+        found.append(Finding(ServiceState.DEGRADED, words, _slow_onset(series, slo), gravity=GRAVITY_MUCH_SLOWER))
+    return sorted(found, key=lambda each: (each.gravity, -each.weight))
+
+
+#: An attack explains the traffic and the slowness that it makes; traffic the slowness.
+_WEIGHTS = {ChangeKind.ATTACK: 1e3, ChangeKind.TRAFFIC: 10.0, ChangeKind.SLOWDOWN: 1.0}
+
+
+def _gravity(flag: Flag) -> int:
+    if flag.kind is not ChangeKind.SLOWDOWN:
+        return GRAVITY_PRESSED
+    return GRAVITY_MUCH_SLOWER if flag.factor >= MUCH_SLOWER else GRAVITY_SLOWER
+
+
+def _flag_words(kind: str, text: str) -> str:
+    return {"slowdown": f"slow: {text}", "attack": f"attacked: {text}"}.get(kind, text)
+
+
+def _error_onset(series: Series, ratio: float) -> float:
+    newest = onset = series.newest
+    for column in range(newest, newest - 15, -1):
+        window = series.column(column)
+        if window is None or window.total < 1.0:
+            continue
+        if window.values[ERRORS] / window.total < max(ERROR_CLEAR, ratio / 4):
+            break
+        onset = column
+    return onset * COLUMN_S
+
+
+def _over_slo(slo: Slo, window: Window | None) -> str:
+    if window is None or slo.latency_ms is None or window.total < 20.0:
+        return ""
+    value = quantile(slo.quantile, window.bounds, window.counts)
+    limit_s = slo.latency_ms / 1000
+    if value is None or value.value <= limit_s:
+        return ""
+    return f"p{slo.quantile * 100:g} {seconds(value.value)} over {seconds(limit_s)} (SLO)"
+
+
+def _slow_onset(series: Series, slo: Slo) -> float:
+    newest = onset = series.newest
+    for column in range(newest, newest - 15, -1):
+        window = series.column(column)
+        value = quantile(slo.quantile, window.bounds, window.counts) if window is not None else None
+        if value is not None and value.value <= (slo.latency_ms or 0.0) / 1000:
+            break
+        onset = column
+    return onset * COLUMN_S

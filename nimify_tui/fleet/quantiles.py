@@ -1,0 +1,90 @@
+"""Quantiles out of cumulative histogram buckets, and their merging.
+
+Linear inside a bucket as Prometheus' ``histogram_quantile`` does it (promql/quantile.go, bucketQuantile).
+A quantile in the first or in the open bucket is only a bound, and says so.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from operator import add
+from typing import NamedTuple
+
+Bounds = tuple[float, ...]
+
+
+class Quantile(NamedTuple):
+    """``value`` in seconds; ``bound`` is "" for an estimate, else why it is only a bound."""
+
+    value: float
+    bound: str = ""
+
+
+def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | None:
+    """The ``q`` quantile (0 to 1) of cumulative ``counts`` (one a bound, then +Inf); None without observations."""
+    total = counts[-1]
+    if total <= 0.0 or not bounds:
+        return None
+    rank = q * total
+    index = bisect_left(counts, rank)
+    while index < len(counts) and counts[index] <= 0.0:
+        index += 1  # rank 0: the first bucket that holds anything
+    if index >= len(bounds):
+        return Quantile(bounds[-1], f"at least {_seconds(bounds[-1])}: in the open bucket of the histogram")
+    if index == 0:
+        return Quantile(bounds[0], f"at most {_seconds(bounds[0])}: in the first bucket of the histogram")
+    low, below, here = bounds[index - 1], counts[index - 1], counts[index]
+    share = (rank - below) / (here - below) if here > below else 1.0
+    return Quantile(low + (bounds[index] - low) * min(1.0, max(0.0, share)))
+
+
+def share_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> float | None:
+    """Which ratio of the observations was at most ``limit_s`` (linear inside a bucket); None without observations."""
+    total = counts[-1]
+    if total <= 0.0 or not bounds:
+        return None
+    index = bisect_left(bounds, limit_s)
+    if index >= len(bounds):
+        return counts[len(bounds) - 1] / total
+    low, below = (bounds[index - 1], counts[index - 1]) if index else (0.0, 0.0)
+    inside = (limit_s - low) / (bounds[index] - low)
+    return (below + (counts[index] - below) * inside) / total
+
+
+def common(one: Bounds, other: Bounds) -> Bounds:
+    """The bounds that both have; cumulative counts at those can be added."""
+    if one == other:
+        return one
+    shared = set(other)
+    return tuple(bound for bound in one if bound in shared)
+
+
+def project(bounds: Bounds, counts: Sequence[float], onto: Bounds) -> list[float]:
+    """Cumulative ``counts`` at the bounds ``onto`` (a part of ``bounds``), and +Inf."""
+    if bounds == onto:
+        return list(counts)
+    place = {bound: index for index, bound in enumerate(bounds)}
+    return [*(counts[place[bound]] for bound in onto), counts[-1]]
+
+
+def merge(parts: Iterable[tuple[Bounds, Sequence[float]]]) -> tuple[Bounds, list[float]] | None:
+    """Add histograms on the bounds that all have; None when they have none in common or nothing is given."""
+    given = [(bounds, counts) for bounds, counts in parts if bounds]
+    if not given:
+        return None
+    bounds, counts = given[0][0], list(given[0][1])
+    for other, more in given[1:]:
+        if other == bounds:
+            counts = list(map(add, counts, more))
+            continue
+        shared = common(bounds, other)
+        if not shared:
+            return None
+        counts = list(map(add, project(bounds, counts, shared), project(other, more, shared)))
+        bounds = shared
+    return bounds, counts
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"

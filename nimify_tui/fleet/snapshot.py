@@ -1,0 +1,201 @@
+"""The fleet as one JSON object for machines: kind "Snapshot" of nimify-tui/v1. Fields are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nimify_tui.base.clock import rfc3339
+from nimify_tui.domain.changes import Change
+from nimify_tui.domain.gpus import Gpu, GpuPanel
+from nimify_tui.domain.measures import Measure, MeasureState
+from nimify_tui.domain.regions import RegionState
+from nimify_tui.domain.security import SecurityEvent
+from nimify_tui.domain.services import ServiceState
+from nimify_tui.domain.slos import Slo
+from nimify_tui.fleet.frames import CacheStat, Frame, RegionRow, ReplicaRow, ServiceRow
+from nimify_tui.fleet.store import Fleet
+
+API_VERSION = "nimify-tui/v1"
+#: A paused region is so on purpose: no trouble, and nothing of it is missed.
+_SEEN = (RegionState.LIVE, RegionState.THROTTLED, RegionState.PAUSED)
+_UNWELL = (ServiceState.DOWN, ServiceState.DEGRADED)
+
+
+def snapshot(fleet: Fleet, now: float) -> dict[str, Any]:
+    """Publish once more and project the frame. Loop thread only; strings are as their sources told them."""
+    frame = fleet.publish(now)
+    return project(frame, fleet.replicas(frame.at))
+
+
+def project(frame: Frame, replicas: list[ReplicaRow]) -> dict[str, Any]:
+    """The snapshot of one frame."""
+    services = [_service(frame, frame.rows[row_id]) for row_id in frame.order]
+    return {
+        "api_version": API_VERSION,
+        "kind": "Snapshot",
+        "taken_at": rfc3339(frame.at),
+        "healthy": healthy(frame),
+        "summary": {
+            "regions_live": frame.summary.regions_live,
+            "regions": frame.summary.regions_total,
+            "services": frame.summary.services,
+            "services_unhealthy": frame.summary.unhealthy,
+            "rps": number(frame.summary.rps),
+            "latency_p95_ms": number(frame.summary.p95, "ms"),
+            "error_ratio": number(frame.summary.error_ratio),
+            "burning": frame.summary.burning,
+        },
+        "regions": [_region(row) for row in frame.regions],
+        "services": services,
+        "replicas": [_replica(row) for row in replicas],
+        "gpus": [_panel(panel) for panel in frame.gpus],
+        "caches": [_cache(stat) for stat in frame.caches],
+        "alerts": {"count": frame.summary.alerts, "items": [], "reason": frame.summary.alerts_note},
+        "security_events": [_security(event) for event in frame.security],
+        "security_events_dropped": frame.security_dropped,
+        "changes": [_change(change) for change in frame.changes],
+        "problems": problems(frame),
+        "window_s": frame.window_s,
+    }
+
+
+def healthy(frame: Frame) -> bool | None:
+    """False when something is known to be unwell, None when not everything is seen, else True."""
+    states = [row.state for row_id in frame.order for row in [frame.rows[row_id]]]
+    if any(state in _UNWELL for state in states):
+        return False
+    unseen = any(row.health.state not in _SEEN for row in frame.regions)
+    return None if unseen or ServiceState.UNKNOWN in states or not frame.regions else True
+
+
+def problems(frame: Frame) -> list[dict[str, Any]]:
+    """Everything that keeps ``healthy`` from being true, worst first."""
+    found: list[dict[str, Any]] = []
+    for row_id in frame.order:
+        fold = frame.rows[row_id]
+        for row in [frame.rows[child] for child in frame.children.get(row_id, ())] or [fold]:
+            if row.state in _UNWELL or row.state is ServiceState.UNKNOWN:
+                region = row.region_states[0][0]
+                found.append(
+                    {"service": row.name, "region": region, "state": str(row.state), "reason": row.reason,
+                     "since": time(row.since)}
+                )  # fmt: skip
+    found += [
+        {"service": None, "region": each.region.name, "state": str(each.health.state),
+         "reason": each.health.cause or "no reason given", "since": time(each.health.since)}
+        for each in frame.regions
+        if each.health.state not in _SEEN
+    ]  # fmt: skip
+    return found
+
+
+def number(measure: Measure, unit: str = "") -> dict[str, Any]:
+    """A measured number; ``unit`` "ms" turns seconds into milliseconds. Not known is null, never 0."""
+    value = measure.value if measure.state is not MeasureState.ABSENT else None
+    if value is not None and unit == "ms":
+        value = round(value * 1000.0, 4)
+    return {
+        "value": value, "unit": unit or measure.unit, "at": time(measure.at), "source": measure.source,
+        "state": str(measure.state), "reason": measure.reason,
+    }  # fmt: skip
+
+
+def time(at: float | None) -> str | None:
+    """RFC 3339, null when not known."""
+    return None if at is None else rfc3339(at)
+
+
+def _region(row: RegionRow) -> dict[str, Any]:
+    region, health = row.region, row.health
+    return {
+        "name": region.name, "kind": str(region.kind), "address": region.address, "production": region.production,
+        "read_write": region.read_write, "demo": region.demo, "state": str(health.state), "since": time(health.since),
+        "cause": health.cause, "remedy": health.remedy, "last_contact_at": time(health.last_contact_at),
+        "next_try_at": time(health.next_try_at), "keeper": health.keeper, "age_s": row.age_s,
+        "services": row.services, "worst": None if row.worst is None else str(row.worst),
+        "traffic_seen": row.traffic_seen, "last_known": row.last_known, "rps": number(row.rps),
+        "latency_p95_ms": number(row.p95, "ms"),
+    }  # fmt: skip
+
+
+def _service(frame: Frame, row: ServiceRow) -> dict[str, Any]:
+    found = _row(row)
+    children = [frame.rows[child] for child in frame.children.get(row.id, ())]
+    found["regions"] = [_row(child) | {"region": child.region_states[0][0]} for child in children or [row]]
+    return found
+
+
+def _row(row: ServiceRow) -> dict[str, Any]:
+    return {
+        "id": row.id, "name": row.name, "namespace": row.keys[0].namespace, "family": row.family,
+        "state": str(row.state), "reason": row.reason, "reason_region": row.reason_region, "since": time(row.since),
+        "ready": row.ready, "desired": row.desired, "revisions": list(row.revisions), "production": row.production,
+        "demo": row.demo, "progress": row.progress, "rps": number(row.rps),
+        "latency_p50_ms": number(row.p50, "ms"), "latency_p95_ms": number(row.p95, "ms"),
+        "latency_p99_ms": number(row.p99, "ms"), "error_ratio": number(row.error_ratio),
+        "slo": _slo(row.slo), "burn": number(row.burn),
+    }  # fmt: skip
+
+
+def _slo(slo: Slo | None) -> dict[str, Any] | None:
+    if slo is None:
+        return None
+    return {
+        "objective": slo.objective, "window_s": slo.window_s, "latency_ms": slo.latency_ms, "quantile": slo.quantile,
+    }  # fmt: skip
+
+
+def _replica(row: ReplicaRow) -> dict[str, Any]:
+    replica = row.replica
+    service = replica.key.service
+    return {
+        "name": replica.key.replica, "service": service.name, "namespace": service.namespace,
+        "region": service.region, "state": str(replica.state), "since": time(replica.since),
+        "revision": replica.revision, "pid": replica.pid, "run": replica.run, "restarts": replica.restarts,
+        "reason": replica.reason, "last_words": replica.last_words, "exit_code": replica.exit_code,
+        "exit_signal": replica.exit_signal, "exit_seen": replica.exit_seen,
+        "next_start_at": time(replica.next_start_at), "started_at": time(replica.started_at),
+        "ready_at": time(replica.ready_at), "admin_url": replica.admin_url, "rps": number(row.rps),
+        "latency_p95_ms": number(row.p95, "ms"), "cpu_ratio": number(row.cpu_ratio), "rss_bytes": number(row.rss),
+        "in_flight": number(row.in_flight),
+    }  # fmt: skip
+
+
+def _panel(panel: GpuPanel) -> dict[str, Any]:
+    return {
+        "at": time(panel.at), "source": panel.source, "reason": panel.reason,
+        "gpus": [_gpu(gpu) for gpu in panel.gpus],
+    }  # fmt: skip
+
+
+def _gpu(gpu: Gpu) -> Mapping[str, Any]:
+    return {
+        "node": gpu.node, "index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "note": gpu.note,
+        "utilisation_percent": number(gpu.utilisation), "memory_used_bytes": number(gpu.memory_used),
+        "memory_total_bytes": number(gpu.memory_total), "temperature_celsius": number(gpu.temperature),
+        "power_watt": number(gpu.power), "processes": list(gpu.processes),
+    }  # fmt: skip
+
+
+def _cache(stat: CacheStat) -> dict[str, Any]:
+    return {
+        "tier": stat.tier, "hit_ratio": number(stat.hit_ratio), "size_bytes": number(stat.size),
+        "trend": list(stat.trend), "note": stat.note,
+    }  # fmt: skip
+
+
+def _security(event: SecurityEvent) -> dict[str, Any]:
+    return {
+        "id": event.id, "at": time(event.at), "severity": str(event.severity), "region": event.region,
+        "service": None if event.key is None else event.key.name, "category": event.category, "text": event.text,
+        "action": event.action, "client": event.client, "count": event.count, "source": event.source,
+    }  # fmt: skip
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "id": change.id, "at": time(change.at), "kind": str(change.kind), "region": change.region,
+        "service": None if change.key is None else change.key.name, "text": change.text, "evidence": change.evidence,
+        "by": change.by, "source": change.source, "revision": change.revision, "replica": change.replica,
+    }  # fmt: skip

@@ -1,0 +1,183 @@
+"""What the fleet remembers of each replica, service and region between two frames. Only the store writes it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import add, sub
+from typing import TYPE_CHECKING, NamedTuple
+
+from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import Region, RegionHealth, RegionState
+from nimify_tui.domain.services import Replica, Service
+from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.detect import Detector
+from nimify_tui.fleet.frames import RegionRow, ServiceRow
+from nimify_tui.fleet.health import Episode, Finding
+from nimify_tui.fleet.quantiles import Bounds
+from nimify_tui.fleet.series import CPU_S, TOTAL, Series, Window
+
+if TYPE_CHECKING:
+    from nimify_tui.fleet.numbers import BurnTrack, Numbers
+
+#: States in which what a region has told still counts.
+SEEN = frozenset({RegionState.LIVE, RegionState.THROTTLED, RegionState.STALE, RegionState.PAUSED})
+#: No buckets.
+NOTHING = array("d")
+
+
+class Mark(NamedTuple):
+    """A replica's counters at some time."""
+
+    at: float
+    total: float
+    cpu_s: float
+    counts: array[float]
+
+
+class ReplicaTrack:
+    """One replica: its facts and the counters of its last scrape."""
+
+    __slots__ = (
+        "at", "bounds", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "old", "queued",
+        "replica", "rss_bytes", "scalars", "security", "started_at",
+    )  # fmt: skip
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.at = 0.0
+        self.started_at: float | None = None
+        self.mask = 0
+        self.scalars: array[float] = NOTHING
+        self.bounds: Bounds = ()
+        self.counts: array[float] = NOTHING
+        self.mid: Mark | None = None
+        self.old: Mark | None = None
+        self.column = 0
+        self.failed = ""
+        self.failed_at = 0.0
+        self.in_flight: float | None = None
+        self.queued: float | None = None
+        self.rss_bytes: float | None = None
+        self.security: dict[tuple[str, str], float] | None = None
+
+    def forget_counters(self) -> None:
+        """The next scrape is of another process: nothing is subtracted from it."""
+        self.at = 0.0
+        self.scalars = NOTHING
+        self.mid = self.old = None
+        self.security = None
+
+    @property
+    def now(self) -> Mark:
+        """The counters of the last scrape."""
+        return Mark(self.at, self.scalars[TOTAL], self.scalars[CPU_S], self.counts)
+
+
+class ServiceTrack:
+    """One service in one region."""
+
+    __slots__ = (
+        "burn", "burnt", "caches", "counted", "counted_rps", "detector", "episode", "failed", "findings", "fold_id",
+        "hostile", "key", "mask", "next_at", "numbers", "place", "region", "replicas", "row", "row_id",
+        "sampled_at", "series",
+        "service", "weight", "window",
+    )  # fmt: skip
+
+    def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
+        self.key = key
+        self.row_id = key.row_id
+        self.fold_id = key.fold_id
+        self.region = region
+        self.service: Service | None = None
+        self.replicas: dict[str, ReplicaTrack] = {}
+        self.series: Series | None = None
+        self.detector: Detector | None = None
+        self.episode = Episode()
+        self.caches: CacheTracks | None = None
+        self.hostile: deque[tuple[float, str, float]] | None = None
+        self.mask = 0
+        self.sampled_at = 0.0
+        self.failed = ""
+        self.burn: BurnTrack | None = None
+        self.window: Window | None = None
+        #: Measured once a second: the numbers, the budget's burn, and what they say about health.
+        self.numbers: Numbers | None = None
+        self.burnt: Measure | None = None
+        self.findings: Sequence[Finding] = ()
+        self.row: ServiceRow | None = None
+        #: How bad it is among those of the same state and gravity.
+        self.weight = 0.0
+        #: Its place among the regions of its fold.
+        self.place: tuple[int, int, int, float, float, str, str] = (0, 0, 0, 0.0, 0.0, "", "")
+        #: When its row changes by time alone.
+        self.next_at = float("inf")
+        #: What of it is in the region's sums.
+        self.counted: Window | None = None
+        self.counted_rps: float | None = None
+
+    def learn(self, window: Window) -> None:
+        """A column has closed."""
+        if self.detector is not None:
+            self.detector.learn(window)
+        if self.burn is not None:
+            self.burn.learn(window)
+
+    @property
+    def facts(self) -> list[Replica]:
+        """Its replicas."""
+        return [track.replica for track in self.replicas.values()]
+
+
+class RegionTrack:
+    """One region: how it is seen, and its services."""
+
+    __slots__ = ("health", "last_known_at", "name", "region", "row", "rps", "sampled_at", "services", "sums", "telling")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.region: Region | None = None
+        self.health: RegionHealth | None = None
+        self.services: dict[ServiceKey, ServiceTrack] = {}
+        #: When the rows were written down, for rows from the disk.
+        self.last_known_at: float | None = None
+        self.row: RegionRow | None = None
+        #: Sums of its services' windows by their bounds, and what they are made of.
+        self.sums: dict[Bounds, list[float]] = {}
+        self.rps = 0.0
+        self.telling = 0
+        self.sampled_at = 0.0
+
+    @property
+    def seen(self) -> bool:
+        """Whether its services are seen now."""
+        return self.health is not None and self.health.state in SEEN and self.last_known_at is None
+
+    def count(self, track: ServiceTrack, window: Window | None, rps: float | None) -> None:
+        """Replace what of ``track`` is in the sums."""
+        old = track.counted
+        if window is not old:
+            if old is not None:
+                self._add(old, sub)
+            if window is not None:
+                self._add(window, add)
+            track.counted = window
+        if track.counted_rps is not None:
+            self.rps -= track.counted_rps
+            self.telling -= 1
+        if rps is not None:
+            self.rps += rps
+            self.telling += 1
+        track.counted_rps = rps
+        if self.telling == 0:  # nothing is left: neither are rounding errors
+            self.sums.clear()
+            self.rps = 0.0
+        self.sampled_at = max(self.sampled_at, track.sampled_at)
+
+    def _add(self, window: Window, how: Callable[[float, float], float]) -> None:
+        known = self.sums.get(window.bounds)
+        if known is None:
+            known = [0.0] * len(window.values)
+        self.sums[window.bounds] = list(map(how, known, window.values))

@@ -1,0 +1,1 @@
+"""Decides every change of the world; mints the only permits."""

@@ -1,0 +1,1 @@
+"""The command line without a screen: the same engine, the same gate, data on stdout."""

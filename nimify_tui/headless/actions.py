@@ -1,0 +1,187 @@
+"""Changes without a screen, through the same desk and the same gate as on it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nimify_tui.base.errors import ValidationError
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
+from nimify_tui.domain.plans import (
+    ActionRequest,
+    ActionResult,
+    ActionState,
+    ConfirmKind,
+    Plan,
+    Progress,
+    Verb,
+    Verdict,
+)
+from nimify_tui.domain.services import Limits, ServiceSpec
+from nimify_tui.headless.output import emit, say
+from nimify_tui.headless.targets import find, regions_of, wait_for_regions
+from nimify_tui.session import Session, analyse_model, open_session
+
+_EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
+
+
+def deploy(options: argparse.Namespace) -> int:
+    """A model file to a running service in each named region, up to the first answered inference."""
+    path = Path(options.model).absolute()
+    name = check_name(options.name or suggest_name(path.stem), "service name")
+    limits = Limits(
+        max_body_bytes=options.max_body_bytes,
+        max_concurrency=options.max_concurrency,
+        rate_limit_rps=options.rate_limit_rps,
+        threads=options.threads,
+    )
+    with open_session(options) as session:
+        report = analyse_model(str(path))
+        if not report.deployable:
+            reasons = "; ".join(finding.text for finding in report.findings if finding.level == "error")
+            raise ValidationError(f"{path.name} cannot be served here: {reasons}", "see `nimify-tui analyze`")
+        regions = regions_of(session, options, default_all=False)
+        targets = tuple(ServiceKey(region, name) for region in regions)
+        request = ActionRequest(
+            verb=Verb.CREATE,
+            targets=targets,
+            replicas=options.replicas,
+            spec=ServiceSpec(model_path=str(path), limits=limits),
+            port=options.port or None,
+            reason=options.reason,
+        )
+        code = _act(session, options, request)
+        if code == 0 and options.dry_run == "none" and options.replicas:
+            code = max(code, *(_first_answer(session, key, options.timeout) for key in targets))
+        return code
+
+
+def _first_answer(session: Session, key: ServiceKey, timeout_s: float) -> int:
+    answer = session.first_answer(key, timeout_s).result()
+    say(f"{key.row_id}: first inference answered in {answer.elapsed_s * 1000:.1f} ms (HTTP {answer.status})")
+    service = session.service(key)
+    if service is not None and service.endpoint:
+        say(f"{key.row_id}: POST {service.endpoint}/v2/models/{service.model_name or key.name}/infer")
+    return 0 if answer.good else 1
+
+
+def delete(options: argparse.Namespace) -> int:
+    """Stop services and forget them."""
+    return _simple(options, Verb.DELETE)
+
+
+def restart(options: argparse.Namespace) -> int:
+    """Replace every replica, the new one ready before the old one drains."""
+    return _simple(options, Verb.RESTART)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Drain and end all replicas."""
+    return _simple(options, Verb.STOP)
+
+
+def start(options: argparse.Namespace) -> int:
+    """Start stopped services."""
+    return _simple(options, Verb.START)
+
+
+def scale(options: argparse.Namespace) -> int:
+    """Change the number of replicas."""
+    return _simple(options, Verb.SCALE, replicas=options.replicas)
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Back to an earlier revision, by default the one before the current."""
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        targets = find(session, options)
+        revision = options.to_revision
+        if revision is None:
+            earlier = {_revision_before(session, key) for key in targets}
+            if len(earlier) != 1:
+                raise ValidationError(
+                    "the services have different earlier revisions", "name one with --to-revision"
+                )
+            revision = earlier.pop()
+        request = ActionRequest(verb=Verb.ROLLBACK, targets=targets, revision=revision, reason=options.reason)
+        return _act(session, options, request)
+
+
+def _revision_before(session: Session, key: ServiceKey) -> int:
+    service = session.service(key)
+    numbers = sorted(item.number for item in service.revisions) if service else []
+    older = [number for number in numbers if service is not None and number < service.revision]
+    if not older:
+        raise ValidationError(f"{key.row_id} has no earlier revision", "there is nothing to go back to")
+    return older[-1]
+
+
+def _simple(options: argparse.Namespace, verb: Verb, replicas: int | None = None) -> int:
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        request = ActionRequest(
+            verb=verb, targets=find(session, options), replicas=replicas, reason=options.reason
+        )
+        return _act(session, options, request)
+
+
+def _act(session: Session, options: argparse.Namespace, request: ActionRequest) -> int:
+    simulated = options.dry_run != "none"
+    plan = session.plan(request, simulation=simulated).result()
+    if simulated:
+        _show_plan(options.output, plan)
+        return 0
+    verdict = session.review(plan)
+    _tell(plan)
+    # A refused plan goes to the gate all the same: the refusal belongs on the trail.
+    answer = _answer(options, verdict) if verdict.allowed else ""
+    try:
+        result = session.carry_out(plan, answer, _progress).result()
+    except KeyboardInterrupt:
+        say("interrupted: the region goes on with what it accepted; see `nimify-tui audit show`")
+        raise
+    _show_result(options.output, result)
+    return _EXIT.get(result.state, 1)
+
+
+def _tell(plan: Plan) -> None:
+    say(plan.summary)
+    for label, text in plan.facts:
+        say(f"  {label:<11} {text}")
+    for line in plan.diff:
+        say(f"  {line.mark} {line.text}")
+
+
+def _answer(options: argparse.Namespace, verdict: Verdict) -> str:
+    """What the operator answers: from the flags, or asked on a terminal; "" when nobody can be asked."""
+    if options.confirm is not None:
+        return str(options.confirm)
+    if verdict.confirm is ConfirmKind.KEY and options.yes:
+        return "y"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    wanted = "y to go on" if verdict.confirm is ConfirmKind.KEY else f"{verdict.expected} to go on"
+    sys.stderr.write(f"type {clean_line(wanted)} (anything else cancels): ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _progress(step: Progress) -> None:
+    if sys.stderr.isatty():
+        count = f" ({step.done} of {step.total})" if step.total else ""
+        say(f"  {step.text}{count}")
+
+
+def _show_plan(style: str, plan: Plan) -> None:
+    rows = [["summary", plan.summary], *[list(fact) for fact in plan.facts]]
+    rows += [[line.mark, line.text] for line in plan.diff]
+    emit(style, plan, ("PLAN", ""), rows, [key.row_id for key in plan.request.targets])
+
+
+def _show_result(style: str, result: ActionResult) -> None:
+    rows = [[item.key.row_id, str(item.state), item.message] for item in result.targets]
+    emit(style, result, ("SERVICE", "STATE", "RESULT"), rows, [item.key.row_id for item in result.targets])
+    if result.state is not ActionState.OK:
+        say(f"{result.state}: {result.message}")

@@ -1,0 +1,81 @@
+"""Which services and regions a command line means."""
+
+from __future__ import annotations
+
+import argparse
+
+from nimify_tui.base.errors import NetworkError, ValidationError
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import RegionState
+from nimify_tui.fleet.frames import Frame
+from nimify_tui.session import Session
+
+_ASKED = (RegionState.CONNECTING,)
+
+
+def wait_for_regions(session: Session, options: argparse.Namespace) -> None:
+    """Wait until every wanted region answered or is known not to; at most ``--timeout``."""
+    session.engine.wait(lambda frame: settled(frame, options), options.timeout)
+
+
+def settled(frame: Frame, options: argparse.Namespace) -> bool:
+    """True when no wanted region is still being connected to."""
+    wanted = set(options.region or ())
+    rows = [row for row in frame.regions if not wanted or row.region.name in wanted]
+    return bool(rows) and all(row.health.state not in _ASKED for row in rows)
+
+
+def regions_of(session: Session, options: argparse.Namespace, *, default_all: bool) -> list[str]:
+    """The regions that ``--region`` names, or the only one there is.
+
+    Raises ValidationError for an unknown one, and when several exist and none is named.
+    """
+    wait_for_regions(session, options)
+    known = [row.region.name for row in session.engine.frame.regions]
+    wanted = list(dict.fromkeys(options.region or ()))
+    for name in wanted:
+        if name not in known:
+            raise ValidationError(
+                f"region {name!r} is not known here", f"known: {', '.join(known) or 'none'}"
+            )
+    if wanted:
+        return wanted
+    if default_all or len(known) == 1:
+        return known
+    raise ValidationError("there are several regions", f"name them with --region: {', '.join(known)}")
+
+
+def find(session: Session, options: argparse.Namespace) -> tuple[ServiceKey, ...]:
+    """The services named as SERVICE or SERVICE@REGION; one name in several regions must say which.
+
+    Raises ValidationError for a name that is nowhere or in several regions, NetworkError when a region
+    that may have it does not answer.
+    """
+    words = options.service if isinstance(options.service, list) else [options.service]
+    found: list[ServiceKey] = []
+    for word in words:
+        found += _find_one(session, word, set(options.region or ()))
+    return tuple(dict.fromkeys(found))
+
+
+def _find_one(session: Session, word: str, regions: set[str]) -> list[ServiceKey]:
+    name, _, region = word.partition("@")
+    wanted = {region} if region else regions
+    frame = session.engine.frame
+    keys = {key for row in frame.rows.values() for key in row.keys}
+    matches = sorted(
+        key for key in keys if name in (key.name, key.fold_id) and (not wanted or key.region in wanted)
+    )
+    if len(matches) > 1 and not wanted:
+        places = ", ".join(f"{key.name}@{key.region}" for key in matches)
+        raise ValidationError(f"{name!r} is in several regions", f"say which: {places}")
+    if matches:
+        return matches
+    silent = [
+        f"{row.region.name} ({row.health.state}: {row.health.cause})"
+        for row in frame.regions
+        if row.health.state is not RegionState.LIVE and (not wanted or row.region.name in wanted)
+    ]
+    if silent:
+        raise NetworkError(f"{word!r} was not found, and not every region answers", "; ".join(silent))
+    raise ValidationError(f"there is no service {word!r}", "see `nimify-tui snapshot -o name`")

@@ -1,0 +1,216 @@
+"""Life of one runtime process: listen, load, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+from uvicorn.server import ServerState
+
+from nimify_tui.serving.api import Api
+from nimify_tui.serving.control import Control
+from nimify_tui.serving.infer import Inference
+from nimify_tui.serving.listeners import Listeners
+from nimify_tui.serving.logs import JsonLog
+from nimify_tui.serving.metrics import Metrics
+from nimify_tui.serving.model import Model
+from nimify_tui.serving.options import Options
+from nimify_tui.serving.protocol import Drain, HardProtocol, Rules, protocol_factory
+
+#: A second signal leaves running requests so long.
+HURRY_S = 1.0
+#: Requests that the drain cuts off have so long to get their 503.
+CUT_S = 0.3
+BACKLOG = 1024
+
+
+class Runtime:
+    """One model behind one pair of listeners."""
+
+    def __init__(self, options: Options, log: JsonLog, listeners: Listeners) -> None:
+        self._options, self._log, self._listeners = options, log, listeners
+        # Overflow is looked for where it matters; doing it around each request would cost 3 us.
+        np.seterr(all="ignore")
+        self._loop = asyncio.get_running_loop()
+        self._drain = Drain()
+        self._metrics = Metrics(options.name, options.version, options.revision)
+        self._api = Api(options, self._metrics, self._drain, log)
+        self._asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
+        self._control: Control | None = None
+
+    async def run(self) -> int:
+        """Serve until a signal, then drain. Returns the exit code; raises ModelError."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._signalled)
+        try:
+            await self._open_admin()
+            if not await self._load():
+                self._log.write("ended", "asked to end while the model was loading")
+                return 0
+            make, state = self._factory(main=True)
+            server = await self._loop.create_server(make, sock=self._listeners.main.dup(), backlog=BACKLOG)
+            self._say_ready()
+            await self._asked.wait()
+            if os.environ.get("NIMIFY_TEST_NO_DRAIN") == "1":  # the tests' sabotage: what happens without a drain
+                return 0
+            await self._drained(server, make, state)
+            return 0
+        finally:
+            self._close()
+
+    def _signalled(self) -> None:
+        if self._asked.is_set():
+            self._hurry.set()
+        self._asked.set()
+
+    def _factory(self, *, main: bool) -> tuple[Callable[[], HardProtocol], ServerState]:
+        options = self._options
+        rules = Rules(
+            self._drain, options.max_body_bytes if main else 64 * 1024, options.header_timeout_s,
+            options.body_timeout_s, options.keep_alive_s, self._api.report,
+        )  # fmt: skip
+        return protocol_factory(self._api.main if main else self._api.admin, rules)
+
+    async def _open_admin(self) -> None:
+        """Health and metrics answer from the first moment."""
+        listeners = self._listeners
+        if listeners.admin is not None:
+            make, _ = self._factory(main=False)
+            self._servers.append(await self._loop.create_server(make, sock=listeners.admin.dup(), backlog=128))
+        else:
+            self._api.without_admin_listener()
+        if self._options.control_socket is not None:
+            shared = [item for item in (listeners.main, listeners.admin) if item is not None]
+            self._control = Control(self._options.control_socket, shared)
+
+    async def _load(self) -> bool:
+        """Load and warm the model off the loop. False when asked to end meanwhile."""
+        loaded: asyncio.Future[Model] = self._loop.create_future()
+
+        def settle(result: Model | BaseException) -> None:
+            if isinstance(result, BaseException):
+                loaded.set_exception(result)
+            else:
+                loaded.set_result(result)
+
+        def load() -> None:
+            result: Model | BaseException
+            try:
+                result = Model(self._options.model, self._options.threads)
+            except BaseException as error:  # noqa: BLE001  # handed to the loop, which ends the process with its words
+                result = error
+            with contextlib.suppress(RuntimeError):  # the loop ended first
+                self._loop.call_soon_threadsafe(settle, result)
+
+        threading.Thread(target=load, name="load", daemon=True).start()
+        asked = self._loop.create_task(self._asked.wait())
+        await asyncio.wait((loaded, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not loaded.done():
+            return False
+        model = loaded.result()
+        self._metrics.model_sha256, self._metrics.load_s = model.sha256, model.load_s
+        self._api.inference = Inference(self._options, model, self._metrics)
+        return True
+
+    def _say_ready(self) -> None:
+        inference = self._api.inference
+        assert inference is not None
+        model, listeners = inference.model, self._listeners
+        host, port = listeners.main.getsockname()[:2]
+        if not model.warmed:
+            self._log.write("warm", "no sample fitted the model's open axes: the first request warms it", "warning")
+        self._log.write(
+            "ready", f"{self._options.name} is ready on {host}:{port}", host=host, port=port,
+            admin_port=listeners.admin.getsockname()[1] if listeners.admin else None, pid=os.getpid(),
+            load_s=round(model.load_s, 4), run_s=round(model.run_s, 6), model_sha256=model.sha256,
+            providers=list(model.providers),
+        )  # fmt: skip
+
+    async def _drained(self, server: asyncio.Server, make: Callable[[], HardProtocol], state: ServerState) -> None:
+        """Answer everything that is here or on its way, and close nothing that keep-alive would not close.
+
+        An idle connection is left alone until its keep-alive time is over, because a client that believes
+        it open may send on it at any moment; the answer then says `Connection: close`.
+        """
+        began = time.monotonic()
+        self._drain.began = True
+        if self._control is not None:
+            self._control.withhold()
+        server.close()
+        if not self._listeners.shared:
+            await self._accept_rest(make)
+        self._listeners.main.close()
+        for connection in list(state.connections):
+            assert isinstance(connection, HardProtocol)
+            connection.end_soon()
+        busy = sum(connection.busy for connection in _ours(state))
+        self._log.write("draining", f"asked to end: {busy} requests and {len(state.connections)} connections are open")
+        deadline = began + self._options.drain_timeout_s
+        while state.connections and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), 0.02)
+            if self._hurry.is_set():
+                deadline = min(deadline, time.monotonic() + HURRY_S)
+                self._hurry.clear()
+                for connection in _ours(state):
+                    if not connection.busy:
+                        connection.transport.close()
+        cut = await self._cut_off(state)
+        seconds = time.monotonic() - began
+        self._log.flush()
+        words = f"drained in {seconds:.1f} s" if not cut else f"{cut} requests were cut off after {seconds:.1f} s"
+        self._log.write("ended", words, "warning" if cut else "info", cut_requests=cut, drain_s=round(seconds, 3))
+
+    async def _cut_off(self, state: ServerState) -> int:
+        """End what is left; how many requests that were."""
+        cut = sum(connection.busy for connection in _ours(state))
+        if self._api.inference is not None:
+            self._api.inference.cut_off()
+        deadline = time.monotonic() + CUT_S
+        while state.tasks and time.monotonic() < deadline:
+            for connection in _ours(state):
+                connection.end_unfinished()
+            await asyncio.sleep(0.01)
+        return cut
+
+    async def _accept_rest(self, make: Callable[[], HardProtocol]) -> None:
+        """Connections that wait in the backlog of a listener that only this process has would be reset."""
+        while True:
+            try:
+                connection, _ = self._listeners.main.accept()
+            except OSError:
+                return
+            connection.setblocking(False)
+            await self._loop.connect_accepted_socket(make, connection)
+
+    def _close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        for server in self._servers:
+            server.close()
+        if self._api.inference is not None:
+            self._api.inference.worker.close(0.2)
+
+
+def _ours(state: ServerState) -> list[HardProtocol]:
+    return [connection for connection in state.connections if isinstance(connection, HardProtocol)]
+
+
+def run(options: Options, log: JsonLog, listeners: Listeners) -> int:
+    """Serve in a new uvloop event loop until the end. Raises ModelError."""
+    import uvloop
+
+    async def live() -> int:
+        return await Runtime(options, log, listeners).run()
+
+    code: int = uvloop.run(live())
+    return code

@@ -1,0 +1,248 @@
+"""One session of an operator: engine, gate and desk put together, for the screen and the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from nimify_tui import config as configuration
+from nimify_tui.base.audit import AuditLog, AuditPlaces
+from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.config import Config
+from nimify_tui.controllers.desk import ActionDesk
+from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
+from nimify_tui.controllers.local import LocalController
+from nimify_tui.controllers.mirror import Mirror
+from nimify_tui.domain.demands import Demand, LogDemand
+from nimify_tui.domain.models import ModelReport
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, ActionResult, Plan, Progress, UnfinishedAction, Verdict
+from nimify_tui.domain.regions import Region, RegionKind
+from nimify_tui.domain.services import Replica, Service
+from nimify_tui.embedded import EmbeddedRegions
+from nimify_tui.engine import Engine, Rooms
+from nimify_tui.fleet.frames import Frame
+from nimify_tui.fleet.logtail import LogTail
+from nimify_tui.fleet.store import Fleet
+from nimify_tui.gate.gate import Gate
+from nimify_tui.gate.journal import Journal
+from nimify_tui.lastknown import LastKnown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a call needs of a session beyond watching the regions.
+
+    ``keep``: start the supervisor of a configured embedded region that has none. ``numbers``: read
+    metrics and GPUs. ``remember``: show, and write down, last-known rows.
+    """
+
+    keep: bool = False
+    numbers: bool = False
+    remember: bool = False
+
+
+class Session:
+    """What a screen or a call may do, from any thread; see :class:`nimify_tui.ui.context.ConsoleContext`."""
+
+    def __init__(self, config: Config, needs: Needs, only: Sequence[str] = (), hint: str = "") -> None:
+        user, self.host = operator()
+        self.actor = f"{user}@{self.host}"
+        self.clock: Clock = SystemClock()
+        self.hint = hint
+        journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
+        self._mirror = Mirror()
+        self._gate = Gate(
+            config.gate_policy, self._configured_region, journal, self.clock, self.actor
+        )
+        regions = tuple(region for region in config.regions if not only or region.name in only)
+        self._embedded = EmbeddedRegions(
+            regions,
+            self._gate.verify,
+            self.clock,
+            config.gate_policy,
+            keep=needs.keep and not config.gate.read_only,
+            only=frozenset(only),
+        )
+        last_known = LastKnown(frozenset(region.name for region in regions))
+        rooms = Rooms(
+            regions=regions,
+            discover=self._embedded.discover,
+            region_work=self._embedded.watch,
+            fleet_work=self._embedded.fleet_work(needs.numbers),
+            listeners=(self._mirror.apply,),
+            before=last_known.read if needs.remember else _nothing,
+            after=last_known.write if needs.remember else _nothing,
+        )
+        self.engine = Engine(rooms, config.slos, self.clock)
+        controllers = {
+            RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model)
+        }
+        self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
+
+    def _configured_region(self, name: str) -> Region | None:
+        """The gate asks before the engine is there, and for regions that come and go."""
+        return self.engine.region(name)
+
+    # -- looking -------------------------------------------------------------------------
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be changed from here, whatever the region."""
+        return self._gate.read_only
+
+    @property
+    def frame(self) -> Frame:
+        """The newest picture of the fleet."""
+        return self.engine.frame
+
+    def demand(self, demand: Demand) -> None:
+        """Look this up from now on."""
+        self.engine.demand(demand)
+
+    def release(self, demand: Demand) -> None:
+        """No longer needed."""
+        self.engine.release(demand)
+
+    def log_tail(self, demand: LogDemand) -> LogTail:
+        """The lines of a demanded log."""
+        return self.engine.log_tail(demand)
+
+    def service(self, key: ServiceKey) -> Service | None:
+        """A service as its region told last."""
+        return self._mirror.service(key)
+
+    def replicas(self, key: ServiceKey) -> Sequence[Replica]:
+        """The replicas of a service as its region told last."""
+        return self._mirror.replicas(key)
+
+    def on_loop(self, look: Callable[[Fleet], T]) -> Future[T]:
+        """Let ``look`` read the fleet on the loop that owns it."""
+
+        async def run() -> T:
+            return look(self.engine.fleet)
+
+        return self.engine.submit(run())
+
+    def pause(self, seconds: float) -> None:
+        """Let the calling thread wait while the engine works on."""
+        self.engine.submit(asyncio.sleep(seconds)).result()
+
+    # -- acting --------------------------------------------------------------------------
+    def may_change(self, region: str) -> Verdict:
+        """Whether a change in ``region`` could be allowed at all."""
+        return self._gate.may_change(region)
+
+    def plan(self, request: ActionRequest, *, simulation: bool = False) -> Future[Plan]:
+        """A plan for ``request``; nothing is changed."""
+        return self.engine.submit(self._desk.plan(request, simulation=simulation))
+
+    def review(self, plan: Plan) -> Verdict:
+        """What the gate says to the plan and how it is confirmed."""
+        return self._gate.review(plan)
+
+    def carry_out(
+        self,
+        plan: Plan,
+        answer: str,
+        progress: Callable[[Progress], None] = lambda _: None,
+        settles: UnfinishedAction | None = None,
+    ) -> Future[ActionResult]:
+        """Authorise with ``answer``, do it, watch it."""
+        return self.engine.submit(self._desk.carry_out(plan, answer, progress, settles))
+
+    def cancel(self, plan: Plan) -> None:
+        """The operator turned the plan down."""
+        self._gate.cancel(plan)
+
+    def unfinished(self) -> Future[Sequence[UnfinishedAction]]:
+        """Actions that an earlier session began and did not end, with what is so now."""
+
+        async def look() -> Sequence[UnfinishedAction]:
+            found = await asyncio.to_thread(self._desk.unfinished)
+            return [await self._desk.check(action) for action in found]
+
+        return self.engine.submit(look())
+
+    def check(self, action: UnfinishedAction) -> Future[UnfinishedAction]:
+        """Look again at what is so now."""
+        return self.engine.submit(self._desk.check(action))
+
+    def resolve_unfinished(self, action: UnfinishedAction, how: str, text: str = "") -> Future[None]:
+        """Put on record that it is dealt with."""
+        return self.engine.submit(asyncio.to_thread(self._desk.resolve, action, how, text))
+
+    # -- models --------------------------------------------------------------------------
+    def analyse(self, path: str) -> Future[ModelReport]:
+        """Read a model file in a limited child process."""
+        return self.engine.submit(asyncio.to_thread(analyse_model, path))
+
+    def infer(self, key: ServiceKey, payload: str) -> Future[InferAnswer]:
+        """Ask a service; "" asks with an example made from its metadata."""
+
+        async def ask() -> InferAnswer:
+            service = self._mirror.service(key)
+            if service is None:
+                from nimify_tui.base.errors import NetworkError
+
+                raise NetworkError(f"{key.row_id} is not seen from here", "wait until its region is LIVE")
+            return await try_inference(service, self.clock, payload=payload.encode() or None)
+
+        return self.engine.submit(ask())
+
+    def first_answer(self, key: ServiceKey, deadline_s: float) -> Future[InferAnswer]:
+        """Wait for the first answered inference of a new service."""
+        return self.engine.submit(
+            first_answer(lambda: self._mirror.service(key), self.clock, deadline_s=deadline_s)
+        )
+
+
+def analyse_model(path: str) -> ModelReport:
+    """What is in a model file. Blocks."""
+    from nimify_tui.models.analysis import analyse
+
+    return analyse(path)
+
+
+def _nothing(_fleet: object) -> None:
+    return None
+
+
+def operator() -> tuple[str, str]:
+    """(user, host) of whoever runs this, as they stand in the audit trail."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid{os.getuid()}"
+    return user, socket.gethostname()
+
+
+def read_config(options: argparse.Namespace) -> Config:
+    """The configuration with the command line's say in it. Raises ConfigurationError."""
+    overrides: dict[str, Any] = {}
+    if options.read_only:
+        overrides["gate.read_only"] = True
+    if options.read_write:
+        overrides["gate.open_regions"] = True
+        overrides["gate.read_only"] = False
+    return configuration.load([options.config] if options.config else None, overrides=overrides)
+
+
+@contextlib.contextmanager
+def open_session(options: argparse.Namespace, needs: Needs | None = None) -> Iterator[Session]:
+    """A session for one call without a screen; everything is ended when the block is left."""
+    session = Session(read_config(options), needs or Needs(keep=True), tuple(options.region or ()))
+    session.engine.start()
+    try:
+        yield session
+    finally:
+        session.engine.stop()

@@ -1,0 +1,1 @@
+"""What backends tell, turned into updates for the fleet."""

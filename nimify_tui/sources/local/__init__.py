@@ -1,0 +1,1 @@
+"""The embedded regions: supervisors' events and replicas' logs."""

@@ -1,0 +1,1 @@
+"""Scraped metrics: the exposition parser and one adapter for each runtime family."""

@@ -1,0 +1,1 @@
+"""The embedded region's keeper: one process for each state folder."""

@@ -1,0 +1,112 @@
+"""The region's own copies of model files, filed under their SHA-256: a roll-back finds what once ran."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from nimify_tui.base.errors import ModelError, ValidationError
+from nimify_tui.base.files import private_dir
+
+_CHUNK_BYTES = 1024 * 1024
+#: A model that no revision names any more is kept this long, so that deleting a service can be undone.
+KEEP_UNUSED_S = 24 * 3600.0
+
+
+class Library:
+    """``DIR/models/SHA256.onnx``. Its calls read and write large files: run them in a thread."""
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self.folder = root / "models"
+        self._max_bytes = max_bytes
+
+    def path(self, sha256: str) -> Path:
+        """Where the model of that hash lies, or would lie."""
+        return self.folder / f"{sha256}.onnx"
+
+    def take(self, source: str, expected: str) -> str:
+        """Copy ``source``, hashing what is copied, and return the hash.
+
+        With ``expected`` the content has to have that hash; when it is kept already nothing is copied.
+        Raises ModelError for a file that cannot be read, is no plain file, or is too large, and
+        ValidationError for a content other than expected.
+        """
+        if expected:
+            if len(expected) != 64 or not set(expected) <= set("0123456789abcdef"):
+                raise ValidationError(f"{expected[:70]!r} is no SHA-256")
+            if self.path(expected).is_file():
+                return expected
+        if not source.startswith("/"):
+            raise ValidationError(f"model path {source[:200]!r} is not absolute")
+        private_dir(self.folder)
+        try:
+            handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            raise ModelError(f"model {source[:300]!r} cannot be read: {error.strerror}") from error
+        try:
+            self._check(handle, source)
+            return self._copy(handle, source, expected)
+        finally:
+            os.close(handle)
+
+    def _check(self, handle: int, source: str) -> None:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"model {source[:300]!r} is not a plain file")
+        self._check_size(status.st_size, source)
+        if status.st_size == 0:
+            raise ModelError(f"model {source[:300]!r} is empty")
+        space = os.statvfs(self.folder)
+        if space.f_bavail * space.f_frsize < status.st_size:
+            raise ModelError(
+                f"no room on the disk for a copy of {source[:300]!r} ({status.st_size} bytes)",
+                f"free some space below {self.folder}",
+            )
+
+    def _check_size(self, size: int, source: str) -> None:
+        if size > self._max_bytes:
+            text = f"model {source[:300]!r} has {size} bytes; the limit is {self._max_bytes}"
+            raise ModelError(text, "start the supervisor with a larger --max-model-bytes")
+
+    def _copy(self, handle: int, source: str, expected: str) -> str:
+        target, name = tempfile.mkstemp(prefix=".taking.", dir=self.folder)
+        try:
+            with os.fdopen(target, "wb", buffering=0) as file:
+                digest, size = hashlib.sha256(), 0
+                while data := os.read(handle, _CHUNK_BYTES):
+                    size += len(data)
+                    self._check_size(size, source)  # it may grow while it is read
+                    digest.update(data)
+                    file.write(data)
+                os.fsync(file.fileno())
+            found = digest.hexdigest()
+            if expected and found != expected:
+                text = f"model {source[:300]!r} has changed since the plan was made"
+                raise ValidationError(text, "make the plan again")
+            os.replace(name, self.path(found))
+            return found
+        except OSError as error:
+            raise ModelError(f"model {source[:300]!r} cannot be copied: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def touch(self, sha256: str) -> None:
+        """Begin the time for which an unused model is kept."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path(sha256))
+
+    def sweep(self, used: Collection[str]) -> None:
+        """Remove models that nothing names and nothing named for a day, and copies that were cut short."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.folder):
+                old = entry.stat(follow_symlinks=False).st_mtime < time.time() - KEEP_UNUSED_S
+                if old and entry.name.removesuffix(".onnx") not in used:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(entry.path)

@@ -1,0 +1,343 @@
+"""One table of commands: it feeds key bindings, ``:`` commands, palette, help, footer and the README.
+
+A command that changes the world only asks for a plan; what happens then is decided in the gate. So a
+key here can be pressed by accident without harm.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class Scope(enum.StrEnum):
+    """Where a command works."""
+
+    GLOBAL = "everywhere"
+    FLEET = "fleet"
+    DETAIL = "service detail"
+    LOGS = "logs"
+    REVISIONS = "revisions"
+    INFER = "try an inference"
+    UNFINISHED = "unfinished actions"
+    WIZARD = "wizard"
+    PLAN = "plan"
+    LIST = "tables and lists"
+
+
+class Risk(enum.StrEnum):
+    """What a command can lead to."""
+
+    NONE = "none"
+    #: Leads to a plan that the gate has to allow and the operator has to confirm.
+    CHANGE = "change"
+    #: The same, and what it takes away does not come back by itself.
+    DESTRUCTIVE = "destructive"
+
+
+class Needs(enum.StrEnum):
+    """What must be there for a command to make sense."""
+
+    NOTHING = ""
+    SERVICE = "a service under the cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    ``keys`` by Textual's names, the first one is shown; ``names`` are the words after ``:``, the first
+    one is shown; ``argument`` is what may follow (``REPLICAS``), in brackets when it may be left out.
+    ``bound`` False: the widget itself takes the key, the table only tells of it. ``footer``: rank in the
+    footer (1 first), 0 for not in it.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    title: str
+    help: str
+    scope: Scope
+    risk: Risk = Risk.NONE
+    needs: Needs = Needs.NOTHING
+    argument: str = ""
+    bound: bool = True
+    footer: int = 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether it leads to a plan."""
+        return self.risk is not Risk.NONE
+
+
+_F, _D, _G = Scope.FLEET, Scope.DETAIL, Scope.GLOBAL
+_SVC = Needs.SERVICE
+
+
+def _acts(scope: Scope) -> tuple[Command, ...]:
+    """The changes: the same keys on the fleet screen and in a service's detail."""
+    at = scope.name.lower()
+    change, destructive = Risk.CHANGE, Risk.DESTRUCTIVE
+    return (
+        Command(f"{at}.restart", ("r",), ("restart",), "restart",
+                "Replace each replica, a new one ready before the old one drains; shows the plan first",
+                scope, change, _SVC, footer=4),
+        Command(f"{at}.scale", ("s",), ("scale",), "scale",
+                "Another number of replicas; asks for it, then shows the plan",
+                scope, change, _SVC, "REPLICAS", footer=5),
+        Command(f"{at}.undo", ("u",), ("undo",), "undo",
+                "Take the last action back; without one, back to the revision before; shows the plan first",
+                scope, change, footer=6),
+        Command(f"{at}.toggle", ("t",), (), "stop/start",
+                "Stop a running service, start a stopped one; shows the plan first", scope, change, _SVC),
+        Command(f"{at}.stop", (), ("stop",), "stop",
+                "Drain and end all replicas; the service stays; shows the plan first", scope, change, _SVC),
+        Command(f"{at}.start", (), ("start",), "start",
+                "Start a stopped service again; shows the plan first", scope, change, _SVC),
+        Command(f"{at}.rollback", (), ("rollback", "rollout-undo"), "roll back",
+                "Back to an earlier revision (the one before when none is named); shows the plan first",
+                scope, change, _SVC, "[REVISION]"),
+        Command(f"{at}.delete", ("ctrl+d",), ("delete", "undeploy"), "delete",
+                "Stop the service and forget it, with its revisions and logs; shows the plan first",
+                scope, destructive, _SVC),
+    )  # fmt: skip
+
+
+def _sort(column: str, key: str, what: str) -> Command:
+    return Command(f"fleet.sort-{column}", (key,), (), f"sort {what}", f"Sort by {what}; again turns it round", _F)
+
+
+COMMANDS: tuple[Command, ...] = (
+    # -- fleet
+    Command("fleet.open", ("enter", "d"), ("open", "describe"), "open",
+            "The service's detail: replicas, logs, revisions, metrics, configuration",
+            _F, needs=_SVC, argument="[SERVICE[@REGION]]", footer=1),
+    Command("fleet.logs", ("l",), ("logs",), "logs",
+            "Live logs; of a replica that crashed the run before", _F, needs=_SVC, footer=2),
+    Command("fleet.why", ("w",), ("why",), "why",
+            "Since when, and what changed just before and after", _F, needs=_SVC, footer=3),
+    *_acts(_F),
+    Command("fleet.unfold", ("x",), ("unfold",), "unfold",
+            "Show the regions of the service one by one, or fold them again (also right and left)",
+            _F, needs=_SVC, footer=10),
+    Command("fleet.filter", ("slash",), ("filter",), "filter",
+            "Only rows that match a regular expression; !x: that do not match; empty: all",
+            _F, argument="[PATTERN]", footer=8),
+    Command("fleet.new", ("n",), ("new", "wizard", "deploy"), "new service",
+            "The wizard: a model file to a running service", _F, Risk.CHANGE, footer=7),
+    Command("fleet.panel-latency", ("1",), ("latency",), "latency",
+            "The latency chart alone below the table; again: all panels", _F),
+    Command("fleet.panel-gpu", ("2",), ("gpu",), "gpu",
+            "The GPUs alone below the table", _F),
+    Command("fleet.panel-cache", ("3",), ("cache",), "cache",
+            "The caches alone below the table", _F),
+    Command("fleet.panel-security", ("4",), ("security",), "security",
+            "The security feed alone below the table", _F),
+    Command("fleet.panel-changes", ("5",), ("changes",), "changes",
+            "What changed, in all regions, newest first", _F),
+    Command("fleet.panels", ("0",), ("panels",), "all panels",
+            "All panels that the terminal has room for", _F),
+    Command("fleet.next-panel", ("tab",), (), "next panel",
+            "The next panel below the table", _F),
+    Command("fleet.previous-panel", ("shift+tab",), (), "panel before",
+            "The panel before", _F),
+    Command("fleet.sort-worst", ("W",), ("sort",), "worst first",
+            "Worst first, as at the start; :sort COLUMN sorts by a column", _F, argument="[COLUMN]"),
+    _sort("name", "N", "name"),
+    _sort("since", "A", "since when"),
+    _sort("rps", "R", "requests per second"),
+    _sort("p95", "P", "p95"),
+    _sort("err", "E", "error ratio"),
+    _sort("burn", "B", "budget burn"),
+    _sort("ready", "Y", "missing replicas"),
+    _sort("where", "L", "region"),
+    Command("fleet.unmark", ("M",), ("unmark",), "unmark all",
+            "Forget all marks", _F),
+    # -- detail
+    Command("detail.tab-1", ("1",), ("overview", "replicas"), "overview",
+            "Replicas and why it is as it is", _D),
+    Command("detail.tab-2", ("l", "2"), ("logs",), "logs",
+            "Live logs; of a replica that crashed the run before", _D, footer=1),
+    Command("detail.tab-3", ("3",), ("events",), "events",
+            "Changes and security events of this service", _D),
+    Command("detail.tab-4", ("4",), ("revisions",), "revisions",
+            "Its revisions; enter plans the way back to one", _D),
+    Command("detail.tab-5", ("5",), ("metrics",), "metrics",
+            "Each number with its source and age", _D),
+    Command("detail.tab-6", ("6",), ("config", "configuration"), "configuration",
+            "What it runs, with which limits", _D),
+    Command("detail.tab-7", ("7",), ("infer", "try"), "try",
+            "Ask the service something", _D),
+    Command("detail.next-tab", ("tab",), (), "next tab",
+            "The next tab", _D, footer=8),
+    Command("detail.previous-tab", ("shift+tab",), (), "tab before",
+            "The tab before", _D),
+    Command("detail.why", ("w",), ("why",), "why",
+            "Since when, and what changed just before and after", _D, footer=2),
+    *_acts(_D),
+    # -- logs
+    Command("logs.search", ("slash",), ("search",), "search",
+            "Find a text in the logs and mark it; n and N go on", Scope.LOGS, argument="[TEXT]", footer=1),
+    Command("logs.filter", ("ampersand",), ("filter",), "filter",
+            "Only lines that match a regular expression; empty: all", Scope.LOGS, argument="[PATTERN]", footer=2),
+    Command("logs.previous", ("p",), ("previous",), "previous run",
+            "The run before the current one, or back to the current", Scope.LOGS, footer=3),
+    Command("logs.replica", ("a",), ("replica",), "replica",
+            "The next replica alone, at last all of them", Scope.LOGS, argument="[NAME]", footer=4),
+    Command("logs.match", ("n", "N"), (), "next match",
+            "The next match, the match before", Scope.LOGS, bound=False),
+    Command("logs.follow", ("f",), (), "follow",
+            "Go to the end and follow it", Scope.LOGS, bound=False),
+    # -- revisions, inference
+    Command("revisions.rollback", ("enter",), (), "roll back to it",
+            "Back to the revision under the cursor; shows the plan first",
+            Scope.REVISIONS, Risk.CHANGE, bound=False, footer=1),
+    Command("infer.send", ("enter",), (), "send",
+            "Ask the service with the example that fits its inputs", Scope.INFER, bound=False, footer=1),
+    Command("infer.edit", ("e",), (), "edit",
+            "Write the request's JSON yourself", Scope.INFER, footer=2),
+    # -- unfinished actions
+    Command("unfinished.check", ("enter",), (), "check",
+            "Look again at what is so now", Scope.UNFINISHED, bound=False, footer=1),
+    Command("unfinished.continue", ("o",), (), "continue",
+            "Plan the same change again, for the world as it is now", Scope.UNFINISHED, Risk.CHANGE, footer=2),
+    Command("unfinished.undo", ("u",), (), "undo",
+            "Plan the way back", Scope.UNFINISHED, Risk.CHANGE, footer=3),
+    Command("unfinished.done", ("f",), (), "it is done",
+            "What is so now is what was wanted: put that on record", Scope.UNFINISHED, footer=5),
+    Command("unfinished.dismiss", ("z",), (), "dismiss",
+            "Leave it as it is, and put that on record", Scope.UNFINISHED, footer=4),
+    # -- wizard and plan
+    Command("wizard.next", ("enter",), (), "next",
+            "Take this and go on", Scope.WIZARD, bound=False, footer=1),
+    Command("wizard.mark", ("space",), (), "choose",
+            "Choose a region, or take it out again", Scope.WIZARD, bound=False, footer=2),
+    Command("plan.confirm", ("y",), (), "go on",
+            "Carry the plan out (one object); production and several objects are confirmed by typing the name",
+            Scope.PLAN, bound=False),
+    Command("plan.cancel", ("escape",), (), "cancel",
+            "Change nothing; this is the default", Scope.PLAN, bound=False),
+    # -- lists
+    Command("list.move", ("up", "down", "j", "k"), (), "move",
+            "One row up or down", Scope.LIST, bound=False),
+    Command("list.page", ("pageup", "pagedown"), (), "page",
+            "One page up or down", Scope.LIST, bound=False),
+    Command("list.edge", ("g", "G"), (), "ends",
+            "The first row, the last row", Scope.LIST, bound=False),
+    Command("list.mark", ("space",), (), "mark",
+            "Mark the row; a change then means all marked rows", Scope.LIST, bound=False),
+    Command("list.mark-range", ("ctrl+@",), (), "mark range",
+            "Mark from the last marked row to this one (ctrl+space)", Scope.LIST, bound=False),
+    # -- everywhere
+    Command("global.command", ("colon",), (), "command",
+            "Type a command; tab completes it", _G, footer=9),
+    Command("global.help", ("question_mark", "f1"), ("help", "h", "?"), "help",
+            "The keys of this screen, then all others", _G, footer=22),
+    Command("global.palette", ("ctrl+p",), ("palette", "alias"), "palette",
+            "All commands that work here, searchable", _G),
+    Command("global.copy", ("c",), ("copy", "write"), "copy",
+            "What is on the screen as plain text to the terminal's clipboard; :write FILE puts it into a file",
+            _G, argument="[FILE]", footer=15),
+    Command("global.actions", ("U",), ("actions", "unfinished"), "actions",
+            "Actions of this session, and those that an earlier one left unfinished", _G),
+    Command("global.theme", (), ("theme",), "theme",
+            "dark, light, contrast or ansi", _G, argument="NAME"),
+    Command("global.redraw", ("ctrl+r",), ("redraw",), "redraw",
+            "Draw the whole screen again", _G),
+    Command("global.back", ("escape", "q"), ("back",), "back",
+            "One step back; it never ends the program", _G, footer=23),
+    Command("global.quit", ("ctrl+c",), ("quit", "q", "q!", "qa", "exit"), "quit",
+            "End; what runs goes on running (the demo's own fleet ends with it)", _G),
+)  # fmt: skip
+
+#: Keys that some terminal, tmux or screen takes for itself, or that arrive as another key.
+UNSENDABLE: frozenset[str] = frozenset(
+    {"ctrl+i", "ctrl+m", "ctrl+j", "ctrl+h", "ctrl+z", "ctrl+b", "ctrl+a", "ctrl+s", "ctrl+q",
+    "ctrl+left_square_bracket"}
+)
+_KEY_WORDS = {
+    "slash": "/", "colon": ":", "question_mark": "?", "ampersand": "&", "escape": "esc", "enter": "⏎",
+    "ctrl+@": "ctrl+space",
+    "pageup": "pgup", "pagedown": "pgdn",
+}  # fmt: skip
+
+
+def key_text(key: str) -> str:
+    """A key as people read it: ``slash`` as ``/``."""
+    return _KEY_WORDS.get(key, key)
+
+
+def by_id(command_id: str) -> Command:
+    """The command of an id; KeyError for one that there is not."""
+    return next(each for each in COMMANDS if each.id == command_id) if command_id in _ids() else _no(command_id)
+
+
+def _ids() -> frozenset[str]:
+    return frozenset(each.id for each in COMMANDS)
+
+
+def _no(command_id: str) -> Command:
+    raise KeyError(command_id)
+
+
+def of_scopes(scopes: Iterable[Scope]) -> tuple[Command, ...]:
+    """The commands of some scopes, in the order of the table."""
+    wanted = frozenset(scopes)
+    return tuple(each for each in COMMANDS if each.scope in wanted)
+
+
+def find(word: str, scopes: Sequence[Scope]) -> Command | None:
+    """The command that ``:word`` means in these scopes; the first scope wins."""
+    word = word.strip().lower()
+    for scope in scopes:
+        for each in COMMANDS:
+            if each.scope is scope and word in each.names:
+                return each
+    return None
+
+
+def words(scopes: Iterable[Scope]) -> tuple[str, ...]:
+    """All words that work after ``:`` in these scopes."""
+    return tuple(dict.fromkeys(name for each in of_scopes(scopes) for name in each.names))
+
+
+def nearest(word: str, scopes: Iterable[Scope]) -> str:
+    """The word most like a mistyped one, "" when none is near."""
+    return next(iter(difflib.get_close_matches(word, words(scopes), 1)), "")
+
+
+def footer(scopes: Sequence[Scope]) -> tuple[Command, ...]:
+    """What the footer shows of these scopes, most useful first; the first scope goes before the others."""
+    shown = [each for each in of_scopes(scopes) if each.footer]
+    first = scopes[0] if scopes else None
+    return tuple(sorted(shown, key=lambda each: each.footer + (0 if each.scope in (first, Scope.GLOBAL) else 10)))
+
+
+def markdown() -> str:
+    """The key list for the README: a table for each scope."""
+    parts: list[str] = []
+    for scope in Scope:
+        rows = of_scopes([scope])
+        if not rows:
+            continue
+        parts += [f"**{scope.capitalize()}**", "", "| key | `:` command | what it does |", "|---|---|---|"]
+        parts += [f"| {_keys_cell(each)} | {_names_cell(each)} | {_escaped(each.help)} |" for each in rows]
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _keys_cell(command: Command) -> str:
+    return " ".join(f"`{_escaped(key_text(key))}`" for key in command.keys)
+
+
+def _names_cell(command: Command) -> str:
+    if not command.names:
+        return ""
+    argument = f" {command.argument}" if command.argument else ""
+    return f"`:{command.names[0]}{argument}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""Facts to cells and spans: pure functions, no widget, no clock."""

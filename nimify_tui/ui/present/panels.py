@@ -1,0 +1,315 @@
+"""Why, GPU, caches and the chart: what proves the table's row."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.changes import Change, Clue, Why
+from nimify_tui.domain.gpus import Gpu, GpuPanel
+from nimify_tui.domain.names import short_region
+from nimify_tui.fleet.frames import CacheStat, LatencyHistory, ServiceDetail, ServiceRow
+from nimify_tui.ui import format as fmt
+from nimify_tui.ui.glyphs import Glyphs
+from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries
+from nimify_tui.ui.widgets.scale import Point
+
+Span = tuple[str, str]
+Spans = tuple[Span, ...]
+#: How far back the chart looks, by the width it has: never less than a column for each four seconds.
+CHART_WINDOW_S = 3600.0
+#: A GPU below this (percent) does nothing.
+IDLE_PERCENT = 5.0
+
+
+# -- why -------------------------------------------------------------------------------------
+def why_title(row: ServiceRow | None, detail: ServiceDetail | None) -> str:
+    """``why: llama-chat @ eu-west-1``."""
+    if row is None:
+        return "why"
+    region = detail.why.region if detail is not None and detail.why.region else row.reason_region
+    where = f" @ {clean_line(region, 40)}" if region else ""
+    return f"why: {clean_line(row.name, 60)}{where}"
+
+
+def why_facts(detail: ServiceDetail | None, now: float) -> str:
+    """The rule's right side: since when."""
+    if detail is None or detail.why.onset_at is None:
+        return ""
+    onset = detail.why.onset_at
+    return f"since {fmt.date_clock(onset, now)}, {fmt.span_words(now - onset)}"
+
+
+def why_lines(why: Why | None, width: int, height: int, reason: str = "") -> tuple[list[Spans], list[Spans]]:
+    """(left, right) spans for each line; the most telling clue first, the verdict and the comparison last.
+
+    ``reason``: what the table had to cut, said whole first. The first clue takes a second line where one
+    is free, so that its evidence can be read; ``width`` is what a line has.
+    """
+    if why is not None and why.clues and why.clues[0].change.text[:12] in reason:
+        reason = ""  # the first clue says it already, with its evidence
+    lead: list[Spans] = [_spans_of(each) for each in wrapped(reason, width)[: max(0, height - 1)]]
+    height -= len(lead)
+    if why is None:
+        return [*lead, (("looking it up", "dim"),)], []
+    if not why.clues:
+        text = clean_line(why.verdict, 300) or ("nothing known changed" if why.onset_at else "nothing to explain")
+        lines: list[Spans] = [((text, "dim" if why.onset_at is None else ""),)]
+        if why.elsewhere:
+            lines.append(((clean_line(why.elsewhere, 300), ""),))
+        return [*lead, *lines[:height]], []
+    left: list[Spans] = []
+    right: list[Spans] = []
+    room = max(1, height - (1 if why.elsewhere and height > 1 else 0))
+    for clue in why.clues[:room]:
+        spans: Spans = clue_spans(clue)
+        more: Spans = ()
+        offset = fmt.offset(clue.offset_s)
+        # A second line where it pushes nothing out: the best clue before all others.
+        if len(left) + 1 + (len(why.clues[:room]) - len(right)) <= room or (not left and room >= 2):
+            spans, more = _on_two_lines(clue, width - len(offset) - 1, width)
+        left.append(spans)
+        right.append(((offset, "dim"),))
+        if more:
+            left.append(more)
+            right.append(())
+        if len(left) >= room:
+            break
+    if why.elsewhere and len(left) < height:
+        left.append((("elsewhere  ", "dim"), (clean_line(why.elsewhere, 300), "")))
+    return [*lead, *left], [*(() for _ in lead), *right]
+
+
+def _spans_of(text: str) -> Spans:
+    return ((text, "bold"),)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells, broken between words where there are any."""
+    return textwrap.wrap(text, max(8, width)) if text else []
+
+
+def _on_two_lines(clue: Clue, first: int, width: int) -> tuple[Spans, Spans]:
+    """The clue on one line when it fits in ``first`` cells, else what is cut goes on below it."""
+    spans = clue_spans(clue)
+    if sum(cell_len(text) for text, _ in spans) <= first:
+        return spans, ()
+    stamp, said = spans[0], spans[1]
+    indent = " " * cell_len(stamp[0])
+    if len(spans) > 2 and cell_len(stamp[0]) + cell_len(said[0]) <= first:
+        return spans[:2], ((indent, ""), (spans[2][0].strip(), "dim"))
+    lines = wrapped(" ".join(text.strip() for text, _ in spans[1:]), first - len(indent))
+    return (stamp, (lines[0], "")), ((indent, ""), (" ".join(lines[1:]), "dim"))
+
+
+def clue_spans(clue: Clue) -> Spans:
+    """``18:35:41  rollout to revision 12 by ci, image :1.8.4 → :1.9.0``."""
+    spans = [(f"{fmt.clock(clue.change.at)}  ", "dim"), (change_text(clue.change), "")]
+    if clue.change.evidence:
+        spans.append((f"  {clean_line(clue.change.evidence, 200)}", "dim"))
+    return tuple(spans)
+
+
+def change_text(change: Change) -> str:
+    """The change in words, with who did it."""
+    text = clean_line(change.text, 300)
+    by = clean_line(change.by, 60)
+    return f"{text} by {by}" if by and f"by {by}" not in text else text
+
+
+# -- latency ---------------------------------------------------------------------------------
+def chart_title(row: ServiceRow | None) -> tuple[Span, ...]:
+    """``latency  llama-chat, 3 regions``."""
+    if row is None:
+        return (("latency", "title"),)
+    where = f"{row.region_count} regions" if row.region_count > 1 and not row.depth else row.region_states[0][0]
+    return (("latency", "title"), (f"  {clean_line(row.name, 60)}, {clean_line(where, 40)}", ""))
+
+
+def chart_facts(history: LatencyHistory | None) -> str:
+    """``age <5 s · metrics of 5 replicas``; the objective stands at its line."""
+    if history is None:
+        return ""
+    return f"{_age(history)} · {clean_line(history.source, 60)}".rstrip(" ·")
+
+
+def _age(history: LatencyHistory) -> str:
+    return "no data yet" if history.age_s is None else f"age {fmt.age(history.age_s)}"
+
+
+def slo_text(history: LatencyHistory) -> str:
+    """The objective in words."""
+    slo = history.slo
+    if slo is None:
+        return "no SLO"
+    if slo.latency_ms is None:
+        return f"SLO {fmt.percent(slo.objective, 2)} good"
+    return f"SLO p{slo.quantile * 100:g} {fmt.latency(slo.latency_ms / 1000)}"
+
+
+def chart_data(history: LatencyHistory | None, now: float, empty: str = "looking it up") -> ChartData:
+    """The chart's data: p50, p95, p99 (the worst on top), marks of roll-outs and the like.
+
+    ``empty`` is said while there is no history.
+    """
+    if history is None:
+        return ChartData(series=(), now_at=now, empty=empty)
+    columns = history.columns
+    # A column's value belongs to its whole width; its middle is where it is drawn.
+    half = history.column_s / 2
+    p50: list[Point] = [(each.at + half, each.p50_s) for each in columns]
+    p95: list[Point] = [(each.at + half, each.p95_s) for each in columns]
+    p99: list[Point] = [(each.at + half, each.p99_s) for each in columns]
+    end = columns[-1].at + history.column_s if columns else now
+    covered = end - columns[0].at if columns else 0.0
+    slo = history.slo
+    return ChartData(
+        series=(ChartSeries("p50", "p50", p50), ChartSeries("p95", "p95", p95), ChartSeries("p99", "p99", p99)),
+        now_at=end,
+        window_s=min(CHART_WINDOW_S, max(300.0, _round_window(covered))),
+        slo=None if slo is None or slo.latency_ms is None else slo.latency_ms / 1000,
+        slo_text="no SLO" if slo is None else "SLO: errors",
+        marks=tuple(ChartMark(each.at, mark_label(each)) for each in history.marks),
+        format=fmt.latency,
+        facts=f"{_age(history)} · {clean_line(history.source, 40)}".rstrip(" ·"),
+        empty=clean_line(history.reason, 120) or "no requests measured yet",
+    )
+
+
+def _round_window(covered_s: float) -> float:
+    """The next of a few windows, so that the chart changes its scale rarely."""
+    return next((each for each in (300.0, 600.0, 900.0, 1800.0) if covered_s <= each), CHART_WINDOW_S)
+
+
+def mark_label(change: Change) -> str:
+    """A short word at the chart's foot: ``r12``, ``scale``."""
+    return f"r{change.revision}" if change.revision is not None else str(change.kind)
+
+
+# -- gpu -------------------------------------------------------------------------------------
+def gpu_facts(panels: Sequence[GpuPanel], now: float) -> str:
+    """``8 × H100, 3 nodes · age <5 s``."""
+    gpus = [each for panel in panels for each in panel.gpus]
+    if not gpus:
+        return ""
+    names = sorted({clean_line(each.name, 24) for each in gpus})
+    nodes = len({each.node for each in gpus})
+    oldest = min((panel.at for panel in panels if panel.at is not None and panel.gpus), default=None)
+    kind = names[0] if len(names) == 1 else f"{len(names)} kinds"
+    where = f", {fmt.plural(nodes, 'node')}" if nodes > 1 else ""
+    return f"{len(gpus)} × {kind}{where} · age {fmt.age(None if oldest is None else now - oldest)}"
+
+
+def gpu_lines(panels: Sequence[GpuPanel], width: int, glyphs: Glyphs) -> list[Spans]:
+    """One line for each GPU, what is free last; without a GPU the reason."""
+    gpus = [each for panel in panels for each in panel.gpus]
+    if not gpus:
+        reasons = list(dict.fromkeys(clean_line(panel.reason, 200) for panel in panels if panel.reason))
+        return [((each, "dim"),) for each in reasons or ["no GPU known: no region reported one"]]
+    names = fmt.shorten_names((f"{each.node}/{each.index}" for each in gpus), 12 if width < 60 else 20)
+    pad = max(len(each) for each in names.values())
+    lines = [_gpu_line(each, names[f"{each.node}/{each.index}"].ljust(pad), glyphs) for each in gpus]
+    idle = [each for each in gpus if _below(each.utilisation.value, IDLE_PERCENT)]
+    holding = [each for each in idle if _memory_ratio(each) is not None and (_memory_ratio(each) or 0) > 0.1]
+    foot = f"free {len(idle) - len(holding)} of {len(gpus)}   idle but holding memory {len(holding)}"
+    silent = [panel.reason for panel in panels if panel.reason and not panel.gpus]
+    return [*lines, ((foot, "dim"),), *(((clean_line(each, 200), "dim"),) for each in silent)]
+
+
+def _below(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
+
+
+def _memory_ratio(gpu: Gpu) -> float | None:
+    used, total = gpu.memory_used.value, gpu.memory_total.value
+    return None if used is None or not total else used / total
+
+
+def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs) -> Spans:
+    note = clean_line(gpu.note, 120)
+    if gpu.utilisation.value is None:
+        return (
+            (f"{name} ", ""),
+            (f"{fmt.UNKNOWN:>4}  ", "dim"),
+            (note or clean_line(gpu.utilisation.reason, 120), "warn"),
+        )
+    style = fmt.style_of(gpu.utilisation)
+    used_bar = bar(gpu.utilisation.value / 100, 8, glyphs)
+    spans = [(f"{name} ", ""), (f"{fmt.measure(gpu.utilisation):>4} ", style), (used_bar, style)]
+    used, total = gpu.memory_used.value, gpu.memory_total.value
+    if used is not None and total is not None:
+        full = used / total > 0.95 if total else False
+        spans.append((f" {used / 2**30:.0f}/{total / 2**30:.0f}G", "warn" if full else style))
+    if gpu.temperature.value is not None:
+        hot = gpu.temperature.value >= 87
+        spans.append((f"  {fmt.measure(gpu.temperature)}", "warn" if hot else style))
+    if gpu.power.value is not None and not note:
+        spans.append((f" {fmt.measure(gpu.power)}", style))
+    if note:
+        spans.append((f" {note}", "warn"))
+    return tuple(spans)
+
+
+def bar(ratio: float, cells: int, glyphs: Glyphs) -> str:
+    """A horizontal bar of ``cells`` cells."""
+    full, empty = (glyphs.bars[-2], glyphs.bars[1]) if glyphs.name == "unicode" else ("#", ".")
+    filled = min(cells, max(0, round(ratio * cells)))
+    return full * filled + empty * (cells - filled)
+
+
+def trend_text(trend: Sequence[float | None], glyphs: Glyphs, cells: int = 8) -> str:
+    """The last values from 0 to 1 as steps; what is not known is a blank."""
+    steps = len(glyphs.bars) - 1
+    shown = trend[-cells:]
+    return "".join(" " if each is None else glyphs.bars[min(steps, max(1, round(each * steps)))] for each in shown)
+
+
+# -- caches ----------------------------------------------------------------------------------
+def cache_items(caches: Sequence[CacheStat], glyphs: Glyphs) -> list[Spans]:
+    """``response L1 71% ▆▆▅▆ 212M`` for each tier."""
+    if not caches:
+        return [(("no cache reported yet", "dim"),)]
+    items: list[Spans] = []
+    for each in caches:
+        spans = [
+            (f"{clean_line(each.tier, 24)} ", ""),
+            (fmt.measure(each.hit_ratio, 0), fmt.style_of(each.hit_ratio)),
+        ]
+        if each.trend:
+            spans.append((f" {trend_text(each.trend, glyphs)}", "dim"))
+        if each.size.value is not None:
+            spans.append((f" {fmt.measure(each.size)}", fmt.style_of(each.size)))
+        note = clean_line(each.note or ("" if each.hit_ratio.value is not None else each.hit_ratio.reason), 60)
+        if note:
+            spans.append((f" {note}", "dim"))
+        items.append(tuple(spans))
+    return items
+
+
+def cache_table(caches: Sequence[CacheStat], now: float, width: int, glyphs: Glyphs) -> list[Spans]:
+    """One line for each tier with room: hit rate, size, trend, age and source."""
+    if not caches:
+        return [(("no cache reported yet: replicas that cache tell it in their metrics", "dim"),)]
+    lines: list[Spans] = []
+    for each in caches:
+        known = each.hit_ratio.value is not None and width >= 70
+        why = clean_line(each.note or each.hit_ratio.reason, 80)
+        age = "" if each.hit_ratio.at is None else f"age {fmt.age(now - each.hit_ratio.at)}"
+        lines.append(
+            (
+                (f"{clean_line(each.tier, 20):<15}", ""),
+                (f"{fmt.measure(each.hit_ratio, 0):>4}  ", fmt.style_of(each.hit_ratio)),
+                (f"{fmt.measure(each.size):>6}  ", fmt.style_of(each.size)),
+                (f"{trend_text(each.trend, glyphs, 24 if width >= 70 else 8)}  ", "dim"),
+                (" · ".join(filter(None, [why, age, clean_line(each.hit_ratio.source, 40) if known else ""])), "dim"),
+            )
+        )
+    return lines
+
+
+def region_label(name: str, short: bool) -> str:
+    """A region's name for a column."""
+    return short_region(name) if short else clean_line(name, 40)

@@ -1,0 +1,114 @@
+"""Plans, progress and results in words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionResult, ActionState, Plan, Progress, UnfinishedAction
+from nimify_tui.ui import format as fmt
+
+Span = tuple[str, str]
+Spans = tuple[Span, ...]
+_LABEL = 12
+_WIDTH = 82
+_DIFF_STYLES = {"+": "ok", "-": "bad", " ": "dim"}
+#: A diff longer than this is cut in the dialog; the rest is counted.
+_DIFF_LINES = 40
+
+
+def plan_title(plan: Plan) -> str:
+    """``plan``, or ``plan (dry run)``."""
+    return "plan (dry run)" if plan.simulation else "plan"
+
+
+def plan_lines(plan: Plan, now: float, width: int = _WIDTH) -> list[Spans]:
+    """The body of the dialog: what, the facts, the diff, which marked rows are hidden, until when it holds."""
+    where = " (production)" if plan.production and "production" not in plan.summary else ""
+    lines: list[Spans] = [((clean_line(plan.summary, 300) + where, "bold"),), ()]
+    hidden = plan.request.hidden
+    if hidden:
+        names = ", ".join(key_text(each) for each in hidden)
+        text = f"also {fmt.plural(len(hidden), 'marked service')} that the filter hides: {names}"
+        lines += _fact("hidden", text, width, "warn")
+    for label, text in plan.facts:
+        lines += _fact(label, text, width, "bad" if label == "warning" else "")
+    if len(plan.request.targets) > 1 and not any(label in ("objects", "targets") for label, _ in plan.facts):
+        lines += _fact("targets", ", ".join(key_text(each) for each in plan.request.targets), width)
+    if plan.diff:
+        lines.append(())
+        shown = plan.diff[:_DIFF_LINES]
+        lines += [((f"{each.mark} {clean_line(each.text, 300)}", _DIFF_STYLES.get(each.mark, "")),) for each in shown]
+        if len(plan.diff) > _DIFF_LINES:
+            lines.append(((f"and {len(plan.diff) - _DIFF_LINES} more lines", "dim"),))
+    if not any(label == "undo" for label, _ in plan.facts):
+        lines += _undo_fact(plan, width)
+    lines += [
+        (),
+        ((f"the plan holds until {fmt.clock(plan.expires_at)}, {fmt.span_words(plan.expires_at - now)}", "dim"),),
+    ]
+    return lines
+
+
+def _undo_fact(plan: Plan, width: int) -> list[Spans]:
+    if plan.undo is None:
+        return _fact("undo", "this cannot be undone", width, "warn" if plan.destructive else "")
+    undo = plan.undo
+    what = f" to revision {undo.revision}" if undo.revision is not None else ""
+    what += f" to {undo.replicas} replicas" if undo.replicas is not None else ""
+    return _fact("undo", f"{undo.verb}{what}: u, afterwards", width)
+
+
+def _fact(label: str, text: str, width: int, style: str = "") -> list[Spans]:
+    wrapped = textwrap.wrap(clean_line(text, 2000), max(20, width - _LABEL)) or [""]
+    head = f"{clean_line(label, _LABEL - 1):<{_LABEL}}"
+    first: Spans = ((head, "dim"), (wrapped[0], style))
+    return [first, *(((" " * _LABEL, ""), (each, style)) for each in wrapped[1:])]
+
+
+def key_text(key: ServiceKey) -> str:
+    """``llama-chat@eu-west-1``."""
+    return clean_line(key.row_id, 120)
+
+
+def keys_text(keys: Sequence[ServiceKey]) -> str:
+    """One key, or how many."""
+    return key_text(keys[0]) if len(keys) == 1 else fmt.plural(len(keys), "service")
+
+
+def progress_text(progress: Progress) -> str:
+    """``1 of 3: new replica is ready``; of one object the text alone."""
+    text = clean_line(progress.text, 200)
+    return f"{progress.done} of {progress.total}: {text}" if progress.total > 1 else text
+
+
+def result_text(plan: Plan, result: ActionResult) -> str:
+    """``OK: restart llama-chat@eu-west-1: 2 of 2 replaced``; of many, the first that is not OK is named."""
+    bad = next((each for each in result.targets if each.state is not ActionState.OK), None)
+    text = clean_line(result.message, 300)
+    if bad is not None and len(result.targets) > 1:
+        text = f"{text}; {key_text(bad.key)}: {clean_line(bad.message, 200)}"
+    subject = f"{plan.request.verb} {keys_text(plan.request.targets)}"
+    return f"{result.state} {subject}: {text}" if text else f"{result.state} {subject}"
+
+
+def result_style(result: ActionResult) -> str:
+    """A style name for a result."""
+    return state_style(result.state)
+
+
+def state_style(state: ActionState) -> str:
+    """A style name for an action's state."""
+    return {
+        ActionState.OK: "ok",
+        ActionState.FAILED: "bad",
+        ActionState.UNKNOWN: "warn",
+        ActionState.RUNNING: "start",
+    }.get(state, "dim")
+
+
+def unfinished_text(action: UnfinishedAction) -> str:
+    """``restart llama-chat@eu-west-1``."""
+    return f"{action.plan.request.verb} {keys_text(action.plan.request.targets)}"

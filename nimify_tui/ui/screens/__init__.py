@@ -1,0 +1,1 @@
+"""One module for each screen: compose, bind, route; what things look like is in ui/present."""

@@ -1,0 +1,100 @@
+"""The changes a screen offers (restart, scale, stop ...): from a key to a request. What follows is in acting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, Verb
+from nimify_tui.domain.services import ServiceState
+from nimify_tui.ui.present.plans import keys_text
+
+if TYPE_CHECKING:
+    from nimify_tui.ui.screens.base import ConsoleScreen
+
+#: (all targets, those of them that a filter hides)
+Targets = tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]
+_MAX_REPLICAS = 10_000
+
+
+class Changing:
+    """Makes requests for the targets of a screen and hands them over."""
+
+    def __init__(self, screen: ConsoleScreen, targets: Callable[[], Targets]) -> None:
+        self._screen = screen
+        self._targets = targets
+
+    def deeds(self) -> Mapping[str, Callable[[str], None]]:
+        """By the part of a command's id after the dot."""
+        return {
+            "restart": lambda _: self.request(Verb.RESTART),
+            "scale": self._scale,
+            "undo": lambda _: self._undo(),
+            "toggle": lambda _: self._toggle(),
+            "stop": lambda _: self.request(Verb.STOP),
+            "start": lambda _: self.request(Verb.START),
+            "rollback": self._rollback,
+            "delete": lambda _: self.request(Verb.DELETE),
+        }
+
+    def request(self, verb: Verb, *, replicas: int | None = None, revision: int | None = None) -> None:
+        """Ask for a plan of ``verb`` on the targets."""
+        targets, hidden = self._targets()
+        if not targets:
+            self._screen.console_app.say(f"{verb}: no service selected", "warn")
+            return
+        self._screen.console_app.acting.propose(
+            ActionRequest(verb=verb, targets=targets, hidden=hidden, replicas=replicas, revision=revision)
+        )
+
+    def _scale(self, text: str) -> None:
+        if text:
+            self._scale_to(text)
+            return
+        targets, _ = self._targets()
+        if not targets:
+            self._screen.console_app.say("scale: no service selected", "warn")
+            return
+        wanted = self._desired(targets)
+        now = "now each its own number" if wanted is None else f"now {wanted}"
+        hint = f"replicas of {keys_text(targets)} in each region, {now}"
+        self._screen.ask("scale to ", self._scale_to, hint=hint)
+
+    def _scale_to(self, text: str) -> None:
+        text = text.strip()
+        if not (text.isascii() and text.isdigit() and int(text[:6]) <= _MAX_REPLICAS):
+            self._screen.console_app.say(
+                f"scale: {text!r} is not a number of replicas (0 to {_MAX_REPLICAS})", "warn"
+            )
+            return
+        self.request(Verb.SCALE, replicas=int(text))
+
+    def _desired(self, targets: tuple[ServiceKey, ...]) -> int | None:
+        """How many replicas the targets want, when that is the same for all."""
+        rows = self._screen.console_app.context.frame.rows
+        wanted = set()
+        for key in targets:
+            row = rows.get(key.row_id) or rows.get(key.fold_id)
+            if row is None or (row.depth == 0 and row.region_count > 1):
+                return None
+            wanted.add(row.desired)
+        return wanted.pop() if len(wanted) == 1 else None
+
+    def _toggle(self) -> None:
+        rows = self._screen.console_app.context.frame.rows
+        targets, _ = self._targets()
+        found = [rows.get(key.row_id) or rows.get(key.fold_id) for key in targets]
+        stopped = bool(found) and all(row is not None and row.state is ServiceState.STOPPED for row in found)
+        self.request(Verb.START if stopped else Verb.STOP)
+
+    def _rollback(self, text: str) -> None:
+        text = text.strip().removeprefix("r")
+        if text and not (text.isascii() and text.isdigit()):
+            self._screen.console_app.say(f"roll back: {text!r} is no revision", "warn")
+            return
+        self.request(Verb.ROLLBACK, revision=int(text) if text else None)
+
+    def _undo(self) -> None:
+        if not self._screen.console_app.acting.undo():
+            self.request(Verb.ROLLBACK)

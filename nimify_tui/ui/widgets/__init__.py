@@ -1,0 +1,1 @@
+"""Our own widgets on ``render_line``: generic, fed with plain data, cheap for the line."""

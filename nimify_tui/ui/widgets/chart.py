@@ -1,0 +1,293 @@
+"""LatencyChart: several series over one window, readable without colour, moving by whole columns."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nimify_tui.ui.widgets.canvas import LineCanvas
+from nimify_tui.ui.widgets.cells import Line, Run, clean_spans, fit, inert, line_width
+from nimify_tui.ui.widgets.plot import DOTS, Grid, Marker
+from nimify_tui.ui.widgets.scale import (
+    Formatter,
+    Point,
+    Scale,
+    Span,
+    column_seconds,
+    pick_scale,
+    seconds_text,
+    spans,
+    sparkline,
+    usual_gap,
+    window_end,
+)
+
+_LEFT = 6
+_RIGHT = 11
+#: Below this height the compact form is drawn.
+COMPACT_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSeries:
+    """One curve: its name (``p95``), style name, points in the order of time (None: not measured)."""
+
+    name: str
+    style: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartMark:
+    """Something that happened at ``at`` (unix seconds), e.g. label ``r12``."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChartData:
+    """What a chart shows.
+
+    series: the last one is drawn on top; now_at: unix seconds; window_s: how far back; slo: a line at this
+    value, None draws none and says ``slo_text``; format: a value with its unit; facts: a text for the
+    compact form's second line (source, age); empty: why there is nothing.
+    """
+
+    series: tuple[ChartSeries, ...]
+    now_at: float
+    window_s: float = 3600.0
+    slo: float | None = None
+    slo_text: str = "no SLO"
+    marks: tuple[ChartMark, ...] = ()
+    scale: Literal["auto", "linear", "log"] = "auto"
+    format: Formatter = seconds_text
+    facts: str = ""
+    empty: str = "no measurements yet"
+
+
+class LatencyChart(LineCanvas):
+    """See the module's text. Below 4 lines of height it draws sparklines instead of axes."""
+
+    def __init__(
+        self,
+        *,
+        marker: Marker | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's own parameter name
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._marker = marker
+        self._data: ChartData | None = None
+        self._picture: list[Line] = []
+
+    def set_data(self, data: ChartData | None) -> int:
+        """Show ``data``; returns how many lines were repainted (0 until another column completed)."""
+        self._data = data
+        self._compose_picture()
+        return self.redraw()
+
+    def sized(self) -> None:
+        """Compute the picture for the new size."""
+        self._compose_picture()
+
+    def draw(self, y: int) -> Line:
+        """A line of the picture."""
+        return self._picture[y] if y < len(self._picture) else ()
+
+    @property
+    def column_s(self) -> int:
+        """Seconds of one column at this width."""
+        window_s = self._data.window_s if self._data is not None else 3600.0
+        return column_seconds(window_s, self._plot_width())
+
+    def _plot_width(self) -> int:
+        return max(4, self.cols - _LEFT - 2 - _RIGHT)
+
+    def _compose_picture(self) -> None:
+        data = self._data
+        if not self.cols or data is None:
+            self._picture = []
+        elif not any(value is not None for one in data.series for _, value in one.points):
+            self._picture = [((inert(f"  {data.empty}", self.cols), "dim"),)]
+        elif self.rows_high < COMPACT_LINES:
+            self._picture = _compact(data, self.cols, self.glyphs.bars, self.glyphs.event)
+        else:
+            self._picture = self._full(data)
+
+    # -- the full picture --------------------------------------------------------------------
+    def _full(self, data: ChartData) -> list[Line]:
+        width, height = self._plot_width(), self.rows_high - 1
+        marker = self._marker or _marker(self.glyphs.chart)
+        step = float(column_seconds(data.window_s, width))
+        end_at = window_end(data.now_at, step)
+        start_at = end_at - width * step
+        grid = Grid(width, height, marker)
+        across = DOTS[marker][0]
+        columns = [
+            spans(one.points, start_at, step / across, width * across, usual_gap(one.points, step / across))
+            for one in data.series
+        ]
+        scale = pick_scale(columns, data.slo, data.scale)
+        for one, its_columns in zip(data.series, columns, strict=True):
+            grid.curve(its_columns, scale, one.style)
+        slo_row = self._slo_row(data, scale, height)
+        labels = self._right_labels(data, columns, scale, height, slo_row)
+        ticks = _ticks(scale, height, data.format, slo_row, data.slo)
+        lines = [self._plot_line(grid, y, ticks.get(y, ""), labels.get(y), y == slo_row) for y in range(height)]
+        lines.append(self._time_axis(data, start_at, step, width, scale.kind))
+        return lines
+
+    def _slo_row(self, data: ChartData, scale: Scale, height: int) -> int:
+        if data.slo is None or not scale.low <= data.slo <= scale.high:
+            return -1
+        return height - 1 - scale.place(data.slo, height)
+
+    def _plot_line(self, grid: Grid, y: int, tick: str, label: Run | None, slo: bool) -> Line:
+        glyphs = self.glyphs
+        axis = glyphs.axis_cross if slo else glyphs.tick if tick else glyphs.axis
+        runs: list[Run] = [(fit(tick, _LEFT, "right"), "dim"), (f" {axis}", "rule")]
+        for x in range(grid.width):
+            char, style = grid.char(x, y), grid.owner[y][x]
+            if char == " " and slo:
+                char, style = glyphs.slo, "rule"
+            if runs[-1][1] == style and x:
+                runs[-1] = (runs[-1][0] + char, style)
+            else:
+                runs.append((char, style))
+        if label is not None:
+            runs += [(" ", ""), (fit(label[0], _RIGHT - 1), label[1])]
+        return tuple(runs)
+
+    def _right_labels(
+        self, data: ChartData, columns: list[list[Span]], scale: Scale, height: int, slo_row: int
+    ) -> dict[int, Run]:
+        """``p99 3.2s`` beside the end of each curve, the SLO beside its line; each on its own row."""
+        #: (value, row, label): the order of values is kept when labels have to make room for each other.
+        wanted: list[tuple[float, int, Run]] = []
+        if data.slo is None:
+            wanted.append((float("inf"), 0, (inert(data.slo_text, _RIGHT - 1), "dim")))
+        elif slo_row >= 0:
+            wanted.append((data.slo, slo_row, (f"SLO {data.format(data.slo)}", "dim")))
+        else:
+            above = data.slo > scale.high
+            text = "SLO above" if above else "SLO below"
+            wanted.append((data.slo, 0 if above else height - 1, (text, "dim")))
+        for one, its_columns in zip(reversed(data.series), reversed(columns), strict=True):
+            last = next((span[1] for span in reversed(its_columns) if span is not None), None)
+            value = _last_value(one)
+            row = height - 1 if last is None else height - 1 - scale.place(last, height)
+            name = inert(one.name, 4)
+            text = f"{name} {self.glyphs.dash if value is None else data.format(value)}"
+            wanted.append((scale.low if last is None else last, row, (text, one.style)))
+        if len(wanted) > height and data.slo is None:
+            del wanted[0]  # that there is no SLO matters less than a curve's value
+        wanted.sort(key=lambda item: -item[0])
+        del wanted[height:]
+        pinned = next((i for i, (value, _, _) in enumerate(wanted) if value == data.slo), 0)
+        rows = _apart([row for _, row, _ in wanted], pinned, height)
+        return {row: run for row, (_, _, run) in zip(rows, wanted, strict=True)}
+
+    def _time_axis(self, data: ChartData, start_at: float, step: float, width: int, kind: str) -> Line:
+        cells = [" "] * (_LEFT + 2 + width + _RIGHT)
+        if kind == "log":
+            cells[2:5] = "log"
+        end_at = start_at + width * step
+
+        def write(at: float, text: str, shift: int) -> None:
+            x = _LEFT + 2 + min(width - 1, max(0, int((at - start_at) / step))) - shift
+            x = min(max(0, x), len(cells) - len(text))
+            if all(cell == " " for cell in cells[max(0, x - 1) : x + len(text) + 1]):
+                cells[x : x + len(text)] = text
+
+        for mark in sorted(data.marks, key=lambda m: -m.at):
+            if start_at <= mark.at < end_at + step:
+                write(mark.at, self.glyphs.event + _ascii_width(inert(mark.label, 8)), 0)
+        write(end_at, _clock(end_at), 2)
+        for at in _label_times(start_at, end_at, max(2, width // 11)):
+            if _clock(at) != _clock(end_at):
+                write(at, _clock(at), 2)
+        return (("".join(cells)[: self.cols], "dim"),)
+
+
+def _apart(rows: Sequence[int], pinned: int, height: int) -> list[int]:
+    """Rows in the same order, none twice, each near to where it wanted to be; ``pinned`` moves last of all."""
+    placed = list(rows)
+    for index in range(pinned - 1, -1, -1):
+        placed[index] = min(placed[index], placed[index + 1] - 1)
+    for index in range(len(placed)):
+        least = placed[index - 1] + 1 if index else 0
+        placed[index] = max(placed[index], least)
+    for index in range(len(placed) - 1, -1, -1):
+        placed[index] = min(placed[index], height - (len(placed) - index))
+    return placed
+
+
+def _ascii_width(label: str) -> str:
+    """A label whose characters are one cell each, so that it can be written into cells."""
+    return "".join(char if char.isascii() else "?" for char in label)
+
+
+def _marker(name: str) -> Marker:
+    return "braille" if name == "braille" else "blocks" if name == "blocks" else "ascii"
+
+
+def _last_value(one: ChartSeries) -> float | None:
+    return next((value for _, value in reversed(one.points) if value is not None), None)
+
+
+def _clock(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%H:%M")
+
+
+def _label_times(start_at: float, end_at: float, count: int) -> list[float]:
+    """Round times (whole minutes) between start and end, about ``count``."""
+    for step in (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400):
+        if (end_at - start_at) / step <= count:
+            first = (int(start_at) // step + 1) * step
+            return [float(at) for at in range(first, int(end_at), step)]
+    return []
+
+
+def _ticks(scale: Scale, height: int, text: Formatter, slo_row: int, slo: float | None) -> dict[int, str]:
+    """Axis labels by line: top, bottom, one or two between, and the SLO; no two the same."""
+    rows = sorted({0, height - 1, *((height - 1) * part // 3 for part in (1, 2) if height >= 7)})
+    if slo_row >= 0:
+        rows = [row for row in rows if abs(row - slo_row) > 1 or row in (0, height - 1)]
+    ticks: dict[int, str] = {}
+    for row in rows:
+        label = text(scale.value(height - 1 - row, height))
+        if label not in ticks.values():
+            ticks[row] = label
+    if slo_row >= 0 and slo is not None:
+        ticks[slo_row] = text(slo)
+    return ticks
+
+
+def _compact(data: ChartData, width: int, bars: str, event: str) -> list[Line]:
+    """Sparklines side by side (the last series first), then one line of facts."""
+    shown = tuple(reversed(data.series))[: max(1, width // 36)]
+    room = max(4, width // len(shown) - 18)
+    step = float(column_seconds(data.window_s, room))
+    end_at = window_end(data.now_at, step)
+    columns = [spans(one.points, end_at - room * step, step, room, usual_gap(one.points, step)) for one in shown]
+    high = max((span[1] for its in columns for span in its if span is not None), default=1.0)
+    runs: list[Run] = []
+    for one, its in zip(shown, columns, strict=True):
+        value = _last_value(one)
+        runs.append(("  " + fit(one.name, 4), "bold"))
+        runs.append((sparkline([None if s is None else s[1] for s in its], bars, high), one.style))
+        runs.append((fit(f"  {'–' if value is None else data.format(value)}", 9), "bold"))
+    window = f"{room * step / 60:.0f} min" if room * step < 5400 else f"{room * step / 3600:.1f} h"
+    slo = f"SLO {data.format(data.slo)}" if data.slo is not None else data.slo_text
+    facts = [f"  {window} to {_clock(end_at)}", slo]
+    if data.facts:
+        facts.append(data.facts)
+    if data.marks:
+        mark = max(data.marks, key=lambda m: m.at)
+        facts.append(f"{event} {mark.label} at {_clock(mark.at)}")
+    line = clean_spans(runs, width)
+    assert line_width(line) <= width
+    return [line, clean_spans([(" · ".join(facts), "dim")], width)]

@@ -1,0 +1,76 @@
+"""Curves in characters: the ladder Braille, half blocks, ASCII. Pure functions on a grid of dots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nimify_tui.ui.widgets.scale import Scale, Span
+
+Marker = Literal["braille", "blocks", "ascii"]
+
+#: Dots of a cell: columns, rows.
+DOTS: dict[Marker, tuple[int, int]] = {"braille": (2, 4), "blocks": (1, 2), "ascii": (1, 2)}
+# Unicode 1.1 Braille patterns: bit of the dot at (column, row from the top).
+_BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_PAIRS: dict[Marker, str] = {"blocks": " ▀▄█", "ascii": " '.:"}
+
+
+@dataclass(slots=True)
+class Grid:
+    """``width`` x ``height`` cells of dots; ``owner`` is the style of whoever drew last in a cell."""
+
+    width: int
+    height: int
+    marker: Marker
+
+    def __post_init__(self) -> None:
+        self.across, self.down = DOTS[self.marker]
+        self.bits = [[0] * self.width for _ in range(self.height)]
+        self.owner = [[""] * self.width for _ in range(self.height)]
+
+    across: int = 1
+    down: int = 1
+    bits: list[list[int]] = None  # type: ignore[assignment]  # filled by __post_init__
+    owner: list[list[str]] = None  # type: ignore[assignment]  # filled by __post_init__
+
+    def dot(self, column: int, row_up: int, style: str) -> None:
+        """Set the dot at ``column``, ``row_up`` dots above the bottom."""
+        row = self.height * self.down - 1 - row_up
+        x, dx = divmod(column, self.across)
+        y, dy = divmod(row, self.down)
+        if 0 <= x < self.width and 0 <= y < self.height:
+            self.bits[y][x] |= _BRAILLE[dx][dy] if self.marker == "braille" else 1 << dy
+            self.owner[y][x] = style
+
+    def curve(self, spans: Sequence[Span], scale: Scale, style: str) -> None:
+        """Draw one series, a span for each dot column; neighbours are joined, gaps stay open."""
+        rows = self.height * self.down
+        before: tuple[int, int] | None = None
+        for column, span in enumerate(spans):
+            if span is None:
+                before = None
+                continue
+            low, high = scale.place(span[0], rows), scale.place(span[1], rows)
+            first, last = low, high
+            if before is not None:
+                if before[1] < low - 1:
+                    first = (before[1] + low) // 2 + 1
+                    self._fill(column - 1, before[1], first - 1, style)
+                elif before[0] > high + 1:
+                    last = (before[0] + high) // 2
+                    self._fill(column - 1, last + 1, before[0], style)
+            self._fill(column, first, last, style)
+            before = (low, high)
+
+    def _fill(self, column: int, low: int, high: int, style: str) -> None:
+        for row in range(low, high + 1):
+            self.dot(column, row, style)
+
+    def char(self, x: int, y: int) -> str:
+        """The character of a cell; a blank where nothing was drawn."""
+        bits = self.bits[y][x]
+        if not bits:
+            return " "
+        return chr(0x2800 + bits) if self.marker == "braille" else _PAIRS[self.marker][bits]

@@ -1,0 +1,155 @@
+"""The arithmetic of a chart: time columns, value scales, down-sampling that keeps spikes. No drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+#: ``(unix seconds, value or None where nothing was measured)``, in the order of time.
+Point = tuple[float, float | None]
+#: Lowest and highest value in a column, None where nothing is known.
+Span = tuple[float, float] | None
+
+#: No latency, rate or size is this high; such a value counts as not measured.
+_ABSURD = 1e15
+_NICE_COLUMN_S = (4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 600, 900, 1200, 1800, 3600)
+
+
+def seconds_text(value: float) -> str:
+    """A duration in seconds with its unit, three digits at most: ``640ms``, ``1.9s``, ``12s``."""
+    if value >= 9.95:
+        return f"{value:.0f}s"
+    if value >= 0.9995:
+        return f"{value:.1f}s"
+    if value >= 0.00995:
+        return f"{value * 1000:.0f}ms"
+    if value >= 0.0000995:
+        return f"{value * 1000:.1f}ms"
+    return "0" if value <= 0 else f"{value * 1e6:.0f}us"
+
+
+def column_seconds(window_s: float, columns: int) -> int:
+    """Seconds of one column (at least 4, a round number) so that ``columns`` cover ``window_s``."""
+    for seconds in _NICE_COLUMN_S:
+        if seconds * columns >= window_s:
+            return seconds
+    return max(3600, math.ceil(window_s / max(1, columns) / 3600) * 3600)
+
+
+def window_end(now_at: float, column_s: float) -> float:
+    """The end of the last complete column: the picture moves only when another one completes."""
+    return math.floor(now_at / column_s) * column_s
+
+
+def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, gap_s: float) -> list[Span]:
+    """Lowest and highest value for each of ``count`` columns from ``start_at``.
+
+    Neighbouring points no further apart than ``gap_s``, with nothing missing between them, are joined by
+    a straight line, so columns between two scrapes are not gaps; all else is a gap and stays one.
+    """
+    low = [math.inf] * count
+    high = [-math.inf] * count
+
+    def put(column: int, value: float) -> None:
+        if 0 <= column < count:
+            low[column] = min(low[column], value)
+            high[column] = max(high[column], value)
+
+    before: tuple[float, float] | None = None
+    for at, value in points:
+        if value is None or not abs(value) < _ABSURD:  # also NaN and infinity
+            before = None
+            continue
+        column = math.floor((at - start_at) / step_s)
+        put(column, value)
+        if before is not None and 0 < at - before[0] <= gap_s:
+            first = math.floor((before[0] - start_at) / step_s)
+            for between in range(max(first + 1, 0), min(column, count)):
+                middle = start_at + (between + 0.5) * step_s
+                share = (middle - before[0]) / (at - before[0])
+                put(between, before[1] + (value - before[1]) * min(1.0, max(0.0, share)))
+        before = (at, value)
+    return [(a, b) if a <= b else None for a, b in zip(low, high, strict=True)]
+
+
+def usual_gap(points: Sequence[Point], step_s: float) -> float:
+    """How far apart two points may be and still belong together: three usual distances."""
+    distances = sorted(b[0] - a[0] for a, b in pairwise(points))
+    usual = distances[len(distances) // 2] if distances else step_s
+    return max(3.0 * usual, 1.5 * step_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values to heights: ``place(value, rows)`` is 0 at the bottom, ``rows`` - 1 at the top."""
+
+    kind: Literal["linear", "log"]
+    low: float
+    high: float
+
+    def place(self, value: float, rows: int) -> int:
+        """The row (0 at the bottom) of ``value`` among ``rows``, clamped."""
+        if self.kind == "log":
+            bottom, top = math.log(self.low), math.log(self.high)
+            share = (math.log(max(value, self.low)) - bottom) / (top - bottom)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return round(min(1.0, max(0.0, share)) * (rows - 1))
+
+    def value(self, row: int, rows: int) -> float:
+        """The value at ``row``."""
+        share = row / max(1, rows - 1)
+        if self.kind == "log":
+            return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        return self.low + share * (self.high - self.low)
+
+
+def nice_up(value: float) -> float:
+    """The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    for step in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10):
+        if value <= step * power * 1.000001:
+            return step * power
+    return 10 * power
+
+
+def pick_scale(
+    series: Sequence[Sequence[Span]], slo: float | None, kind: Literal["auto", "linear", "log"] = "auto"
+) -> Scale:
+    """A scale that keeps all series readable: logarithmic when they lie more than a factor 20 apart.
+
+    The SLO is inside the picture unless it is more than twice the highest value (linear only).
+    """
+    lows = [span[0] for spans_ in series for span in spans_ if span is not None]
+    highs = [span[1] for spans_ in series for span in spans_ if span is not None]
+    top = max(highs, default=slo or 1.0)
+    positive = [value for value in lows if value > 0]
+    bottom = min(positive, default=top / 10 if top > 0 else 0.1)
+    chosen = kind if kind != "auto" else "log" if bottom > 0 and top / bottom > 20 else "linear"
+    if chosen == "log" and top > 0:
+        if slo is not None and slo > 0:
+            top, bottom = max(top, min(slo, top * 4)), min(bottom, max(slo, bottom / 4))
+        return Scale("log", bottom / 1.1, max(top * 1.1, bottom * 2))
+    if slo is not None and slo <= 2 * top:
+        top = max(top, slo * 1.1)
+    return Scale("linear", 0.0, nice_up(top))
+
+
+def sparkline(values: Sequence[float | None], bars: str, high: float | None = None) -> str:
+    """One character for each value out of nine ``bars``; a blank where nothing is known.
+
+    ``high``: the value of the full bar (the highest one when None); zero is the lowest bar that shows.
+    """
+    top = high if high is not None else max((v for v in values if v is not None), default=0.0)
+    return "".join(
+        bars[0] if v is None else bars[1] if top <= 0 else bars[min(8, max(1, math.ceil(v / top * 8)))]
+        for v in values
+    )
+
+
+Formatter = Callable[[float], str]

@@ -1,0 +1,94 @@
+"""Bytes that go to the terminal when 20 visible cells change once a second, and when nothing changes.
+
+Counted at the other end of a pty of 120x40, truecolor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench.harness import Result, at_most
+from tests.bench.programs.table import CHANGED, p95_ms
+from tests.support import PYTHON, Home, private_home, wait_for
+from tests.tui import PtyRun
+
+TICK_BAR_BYTES = 4000
+TICKS = 10
+QUIET_S = 0.25
+
+
+@dataclass
+class TableRun:
+    """The table program in its pty, and the pipe to it."""
+
+    tty: PtyRun
+    report: Path
+    pipe: int
+    sent: int = 0
+
+    def counts(self) -> dict[str, Any]:
+        """What the program says it has applied and drawn."""
+        found: dict[str, Any] = json.loads(self.report.read_text(encoding="utf-8"))
+        return found
+
+    def send(self, command: str) -> int:
+        """Send one command; how many bytes it made the program write."""
+        before = self.tty.total_bytes
+        os.write(self.pipe, command.encode() + b"\n")
+        self.sent += 1
+        wait_for(lambda: self.counts()["applied"] >= self.sent, 10, why=command, detail=self.tty.text)
+        if command.startswith("tick "):
+            tick = int(command.removeprefix("tick "))
+            with contextlib.suppress(AssertionError):  # what is still missing then is the caller's finding
+                wait_for(lambda: not self.missing(tick), 5, why="the tick's values on the screen")
+        self.tty.wait_quiet(QUIET_S)
+        return self.tty.total_bytes - before
+
+
+    def missing(self, tick: int) -> list[str]:
+        """The changed values of a tick that the screen does not show in their rows."""
+        lines = {line.split()[1]: line for line in self.tty.lines() if "service-" in line}
+        wanted = {f"service-{number:02d}": f" {p95_ms(number, tick)}ms " for number in range(CHANGED)}
+        return [f"{name}{text}" for name, text in wanted.items() if text not in lines.get(name, "")]
+
+
+@contextlib.contextmanager
+def table_run(home: Home) -> Iterator[TableRun]:
+    """Start the table program at 120x40 and wait until it stands still."""
+    fifo, report = home.root / "fifo", home.root / "report"
+    os.mkfifo(fifo)
+    argv = [PYTHON, "-m", "tests.bench.programs.table", str(fifo), str(report)]
+    with PtyRun(argv, width=120, height=40, env={**home.env, "COLORTERM": "truecolor"}, sync=True) as tty:
+        tty.wait_text("service-37", 30)
+        wait_for(report.exists, 10, why="the first report", detail=tty.text)
+        tty.wait_quiet(2 * QUIET_S)
+        pipe = os.open(fifo, os.O_WRONLY)
+        try:
+            yield TableRun(tty, report, pipe)
+        finally:
+            os.close(pipe)
+
+
+def run(ticks: int = TICKS) -> list[Result]:
+    """Both budgets, in one start of the program; a tick whose values are not on the screen is no measurement."""
+    missing: list[str] = []
+    with private_home() as home, table_run(home) as program:
+        changed = []
+        for number in range(1, ticks + 1):
+            changed.append(program.send(f"tick {number}"))
+            missing += [f"tick {number}: {text} is not on the screen" for text in program.missing(number)]
+        frames = program.counts()["frames"]
+        same = [program.send("same") for _ in range(ticks)]
+        counts = program.counts()
+    problems = missing[:3] if counts["applied"] == program.sent else [f"applied {counts['applied']} of {program.sent}"]
+    detail = {"mean": round(sum(changed) / ticks), "sent": program.sent, "applied": counts["applied"], "frames": frames}
+    return [
+        at_most("20 visible cells change, 120x40", max(changed), "B/tick", TICK_BAR_BYTES, detail, problems),
+        at_most("a new frame, nothing changed", max(same), "B", 0, {"frames given": ticks}, problems),
+    ]

@@ -1,0 +1,74 @@
+"""The demo as an operator sees it: bytes a second of the whole screen, and key echo over a slow line.
+
+Real servers and real traffic from other processes; the numbers on the screen have to move meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from tests.bench.harness import Result, at_most, pause, percentile
+from tests.bench.loaded import cursor_row_name, echo_s
+from tests.support import PYTHON, private_home
+from tests.tui import PtyRun
+
+STEADY_BAR_KB_S = 8.0
+SLOW_BAR_MS = 250.0
+SLOW_LINE_BYTES_S = 20_000
+SETTLE_S = 15.0
+SLOW_WORDS = b"line slow"
+
+
+@contextlib.contextmanager
+def demo(width: int, height: int, rate_bytes_s: float | None = None) -> Iterator[PtyRun]:
+    """The demo in a pty, with live numbers on its screen; it ends itself with the block."""
+    with private_home() as home:
+        env = {**home.env, "COLORTERM": "truecolor"}
+        argv = [PYTHON, "-m", "nimify_tui", "demo", "--seed", "1"]
+        with PtyRun(argv, width=width, height=height, env=env, sync=True, rate_bytes_s=rate_bytes_s) as tty:
+            tty.wait(lambda text: text.count("ms") >= 5 and "●" in text, 60, "live numbers")
+            pause(SETTLE_S)
+            yield tty
+
+
+def steady(seconds: float = 30.0) -> Result:
+    """Whole screen, 120x40, nobody presses anything."""
+    with demo(120, 40) as tty:
+        before = tty.lines()
+        count = tty.bytes_during(seconds)
+        moved = sum(one != two for one, two in zip(before, tty.lines(), strict=True))
+    problems = [] if moved >= 5 else [f"only {moved} lines changed in {seconds} s: nothing was live"]
+    detail = {"lines_changed": moved, "seconds": seconds}
+    value_kb_s = round(count / seconds / 1000, 2)
+    return at_most("whole demo screen, steady, 120x40", value_kb_s, "kB/s", STEADY_BAR_KB_S, detail, problems)
+
+
+def slow_line(seconds: float = 20.0) -> Result:
+    """80x24 over 20 kB/s: p95 of the echo, and the status line has to have said that the line is slow.
+
+    It says so while the line lags, which the first paint makes it do; afterwards the console stays below its rate.
+    """
+    with demo(80, 24, SLOW_LINE_BYTES_S) as tty:
+        echoes_ms: list[float] = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            key = "j" if len(echoes_ms) // 4 % 2 == 0 else "k"
+            echoes_ms.append(1000 * echo_s(tty, key))
+            pause(0.2)
+        standing = cursor_row_name(tty)
+        said = SLOW_WORDS in bytes(tty.raw)
+    problems = [] if said else ["the status line never said that the line is slow"]
+    detail = {
+        "bytes": tty.total_bytes,
+        "keys": len(echoes_ms), "p50_ms": round(percentile(echoes_ms, 0.5), 1), "max_ms": round(max(echoes_ms), 1),
+        "cursor_on": standing,
+    }  # fmt: skip
+    p95_ms = round(percentile(echoes_ms, 0.95), 1)
+    return at_most("key echo p95, demo, 80x24 over 20 kB/s", p95_ms, "ms", SLOW_BAR_MS, detail, problems)
+
+
+def run() -> list[Result]:
+    """Both, one after the other."""
+    return [steady(), slow_line()]

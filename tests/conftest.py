@@ -1,0 +1,28 @@
+"""Every test runs in a private home; skips that nobody foresaw fail the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.skips import SkipPolicy
+from tests.support import Home, private_home
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch for skips; and no library that a test loads tells anybody about this machine."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    config.pluginmanager.register(SkipPolicy(), "skip-policy")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A private home in this process's environment: no test can touch the user's real folders."""
+    with private_home() as made:
+        for name, value in made.env.items():
+            monkeypatch.setenv(name, value)
+        for name in ("NO_COLOR", "COLORTERM", "KUBECONFIG"):
+            monkeypatch.delenv(name, raising=False)
+        yield made

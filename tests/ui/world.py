@@ -1,0 +1,229 @@
+"""A world for the screens that is held by the test: a ConsoleContext that records what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from nimify_tui.base.clock import ManualClock
+from nimify_tui.base.errors import GateRefused, NimifyError
+from nimify_tui.controllers.infer import InferAnswer
+from nimify_tui.domain.demands import Demand, LogDemand, LogLine
+from nimify_tui.domain.models import ModelReport, ModelVerdict, TensorInfo
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import (
+    ActionRequest,
+    ActionResult,
+    ActionState,
+    ConfirmKind,
+    Plan,
+    Precondition,
+    Progress,
+    TargetResult,
+    UnfinishedAction,
+    Verb,
+    Verdict,
+)
+from nimify_tui.fleet.frames import Frame
+from nimify_tui.ui.console import ConsoleApp
+from tests.tui import run_app
+from tests.ui import frames
+from tests.widgets.support import profile
+
+T = TypeVar("T")
+
+
+def done(value: T) -> Future[T]:
+    """A future that is done."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def failed(error: BaseException) -> Future[Any]:
+    """A future that failed."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+class FakeTail:
+    """Log lines, given by the test."""
+
+    def __init__(self) -> None:
+        self.lines: list[LogLine] = []
+        self.dropped = 0
+
+    def since(self, seq: int) -> tuple[int, Sequence[LogLine], int]:
+        return seq, self.lines[seq:], self.dropped
+
+
+class World:
+    """See the module's text. ``asked`` lists every request for a plan, ``carried`` what was carried out."""
+
+    def __init__(self, frame: Frame | None = None, *, read_only: bool = False) -> None:
+        self.frame = frame if frame is not None else frames.drawn()
+        self.clock = ManualClock(frames.NOW)
+        self.actor = "ops@bastion-1"
+        self.host = "bastion-1"
+        self.hint = ""
+        self.read_only = read_only
+        self.asked: list[ActionRequest] = []
+        self.carried: list[tuple[Plan, str]] = []
+        self.cancelled: list[Plan] = []
+        self.resolved: list[tuple[UnfinishedAction, str]] = []
+        self.demands: list[Demand] = []
+        self.tails: dict[LogDemand, FakeTail] = {}
+        self.left_unfinished: list[UnfinishedAction] = []
+        self.settled: list[UnfinishedAction | None] = []
+        self.inferred: list[tuple[ServiceKey, str]] = []
+        self.report: ModelReport | NimifyError | None = None
+        self.result_state = ActionState.OK
+        self.pending: Future[ActionResult] | None = None
+        self.typed = True
+
+    def demand(self, demand: Demand) -> None:
+        self.demands.append(demand)
+
+    def release(self, demand: Demand) -> None:
+        self.demands.remove(demand)
+
+    def log_tail(self, demand: LogDemand) -> FakeTail:
+        return self.tails.setdefault(demand, FakeTail())
+
+    def may_change(self, region: str) -> Verdict:
+        if self.read_only:
+            return Verdict(allowed=False, reason="this console is read-only", remedy="start it without --read-only")
+        known = next((each.region for each in self.frame.regions if each.region.name == region), None)
+        if known is not None and not known.read_write:
+            return Verdict(allowed=False, reason=f"region {region} is read-only", remedy="set read_write = true")
+        return Verdict(allowed=True)
+
+    def plan(self, request: ActionRequest) -> Future[Plan]:
+        self.asked.append(request)
+        names = ", ".join(sorted({key.name for key in request.targets}))
+        regions = ", ".join(key.region for key in request.targets)
+        undo = ActionRequest(verb=Verb.ROLLBACK, targets=request.targets, revision=11, undoes=f"p{len(self.asked)}")
+        return done(
+            Plan(
+                id=f"p{len(self.asked)}",
+                request=request,
+                summary=f"{request.verb.capitalize()} {names} in {regions}",
+                facts=(
+                    ("objects", f"{len(request.targets)} services, 2 replicas each"),
+                    ("capacity", "one replica more than wanted runs for about 4 s while each is replaced"),
+                ),
+                diff=(),
+                preconditions=tuple(Precondition(key, "uid", 3) for key in request.targets),
+                production=self.typed,
+                created_at=frames.NOW,
+                expires_at=frames.NOW + 300,
+                undo=undo if request.verb is not Verb.DELETE else None,
+                destructive=request.verb is Verb.DELETE,
+            )
+        )
+
+    def review(self, plan: Plan) -> Verdict:
+        refusals = [self.may_change(key.region) for key in plan.request.targets]
+        refused = next((each for each in refusals if not each.allowed), None)
+        if refused is not None:
+            return refused
+        if self.typed or len(plan.request.targets) > 1:
+            many = len({key.name for key in plan.request.targets}) > 1
+            expected = f"{len(plan.request.targets)} services" if many else plan.request.targets[0].name
+            return Verdict(allowed=True, confirm=ConfirmKind.TYPED, expected=expected)
+        return Verdict(allowed=True)
+
+    def carry_out(
+        self,
+        plan: Plan,
+        answer: str,
+        progress: Callable[[Progress], None],
+        settles: UnfinishedAction | None = None,
+    ) -> Future[ActionResult]:
+        self.settled.append(settles)
+        verdict = self.review(plan)
+        if not verdict.allowed or answer != verdict.expected:
+            return failed(GateRefused(verdict.reason or "not confirmed", verdict.remedy))
+        self.carried.append((plan, answer))
+        progress(Progress(plan_id=plan.id, at=frames.NOW, text="new replica is ready", done=1, total=2))
+        if self.pending is not None:
+            return self.pending
+        return done(self.result(plan))
+
+    def result(self, plan: Plan) -> ActionResult:
+        targets = tuple(
+            TargetResult(key=key, state=self.result_state, message="as planned") for key in plan.request.targets
+        )
+        return ActionResult(
+            plan_id=plan.id,
+            state=self.result_state,
+            message="2 of 2 replicas replaced",
+            targets=targets,
+            undo=plan.undo,
+            ended_at=frames.NOW,
+        )
+
+    def cancel(self, plan: Plan) -> None:
+        self.cancelled.append(plan)
+
+    def unfinished(self) -> Future[Sequence[UnfinishedAction]]:
+        return done(tuple(self.left_unfinished))
+
+    def check(self, action: UnfinishedAction) -> Future[UnfinishedAction]:
+        return done(action)
+
+    def resolve_unfinished(self, action: UnfinishedAction, how: str, text: str = "") -> Future[None]:
+        self.resolved.append((action, how))
+        return done(None)
+
+    def analyse(self, path: str) -> Future[ModelReport]:
+        if isinstance(self.report, NimifyError):
+            return failed(self.report)
+        return done(
+            self.report
+            or ModelReport(
+                path=path,
+                format="ONNX",
+                size_bytes=90_000_000,
+                opsets=(("", 17),),
+                verdict=ModelVerdict.DATA_ONLY,
+                inputs=(TensorInfo("ids", "int64", ("batch", 384)),),
+                deployable=True,
+                outputs=(TensorInfo("embedding", "float32", ("batch", 768)),),
+                suggested_name="embed-e5",
+                parameters=22_000_000,
+            )
+        )
+
+    def infer(self, key: ServiceKey, payload: str) -> Future[InferAnswer]:
+        self.inferred.append((key, payload))
+        return done(
+            InferAnswer(
+                200,
+                0.0123,
+                payload or '{"inputs": []}',
+                '{"outputs": [{"name": "embedding"}]}',
+                "embedding",
+                "r-1",
+            )
+        )
+
+    def first_answer(self, key: ServiceKey, deadline_s: float) -> Future[InferAnswer]:
+        return self.infer(key, "")
+
+
+def run_console(
+    script: Callable[[Any, Any], Awaitable[T]],
+    world: World | None = None,
+    *,
+    size: tuple[int, int] = (120, 40),
+    env: Mapping[str, str] | None = None,
+    profile_changes: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> T:
+    """Run the console on ``world`` headless and return what ``script(app, pilot)`` returns."""
+    context = world if world is not None else World()
+    changes = dict(profile_changes or {})
+    return run_app(lambda: ConsoleApp(context, profile(**changes), **options), script, size=size, env=env)
