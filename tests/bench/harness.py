@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 BENCHES: tuple[str, ...] = (
-    "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu",
+    "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
 )  # fmt: skip
 
 _NEVER = threading.Event()
