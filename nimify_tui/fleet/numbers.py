@@ -259,6 +259,9 @@ def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Findi
     if failed is not None:
         onset = _error_onset(series, failed[0])
         found.append(Finding(ServiceState.DEGRADED, failed[1], onset, gravity=GRAVITY_FAILING))
+    refused = detector.refusals.found
+    if refused is not None:
+        found.append(Finding(ServiceState.DEGRADED, refused.text, refused.onset, gravity=GRAVITY_FAILING))
     found += [
         Finding(
             ServiceState.DEGRADED, _flag_words(flag.kind, flag.text), flag.onset,

@@ -1,4 +1,9 @@
-"""The way of one inference request: let in, read, decode, run, encode."""
+"""The way of one inference request: let in, read, decode, run, encode.
+
+A 422 means one of two things, told apart by the reason of its refusal: ``failed``, well-formed inputs that the
+model could not run (the service's error), and ``not_finite``, an output that the asked JSON cannot carry (the
+client's choice). Inputs that onnxruntime calls invalid arguments are the client's mistake: 400, ``malformed``.
+"""
 
 from __future__ import annotations
 
