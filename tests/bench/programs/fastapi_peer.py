@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import onnxruntime
 import uvicorn
-from fastapi import FastAPI  # type: ignore[import-not-found]  # only in the peers' own environment
-from pydantic import BaseModel  # type: ignore[import-not-found]  # as above
+from fastapi import FastAPI
+from pydantic import BaseModel
 
 
-class Tensor(BaseModel):  # type: ignore[misc]  # as above
+class Tensor(BaseModel):  # type: ignore[misc]  # unknown here: only in the peers' environment
     """One tensor of the Open Inference Protocol."""
 
     name: str
@@ -23,13 +23,13 @@ class Tensor(BaseModel):  # type: ignore[misc]  # as above
     data: list[float]
 
 
-class Request(BaseModel):  # type: ignore[misc]  # as above
+class Request(BaseModel):  # type: ignore[misc]  # unknown here: only in the peers' environment
     """What comes in."""
 
     inputs: list[Tensor]
 
 
-class Response(BaseModel):  # type: ignore[misc]  # as above
+class Response(BaseModel):  # type: ignore[misc]  # unknown here: only in the peers' environment
     """What goes out."""
 
     model_name: str

@@ -6,13 +6,13 @@
 import sys
 from typing import Any
 
-import litserve  # type: ignore[import-not-found]  # only in the peers' own environment
+import litserve
 import numpy as np
 import onnxruntime
-from fastapi import Request  # type: ignore[import-not-found]  # as above
+from fastapi import Request
 
 
-class Api(litserve.LitAPI):  # type: ignore[misc]  # as above
+class Api(litserve.LitAPI):  # type: ignore[misc]  # unknown here: only in the peers' environment
     """Decode, predict, encode, as its manual shows."""
 
     def setup(self, device: str) -> None:
