@@ -23,14 +23,13 @@ from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, Refusal, Reply, retry_after
-from nimify_tui.serving.worker import Job, Worker
+from nimify_tui.serving.scheduler import ClientGone, Scheduler, SchedulerSettings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+__all__ = ["ClientGone", "Headers", "Inference", "Receive"]
 
 
 class Inference:
@@ -40,18 +39,16 @@ class Inference:
         self._options, self.model, self._metrics = options, model, metrics
         self._decoder = Decoder(model.inputs, model.outputs)
         self._limit = RateLimit(options.rate_limit_rps)
-        self.worker = Worker(model, options.max_queue)
-        metrics.waiting = lambda: self.worker.waiting
+        self.scheduler = Scheduler(model, _settings(options), metrics)
+        metrics.waiting = lambda: self.scheduler.waiting
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
         metrics.cache = self._cache
-        self._cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: (unix seconds, words) of the last failures, for the diagnostic page.
         self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
 
     def cut_off(self) -> None:
         """The drain's time is over: whoever still waits gets a 503 now."""
-        if not self._cut.done():
-            self._cut.set_result(None)
+        self.scheduler.cut_off()
 
     async def answer(self, headers: Headers, receive: Receive, client: str) -> Reply:
         """The answer. Raises Refusal, and ClientGone when nobody waits for one."""
@@ -80,15 +77,16 @@ class Inference:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
             raise
         body = await _read(receive)
+        if not self.model.inline(1):
+            # Before the work of decoding: under overload this is most of what a refusal costs.
+            self.scheduler.admit(client, time.perf_counter() + self._options.request_timeout_s)
         began = time.perf_counter()
         try:
             request = self._decoder.decode(body, json_length)
         except ValidationError as error:
             raise Refusal(400, error.message, "malformed") from None
-        if not self.model.inline(request.elements) and self.worker.full:
-            raise Refusal(503, f"{self.worker.waiting} requests wait already", "queue_full", retry_after(1))
         try:
-            arrays = await self._compute(request, receive)
+            arrays = await self._compute(request, receive, client)
         except ValidationError as error:
             raise Refusal(400, error.message, "malformed") from None
         except InferenceError as error:
@@ -105,9 +103,13 @@ class Inference:
         wait_s = self._limit.wait_s(client)
         if wait_s:
             rate = self._options.rate_limit_rps
-            raise Refusal(429, f"more than {rate:g} requests a second from this client", "limited", retry_after(wait_s))
-        if self._metrics.in_flight - self.worker.waiting > self._options.max_concurrency:
-            raise Refusal(503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1))
+            raise Refusal(
+                429, f"more than {rate:g} requests a second from this client", "limited", retry_after(wait_s)
+            )
+        if self._metrics.in_flight - self.scheduler.waiting > self._options.max_concurrency:
+            raise Refusal(
+                503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
+            )
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding != b"identity":
             raise Refusal(415, "compressed bodies are not taken: send no Content-Encoding", "malformed")
@@ -122,21 +124,21 @@ class Inference:
             raise Refusal(400, "Inference-Header-Content-Length must be a whole number of bytes", "malformed")
         return int(length)
 
-    async def _compute(self, request: InferRequest, receive: Receive) -> list[Array]:
+    async def _compute(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
         cache = self._cache
         if cache is None:
-            return await self._run(request, receive)
+            return await self._run(request, receive, client)
         key = cache.key(request)
         arrays = cache.get(key)
         if arrays is None:
-            arrays = await self._run(request, receive)
+            arrays = await self._run(request, receive, client)
             cache.put(key, arrays)
         return arrays
 
-    async def _run(self, request: InferRequest, receive: Receive) -> list[Array]:
+    async def _run(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
         metrics = self._metrics
         if not self.model.inline(request.elements):
-            return await self._run_elsewhere(request, receive)
+            return await self._run_elsewhere(request, receive, client)
         metrics.batch.observe(request.batch)
         began = time.perf_counter()
         arrays = self.model.run(request.inputs, [name for name, _ in request.wanted])
@@ -144,38 +146,18 @@ class Inference:
         metrics.queue.observe(0.0)
         return arrays
 
-    async def _run_elsewhere(self, request: InferRequest, receive: Receive) -> list[Array]:
-        """On the worker's thread, for as long as the client waits and the limits allow."""
+    async def _run_elsewhere(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
+        """On a worker's thread, for as long as the client waits and the limits allow."""
         limit_s = min(self._options.request_timeout_s, request.timeout_s or float("inf"))
-        job = self.worker.submit(request)
         gone = asyncio.ensure_future(receive())
         try:
-            ends = (job.future, gone, self._cut)
-            await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            if job.future.done():
-                return job.future.result()
-            self.worker.drop(job)
-            if gone.done():
-                raise ClientGone
-            if self._cut.done():
-                raise Refusal(503, "this server went away before the model answered", "draining", retry_after(1))
-            raise _late(job, limit_s)
+            return await self.scheduler.run(request, client, time.perf_counter() + limit_s, gone)
         finally:
             gone.cancel()
-            self._count(job, request)
-
-    def _count(self, job: Job, request: InferRequest) -> None:
-        now = time.perf_counter()
-        self._metrics.queue.observe((job.started_mono_s or now) - job.asked_mono_s)
-        if job.started_mono_s:
-            self._metrics.compute.observe((job.ended_mono_s or now) - job.started_mono_s)
-            self._metrics.batch.observe(request.batch)
 
 
-def _late(job: Job, limit_s: float) -> Refusal:
-    if not job.started_mono_s:
-        return Refusal(503, f"the model was busy with others for {limit_s:g} s", "deadline", retry_after(1))
-    return Refusal(504, f"the model did not answer within {limit_s:g} s", "deadline")
+def _settings(options: Options) -> SchedulerSettings:
+    return SchedulerSettings(options.max_queue, options.request_timeout_s)
 
 
 async def _read(receive: Receive) -> bytes:
