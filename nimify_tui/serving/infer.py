@@ -19,7 +19,7 @@ from nimify_tui.serving.datatypes import Array, InferRequest
 from nimify_tui.serving.decode import Decoder
 from nimify_tui.serving.encode import encode
 from nimify_tui.serving.limits import RateLimit
-from nimify_tui.serving.metrics import Metrics
+from nimify_tui.serving.metrics import ModelMetrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, Refusal, Reply, retry_after
@@ -35,7 +35,7 @@ __all__ = ["ClientGone", "Headers", "Inference", "Receive"]
 class Inference:
     """Answers the infer requests of one model, within the limits of ``options``."""
 
-    def __init__(self, options: Options, model: Model, metrics: Metrics) -> None:
+    def __init__(self, options: Options, model: Model, metrics: ModelMetrics) -> None:
         self._options, self.model, self._metrics = options, model, metrics
         self._decoder = Decoder(model.inputs, model.outputs)
         self._limit = RateLimit(options.rate_limit_rps)
@@ -157,7 +157,10 @@ class Inference:
 
 
 def _settings(options: Options) -> SchedulerSettings:
-    return SchedulerSettings(options.max_queue, options.request_timeout_s)
+    return SchedulerSettings(
+        options.max_queue, options.request_timeout_s, options.latency_objective_ms / 1000 or None, options.max_batch,
+        options.sessions,
+    )  # fmt: skip
 
 
 async def _read(receive: Receive) -> bytes:
