@@ -10,6 +10,7 @@ import pytest
 ALLOWED = (
     "curl is not installed",
     "no GPU on this machine",
+    "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
     "promtool is not installed",
     "rsvg-convert is not installed",
 )

@@ -1,0 +1,38 @@
+"""The fixture ``cluster``: one real control plane for the whole test run, started by the first test that asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kube.assets import NoAssets, find_or_build
+from tests.kube.cluster import Cluster
+
+NO_PROGRAMS = "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of two nodes with 8 GPUs each, shared: a test works in a namespace of its own.
+
+    Where there are no programs and no Go, its tests are skipped; with CI set that is a failure.
+    """
+    try:
+        assets = find_or_build()
+    except NoAssets as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{NO_PROGRAMS} ({error})")
+        pytest.skip(NO_PROGRAMS)
+    folder = Path(tempfile.mkdtemp(prefix="nk-", dir="/tmp"))
+    made = Cluster(folder, assets)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+        shutil.rmtree(folder, ignore_errors=True)
