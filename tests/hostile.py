@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import pytest
 
 #: name of the attack -> text. Escape sequences, Rich markup, bidi, zero width, size, encoding, layout.
 CORPUS: Mapping[str, str] = MappingProxyType(
@@ -54,3 +59,17 @@ FORBIDDEN = frozenset(
     + [chr(c) for c in (*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF, 0xAD)]
     + [chr(c) for c in (*range(0xD800, 0xE000),)]
 )
+
+
+def switch_off_cleaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sabotage: in every module text is only cut, never cleaned. The modules are all loaded before: one that
+    took the cleaning's name while it was switched off would keep it."""
+    import nimify_tui.ui
+
+    for found in pkgutil.walk_packages(nimify_tui.ui.__path__, "nimify_tui.ui."):
+        importlib.import_module(found.name)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("nimify_tui."):
+            for function in ("clean_line", "inert"):
+                if hasattr(module, function):
+                    monkeypatch.setattr(module, function, lambda text, limit=512: text[:limit])

@@ -11,11 +11,12 @@ from tests.support import Home
 
 @pytest.mark.bench
 def test_budgets_hold() -> None:
-    changed, same = bytes_per_tick.run(ticks=3)
+    changed, same, whole = bytes_per_tick.run(ticks=3)
     assert changed.passed, changed
     assert changed.value > 20 * 3, "fewer bytes than changed digits: nothing was measured"
     assert same.passed, same
     assert same.value == 0
+    assert whole.passed, whole
 
 
 @pytest.mark.bench

@@ -13,18 +13,16 @@ import msgspec
 
 from nimify_tui.domain.changes import Change, ChangeKind, Clue, Why
 from nimify_tui.domain.gpus import Gpu, GpuPanel
-from nimify_tui.domain.measures import Measure, MeasureState, absent
-from nimify_tui.domain.names import ReplicaKey, ServiceKey, short_region
-from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
+from nimify_tui.domain.measures import absent
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.security import SecurityEvent, Severity
 from nimify_tui.domain.services import (
     STATE_RANK,
-    Replica,
     ReplicaState,
     Revision,
     Service,
     ServiceSpec,
-    ServiceState,
 )
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet.frames import (
@@ -39,232 +37,33 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
     Summary,
 )
+from tests.ui.drawn_table import drawn_regions, drawn_rows
+from tests.ui.pieces import NOW, ONSET, REGIONS, S, change, gpu, num, region, replica, row
 
-#: 2026-11-23 18:42:07 UTC
-NOW = 1795459327.0
-ONSET = NOW - 357.0  # 18:36:10
-REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1", "ap-northeast-1")
-S = ServiceState
-
-
-def num(value: float | None, unit: str, *, stale: bool = False, at: float = NOW - 2) -> Measure:
-    """A measure; None is absent."""
-    if value is None:
-        return absent(unit, "no scrape answered yet")
-    return Measure(value, unit, at, "metrics", MeasureState.STALE if stale else MeasureState.FRESH)
-
-
-def region(
-    name: str,
-    state: RegionState = RegionState.LIVE,
-    *,
-    rps: float | None = 100.0,
-    p95: float | None = 0.04,
-    worst: ServiceState | None = S.OK,
-    production: bool = True,
-    read_write: bool = True,
-    demo: bool = False,
-    **health: Any,
-) -> RegionRow:
-    """A row of the region strip."""
-    last = health.pop("last_contact_at", NOW if state is RegionState.LIVE else None)
-    fact = Region(
-        name=name,
-        kind=RegionKind.EMBEDDED,
-        address=f"unix:{name}.sock",
-        short=short_region(name),
-        production=production,
-        read_write=read_write,
-        demo=demo,
-    )
-    return RegionRow(
-        region=fact,
-        health=RegionHealth(state=state, since=NOW - 41, last_contact_at=last, **health),
-        age_s=None if last is None else NOW - last,
-        services=3,
-        worst=worst,
-        rps=num(rps, "rps"),
-        p95=num(p95, "s"),
-    )
-
-
-def row(
-    name: str,
-    regions: Sequence[str],
-    state: ServiceState = S.OK,
-    *,
-    family: str = "ours",
-    ready: int | None = 1,
-    desired: int = 1,
-    rps: float | None = None,
-    p: tuple[float | None, float | None, float | None] = (None, None, None),
-    err: float | None = None,
-    burn: float | None = None,
-    slo: bool = True,
-    since_s: float | None = None,
-    reason: str = "",
-    reason_region: str = "",
-    depth: int = 0,
-    revisions: tuple[int, ...] = (12,),
-    stale: bool = False,
-    **more: Any,
-) -> ServiceRow:
-    """A row of the service table; one region and depth 0 is an unfolded service."""
-    keys = tuple(ServiceKey(each, name) for each in regions)
-    return ServiceRow(
-        id=keys[0].row_id if depth else keys[0].fold_id,
-        name=name,
-        depth=depth,
-        keys=keys,
-        region_states=tuple((each, state if not i or depth else S.OK) for i, each in enumerate(regions)),
-        family=family,
-        state=state,
-        reason=reason,
-        reason_region=reason_region or regions[0],
-        since=None if since_s is None else NOW - since_s,
-        ready=ready,
-        desired=desired,
-        rps=num(rps, "rps", stale=stale),
-        p50=num(p[0], "s", stale=stale),
-        p95=num(p[1], "s", stale=stale),
-        p99=num(p[2], "s", stale=stale),
-        error_ratio=num(err, "ratio", stale=stale),
-        burn=num(burn, "count", stale=stale),
-        slo=Slo(service=name, latency_ms=1000.0) if slo else None,
-        revisions=revisions,
-        production=True,
-        demo=False,
-        stale=stale,
-        **more,
-    )
-
-
-def drawn_rows() -> tuple[list[ServiceRow], dict[str, list[ServiceRow]]]:
-    """The fourteen services of the drawn fleet and the unfolded rows of the first one."""
-    use1, usw2, euw1, euc1, apne1 = REGIONS[0], REGIONS[1], REGIONS[2], REGIONS[3], REGIONS[5]
-    rows = [
-        row(
-            "llama-chat",
-            (euw1, use1, usw2),
-            S.DEGRADED,
-            family="nim",
-            ready=5,
-            desired=6,
-            rps=212,
-            p=(0.64, 1.9, 3.2),
-            err=0.012,
-            burn=14.4,
-            since_s=357,
-            reason="OOM at 16Gi",
-            revisions=(11, 12),
-        ),
-        row("fraud-score", (apne1,), S.UNKNOWN, ready=None, desired=2, since_s=41, reason="no contact; was OK"),
-        row(
-            "rerank-v2",
-            (usw2,),
-            S.DEGRADED,
-            family="triton",
-            ready=2,
-            desired=2,
-            rps=88,
-            p=(0.021, 0.097, 0.24),
-            err=0.0,
-            burn=2.1,
-            since_s=1320,
-            reason="p95 over 80 ms (SLO)",
-        ),
-        row("asr-large", (euc1,), S.STARTING, family="nim", ready=0, since_s=120, reason="loading weights 61 %"),
-        row(
-            "embed-e5",
-            REGIONS,
-            family="triton",
-            ready=12,
-            desired=12,
-            rps=611,
-            p=(0.009, 0.038, 0.061),
-            err=0.0,
-            burn=0.1,
-        ),
-        row("toxicity", REGIONS, ready=12, desired=12, rps=204, p=(0.003, 0.007, 0.012), err=0.0, burn=0.0),
-        row("ocr-lines", (use1, euw1), ready=4, desired=4, rps=61, p=(0.018, 0.044, 0.07), err=0.0, burn=0.2),
-        row("guard-7b", (use1,), family="vllm", ready=2, desired=2, rps=33, p=(0.31, 0.82, 1.1), err=0.0, burn=0.4),
-        row("spell-fix", REGIONS[:4], ready=8, desired=8, rps=47, p=(0.002, 0.005, 0.008), err=0.0, burn=0.0),
-        row("rank-lgbm", REGIONS, ready=6, desired=6, rps=39, p=(0.001, 0.002, 0.004), err=0.0, burn=0.0),
-        row(
-            "vision-l14",
-            (euw1,),
-            family="triton",
-            ready=3,
-            desired=3,
-            rps=12,
-            p=(0.055, 0.088, 0.12),
-            err=0.0,
-            burn=0.1,
-        ),
-        row("tts-multi", (usw2,), family="nim", ready=1, desired=1, rps=4, p=(0.21, 0.39, 0.47), err=0.0, slo=False),
-        row("summar-8b", (use1,), family="nim", ready=2, desired=2, rps=3, p=(0.9, 2.1, 2.8), err=0.0, burn=0.2),
-        row(
-            "batch-llm",
-            (use1,),
-            S.STOPPED,
-            family="vllm",
-            ready=0,
-            desired=0,
-            since_s=3 * 3600,
-            reason="stopped by ops",
-        ),
-    ]
-    llama = [
-        row(
-            "llama-chat",
-            (euw1,),
-            S.DEGRADED,
-            family="nim",
-            ready=1,
-            desired=2,
-            rps=70,
-            p=(1.1, 3.1, 3.2),
-            err=0.035,
-            burn=43.0,
-            since_s=357,
-            reason="OOM at 16Gi",
-            depth=1,
-        ),
-        row(
-            "llama-chat",
-            (use1,),
-            family="nim",
-            ready=2,
-            desired=2,
-            rps=80,
-            p=(0.5, 0.9, 1.0),
-            err=0.0,
-            burn=0.2,
-            depth=1,
-        ),
-        row(
-            "llama-chat",
-            (usw2,),
-            family="nim",
-            ready=2,
-            desired=2,
-            rps=62,
-            p=(0.5, 0.8, 0.9),
-            err=0.0,
-            burn=0.1,
-            depth=1,
-            revisions=(11,),
-        ),
-    ]
-    return rows, {"llama-chat": llama}
-
-
-def change(
-    at: float, kind: ChangeKind, text: str, evidence: str = "", where: str = "eu-west-1", **more: Any
-) -> Change:
-    """A change of llama-chat."""
-    key = ServiceKey(where, "llama-chat")
-    return Change(id=f"{at}{text}", at=at, kind=kind, region=where, key=key, text=text, evidence=evidence, **more)
+__all__ = [
+    "NOW",
+    "ONSET",
+    "REGIONS",
+    "change",
+    "connecting",
+    "drawn",
+    "drawn_caches",
+    "drawn_changes",
+    "drawn_detail",
+    "drawn_gpus",
+    "drawn_regions",
+    "drawn_rows",
+    "drawn_security",
+    "drawn_why",
+    "empty",
+    "frame_of",
+    "gpu",
+    "history",
+    "num",
+    "region",
+    "replica",
+    "row",
+]
 
 
 def drawn_changes() -> tuple[Change, ...]:
@@ -329,12 +128,6 @@ def history(columns: int = 90, column_s: float = 4.0, *, slo: bool = True) -> La
     )
 
 
-def replica(name: str, state: ReplicaState, where: str = "eu-west-1", **more: Any) -> Replica:
-    """A replica of llama-chat."""
-    fields: dict[str, Any] = {"since": ONSET, "revision": 12, "pid": 4711, "started_at": ONSET - 20}
-    return Replica(key=ReplicaKey(ServiceKey(where, "llama-chat"), name), state=state, **(fields | more))
-
-
 def drawn_detail(row_id: str = "llama-chat") -> ServiceDetail:
     """Everything about llama-chat."""
     crashed = replica(
@@ -356,7 +149,9 @@ def drawn_detail(row_id: str = "llama-chat") -> ServiceDetail:
                 number=number,
                 created_at=NOW - 9000 + 600 * number,
                 created_by="ci",
-                spec=ServiceSpec(model_path=f"/models/llama-{number}.onnx", model_sha256=f"{number:02d}ab" * 16),
+                spec=ServiceSpec(
+                    model_path=f"/models/llama-{number}.onnx", model_sha256=f"{number:02d}ab" * 16
+                ),
                 note=f"model sha256 {number - 1:02d}ab → {number:02d}ab",
             )
             for number in (12, 11, 10)
@@ -398,8 +193,12 @@ def drawn_detail(row_id: str = "llama-chat") -> ServiceDetail:
         security=drawn_security()[:2],
         metrics=(
             MetricLine(name="requests", region="eu-west-1", measure=num(35.0, "rps")),
-            MetricLine(name="queue wait p95", region="eu-west-1", measure=num(0.2, "s", stale=True, at=NOW - 44)),
-            MetricLine(name="batch size", region="eu-west-1", measure=absent("count", "the runtime does not batch")),
+            MetricLine(
+                name="queue wait p95", region="eu-west-1", measure=num(0.2, "s", stale=True, at=NOW - 44)
+            ),
+            MetricLine(
+                name="batch size", region="eu-west-1", measure=absent("count", "the runtime does not batch")
+            ),
         ),
         caches=drawn_caches()[:1],
     )
@@ -486,22 +285,6 @@ def drawn_caches() -> tuple[CacheStat, ...]:
     )
 
 
-def gpu(node: str, index: int, used: float, memory: float, temperature: float, power: float, note: str = "") -> Gpu:
-    """One H100."""
-    return Gpu(
-        node=node,
-        index=index,
-        uuid=f"GPU-{node}-{index}",
-        name="H100",
-        utilisation=num(used, "percent"),
-        memory_used=num(memory * 2**30, "bytes"),
-        memory_total=num(80.0 * 2**30, "bytes"),
-        temperature=num(temperature, "celsius"),
-        power=num(power, "watt"),
-        note=note,
-    )
-
-
 def drawn_gpus() -> tuple[GpuPanel, ...]:
     """Two nodes."""
     gone = absent("percent", "gone")
@@ -525,28 +308,10 @@ def drawn_gpus() -> tuple[GpuPanel, ...]:
             source="NVML",
         ),
         GpuPanel(
-            at=NOW - 4, gpus=(gpu("node-2", 0, 3, 70, 41, 98, "reserved, idle"), lost), reason="", source="NVML"
-        ),
-    )
-
-
-def drawn_regions() -> tuple[RegionRow, ...]:
-    """Five live ones, one without contact."""
-    return (
-        region("us-east-1", rps=412, p95=0.038),
-        region("us-west-2", rps=231, p95=0.041),
-        region("eu-west-1", rps=190, p95=1.9, worst=S.DEGRADED),
-        region("eu-central-1", rps=203, p95=0.044),
-        region("ap-southeast-1", rps=204, p95=0.046),
-        region(
-            "ap-northeast-1",
-            RegionState.DOWN,
-            rps=None,
-            p95=None,
-            worst=S.UNKNOWN,
-            last_contact_at=NOW - 41,
-            cause="connect timed out",
-            next_try_at=NOW + 7,
+            at=NOW - 4,
+            gpus=(gpu("node-2", 0, 3, 70, 41, 98, "reserved, idle"), lost),
+            reason="",
+            source="NVML",
         ),
     )
 

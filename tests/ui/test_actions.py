@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from nimify_tui.base.errors import ClusterError
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, ActionResult, ActionState, Plan, UnfinishedAction, Verb
-from nimify_tui.ui import commands
-from nimify_tui.ui.commands import Scope
+from nimify_tui.domain.plans import ActionRequest, ActionResult, ActionState, Verb
 from nimify_tui.ui.widgets.dialog import Dialog
 from tests.tui import check_golden, screen_lines, screen_text, until
-from tests.ui import frames
-from tests.ui.world import World, failed, run_console
-
-
-def easy() -> World:
-    """A world whose plans of one service are confirmed by y."""
-    world = World()
-    world.typed = False
-    return world
-
-
-async def type_text(pilot: Any, text: str) -> None:
-    await pilot.press(*("space" if each == " " else each for each in text))
+from tests.ui.world import World, easy, failed, run_console, type_text
 
 
 # -- plan and confirmation -------------------------------------------------------------------
@@ -226,7 +210,9 @@ def test_progress_is_shown_until_the_result_and_leaving_is_asked_twice() -> None
     assert asked_twice is True
 
 
-@pytest.mark.parametrize(("state", "word"), [(ActionState.FAILED, "FAILED"), (ActionState.UNKNOWN, "UNKNOWN")])
+@pytest.mark.parametrize(
+    ("state", "word"), [(ActionState.FAILED, "FAILED"), (ActionState.UNKNOWN, "UNKNOWN")]
+)
 def test_a_result_that_is_not_good_is_said_as_it_is(state: ActionState, word: str) -> None:
     world = easy()
     world.result_state = state
@@ -276,211 +262,6 @@ def test_the_list_of_actions_shows_what_was_done_and_undone() -> None:
     assert "restart rerank-v2@us-west-2" in text
 
 
-# -- unfinished ------------------------------------------------------------------------------
-def unfinished(world: World) -> UnfinishedAction:
-    request = ActionRequest(verb=Verb.RESTART, targets=(ServiceKey("us-west-2", "rerank-v2"),))
-    plan: Plan = world.plan(request).result()
-    world.asked.clear()
-    return UnfinishedAction(
-        plan=plan,
-        actor="ops@bastion-1",
-        begun_at=frames.NOW - 600,
-        state=ActionState.UNKNOWN,
-        reality="1 of 2 replaced",
-    )
-
-
-def test_what_was_cut_short_is_told_on_the_first_screen_and_listed_with_what_is_so() -> None:
-    world = easy()
-    world.left_unfinished = [unfinished(world)]
-
-    async def script(app: Any, pilot: Any) -> list[str]:
-        await pilot.pause()
-        first = screen_text(app)
-        await pilot.press("U")
-        await pilot.pause()
-        return [first, screen_text(app)]
-
-    first, listed = run_console(script, world, size=(120, 40))
-    assert "1 action of an earlier session was cut short: U shows" in first
-    assert "restart rerank-v2@us-west-2" in listed
-    assert "1 of 2 replaced" in listed
-    check_golden("unfinished-120x40", listed)
-
-
-@pytest.mark.parametrize(("key", "verb"), [("o", Verb.RESTART), ("u", Verb.ROLLBACK)])
-def test_an_unfinished_action_is_continued_or_undone_through_a_plan(key: str, verb: Verb) -> None:
-    world = easy()
-    world.left_unfinished = [unfinished(world)]
-
-    async def script(app: Any, pilot: Any) -> int:
-        await pilot.pause()
-        await pilot.press("U", key)
-        await pilot.pause()
-        await pilot.press("y")
-        await pilot.pause()
-        return len(app.acting.unfinished)
-
-    assert run_console(script, world) == 0
-    assert [each.verb for each in world.asked] == [verb]
-    assert world.settled == [world.left_unfinished[0]]
-
-
-@pytest.mark.parametrize(("key", "how"), [("z", "dismissed"), ("f", "done")])
-def test_an_unfinished_action_is_put_aside_on_record(key: str, how: str) -> None:
-    world = easy()
-    world.left_unfinished = [unfinished(world)]
-
-    async def script(app: Any, pilot: Any) -> str:
-        await pilot.pause()
-        await pilot.press("U", "enter")
-        await pilot.pause()
-        checked = screen_lines(app)[-1]
-        await pilot.press(key)
-        await pilot.pause()
-        return checked
-
-    assert "1 of 2 replaced" in run_console(script, world)
-    assert [each[1] for each in world.resolved] == [how]
-    assert world.asked == []
-
-
-# -- read-only -------------------------------------------------------------------------------
-#: Keys that end the program or leave the screen that is being tried.
-_LEAVING = {"ctrl+c", "escape", "q"}
-
-
-def every_key(*scopes: Scope) -> list[str]:
-    """All keys of some scopes, bound by widgets or by screens."""
-    return list(dict.fromkeys(key for each in commands.of_scopes(scopes) for key in each.keys if key not in _LEAVING))
-
-
-async def say_yes(app: Any, pilot: Any) -> None:
-    """Answer what asks with a number, a yes, an enter."""
-    if app.top.prompting:
-        await pilot.press("3", "enter")
-    if isinstance(app.screen, Dialog):
-        await pilot.press("y", "enter")
-        if isinstance(app.screen, Dialog):
-            await pilot.press("escape")
-
-
-async def press_everything(app: Any, pilot: Any) -> None:
-    """Every key and every ``:`` command on every screen that can ask for a change, answered with yes."""
-    places: list[tuple[tuple[str, ...], tuple[Scope, ...]]] = [
-        ((), (Scope.FLEET, Scope.LIST, Scope.GLOBAL)),
-        (("enter", "1"), (Scope.DETAIL, Scope.LIST)),
-        (("enter", "2"), (Scope.LOGS,)),
-        (("enter", "4", "G"), (Scope.REVISIONS,)),
-        (("enter", "7"), (Scope.INFER,)),
-        (("U",), (Scope.UNFINISHED, Scope.LIST)),
-    ]
-
-    async def go(way: tuple[str, ...]) -> None:
-        while len(app.screen_stack) > 1:
-            app.pop_screen()
-            await pilot.pause()
-        if app.top.prompting:
-            await pilot.press("escape")
-        await pilot.press(*way)
-        await pilot.pause()
-
-    for way, scopes in places:
-        await go(way)
-        screen = app.screen
-        for key in every_key(*scopes):
-            await pilot.press(key)
-            await pilot.pause()
-            await say_yes(app, pilot)
-            if app.screen is not screen or app.top.prompting or screen.active_scopes()[0] not in scopes:
-                await go(way)
-                screen = app.screen
-    await go(())
-    for each in commands.of_scopes([Scope.FLEET, Scope.GLOBAL]):
-        for name in each.names:
-            if each.id != "global.quit":
-                app.top.run_line(f"{name} 3")
-                await pilot.pause()
-                await say_yes(app, pilot)
-                if len(app.screen_stack) > 1 or app.top.prompting:
-                    await go(())
-
-
-def requests_of(world: World) -> list[Verb]:
-    return [each.verb for each in world.asked]
-
-
-def read_only_world() -> World:
-    world = World(read_only=True)
-    world.typed = False
-    world.left_unfinished = [unfinished(world)]
-    return world
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Commands that write a file write it into a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-
-
-def test_read_only_every_key_and_every_command_sends_nothing(elsewhere: None) -> None:
-    world = read_only_world()
-    run_console(press_everything, world, size=(80, 24))
-    assert requests_of(world) == []
-    assert world.carried == []
-
-
-def test_sabotage_with_the_gates_word_bypassed_the_same_keys_do_change_the_world(elsewhere: None) -> None:
-    world = read_only_world()
-    world.read_only = False
-    run_console(press_everything, world, size=(80, 24))
-    with pytest.raises(AssertionError):
-        assert requests_of(world) == []
-    assert {Verb.RESTART, Verb.SCALE, Verb.STOP, Verb.DELETE, Verb.ROLLBACK} <= set(requests_of(world))
-
-
-def test_read_only_says_why_and_dims() -> None:
-    async def script(app: Any, pilot: Any) -> list[str]:
-        footer = screen_lines(app)[-1]
-        await pilot.press("r")
-        await pilot.pause()
-        said = screen_lines(app)[-1]
-        await pilot.press("question_mark")
-        await pilot.pause()
-        return [footer, said, screen_text(app)]
-
-    footer, said, overlay = run_console(script, World(read_only=True))
-    assert "r restart" in footer
-    assert "read-only: nothing is changed from here" in said
-    assert "dim: read-only" in overlay
-    assert "READ-ONLY" in overlay
-
-
-def test_a_region_that_is_closed_blocks_the_plan_with_the_gates_reason() -> None:
-    rows, children = frames.drawn_rows()
-    regions = tuple(
-        msgspec.structs.replace(
-            each, region=msgspec.structs.replace(each.region, read_write=each.region.name != "us-west-2")
-        )
-        for each in frames.drawn_regions()
-    )
-    world = World(frames.frame_of(rows, children, regions))
-    world.typed = False
-
-    async def script(app: Any, pilot: Any) -> str:
-        await pilot.press("down", "down", "r")
-        await pilot.pause()
-        text = screen_text(app)
-        await pilot.press("y", "enter")
-        await pilot.pause()
-        return text
-
-    text = run_console(script, world)
-    assert "not allowed: region us-west-2 is read-only" in text
-    assert "READ-WRITE 5/6" in text
-    assert world.carried == []
-
-
 def test_a_dialog_takes_every_key_for_itself() -> None:
     world = easy()
 
@@ -507,5 +288,7 @@ def test_results_of_several_name_the_first_that_is_not_good() -> None:
         TargetResult(key=keys[0], state=ActionState.OK, message="stopped"),
         TargetResult(key=keys[1], state=ActionState.FAILED, message="still running"),
     )
-    text = result_text(plan, ActionResult(plan_id="p1", state=ActionState.FAILED, message="1 of 2", targets=targets))
+    text = result_text(
+        plan, ActionResult(plan_id="p1", state=ActionState.FAILED, message="1 of 2", targets=targets)
+    )
     assert text == "FAILED stop 2 services: 1 of 2; y@b: still running"

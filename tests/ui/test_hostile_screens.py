@@ -14,7 +14,7 @@ from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import Frame
-from tests.hostile import CORPUS, FORBIDDEN
+from tests.hostile import CORPUS, FORBIDDEN, switch_off_cleaning
 from tests.tui import screen_lines, screen_text
 from tests.ui import frames
 from tests.ui.world import World, run_console
@@ -41,7 +41,9 @@ def poisoned(text: str) -> Frame:
         for each in frames.drawn_changes()
     )
     security = tuple(
-        msgspec.structs.replace(each, text=text, client=text, category=text, action=text, key=key, region=text)
+        msgspec.structs.replace(
+            each, text=text, client=text, category=text, action=text, key=key, region=text
+        )
         for each in frames.drawn_security()
     )
     gpu = msgspec.structs.replace(frames.gpu("n", 0, 5, 5, 5, 5), node=text, name=text, note=text)
@@ -50,7 +52,11 @@ def poisoned(text: str) -> Frame:
         msgspec.structs.replace(
             each,
             replica=msgspec.structs.replace(
-                each.replica, key=ReplicaKey(key, f"{text}{index}"), reason=text, last_words=text, exit_signal=text
+                each.replica,
+                key=ReplicaKey(key, f"{text}{index}"),
+                reason=text,
+                last_words=text,
+                exit_signal=text,
             ),
         )
         for index, each in enumerate(detail.replicas)
@@ -64,7 +70,9 @@ def poisoned(text: str) -> Frame:
             progress=text,
             failure=text,
             labels={text: text},
-            revisions=tuple(msgspec.structs.replace(one, note=text, created_by=text) for one in each.revisions),
+            revisions=tuple(
+                msgspec.structs.replace(one, note=text, created_by=text) for one in each.revisions
+            ),
         )
         for each in detail.services[:1]
     )
@@ -173,16 +181,13 @@ def test_markup_is_shown_as_it_stands() -> None:
     assert "[bold red]x[/" in run_console(script, World(poisoned(CORPUS["markup"])), size=(200, 60))
 
 
-def test_sabotage_with_the_cleaning_switched_off_the_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith("nimify_tui."):
-            for function in ("clean_line", "inert"):
-                if hasattr(module, function):
-                    monkeypatch.setattr(module, function, lambda text, limit=512: text)
-    with pytest.raises(AssertionError):
-        go_through("fleet", [CORPUS["clear screen"]], (80, 24))
+@pytest.mark.parametrize("way", WAYS)
+def test_sabotage_with_the_cleaning_switched_off_the_check_fails(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch_off_cleaning(monkeypatch)
+    with pytest.raises(AssertionError, match="x1b"):
+        go_through(way, [CORPUS["clear screen"]], (80, 24))
 
 
 def test_the_footer_survives_a_hostile_message() -> None:

@@ -27,7 +27,7 @@ from nimify_tui.domain.plans import (
 )
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.ui.console import ConsoleApp
-from tests.tui import run_app
+from tests.tui import run_app, screen_text
 from tests.ui import frames
 from tests.widgets.support import profile
 
@@ -94,17 +94,23 @@ class World:
 
     def may_change(self, region: str) -> Verdict:
         if self.read_only:
-            return Verdict(allowed=False, reason="this console is read-only", remedy="start it without --read-only")
+            return Verdict(
+                allowed=False, reason="this console is read-only", remedy="start it without --read-only"
+            )
         known = next((each.region for each in self.frame.regions if each.region.name == region), None)
         if known is not None and not known.read_write:
-            return Verdict(allowed=False, reason=f"region {region} is read-only", remedy="set read_write = true")
+            return Verdict(
+                allowed=False, reason=f"region {region} is read-only", remedy="set read_write = true"
+            )
         return Verdict(allowed=True)
 
     def plan(self, request: ActionRequest) -> Future[Plan]:
         self.asked.append(request)
         names = ", ".join(sorted({key.name for key in request.targets}))
         regions = ", ".join(key.region for key in request.targets)
-        undo = ActionRequest(verb=Verb.ROLLBACK, targets=request.targets, revision=11, undoes=f"p{len(self.asked)}")
+        undo = ActionRequest(
+            verb=Verb.ROLLBACK, targets=request.targets, revision=11, undoes=f"p{len(self.asked)}"
+        )
         return done(
             Plan(
                 id=f"p{len(self.asked)}",
@@ -154,7 +160,8 @@ class World:
 
     def result(self, plan: Plan) -> ActionResult:
         targets = tuple(
-            TargetResult(key=key, state=self.result_state, message="as planned") for key in plan.request.targets
+            TargetResult(key=key, state=self.result_state, message="as planned")
+            for key in plan.request.targets
         )
         return ActionResult(
             plan_id=plan.id,
@@ -227,3 +234,47 @@ def run_console(
     context = world if world is not None else World()
     changes = dict(profile_changes or {})
     return run_app(lambda: ConsoleApp(context, profile(**changes), **options), script, size=size, env=env)
+
+
+def easy() -> World:
+    """A world whose plans of one service are confirmed by y."""
+    world = World()
+    world.typed = False
+    return world
+
+
+async def type_text(pilot: Any, text: str) -> None:
+    """Press its keys one after the other."""
+    await pilot.press(*("space" if each == " " else each for each in text))
+
+
+def unfinished(world: World) -> UnfinishedAction:
+    """A restart that an earlier session began."""
+    request = ActionRequest(verb=Verb.RESTART, targets=(ServiceKey("us-west-2", "rerank-v2"),))
+    plan: Plan = world.plan(request).result()
+    world.asked.clear()
+    return UnfinishedAction(
+        plan=plan,
+        actor="ops@bastion-1",
+        begun_at=frames.NOW - 600,
+        state=ActionState.UNKNOWN,
+        reality="1 of 2 replaced",
+    )
+
+
+async def look(app: Any, pilot: Any) -> str:
+    """A script that only looks."""
+    await pilot.pause()
+    return screen_text(app)
+
+
+def press(*keys: str) -> Any:
+    """A script that presses keys and returns what is on the screen."""
+
+    async def script(app: Any, pilot: Any) -> str:
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause()
+        return screen_text(app)
+
+    return script

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from rich.color import ColorSystem
 from textual.widget import Widget
 
 from nimify_tui.ui.frame import cells_of
-from nimify_tui.ui.widgets import cells
+from nimify_tui.ui.widgets import cells, lineedit
+from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries, LatencyChart
-from nimify_tui.ui.widgets.dialog import Dialog
+from nimify_tui.ui.widgets.dialog import Ask, Dialog
 from nimify_tui.ui.widgets.feed import Feed
 from nimify_tui.ui.widgets.logview import LogView
 from nimify_tui.ui.widgets.panel import TextPanel
@@ -59,6 +60,31 @@ def _prompt(widget: Any, text: str) -> None:
     widget.start("/", "", hint=text)
 
 
+def _suggestion(widget: Any, text: str) -> None:
+    widget.start(":", "", suggest=lambda _: ("plain", text, "last"))
+
+
+def _ghost(widget: Any, text: str) -> None:
+    widget.start(":", "o", suggest=lambda _: (f"o{text}",))
+
+
+def _error(widget: Any, text: str) -> None:
+    widget.start("/", "")
+    widget.show_error(text)
+
+
+def _dialog(
+    lines: Sequence[Sequence[SpanLike]] = (("first",), ("second",), ("third",)),
+    *,
+    title: str = "plan",
+    ask: Ask = "typed",
+    name: str = "x",
+    hint: str = "",
+    blocked: str = "",
+) -> Dialog:
+    return Dialog(title, lines, ask=ask, name=name, hint=hint, blocked=blocked, width=WIDTH)
+
+
 CASES: dict[str, Case] = {
     "table": (lambda: LiveTable(COLUMNS), _table, (range(2, 3), 19, 52)),
     "feed": (lambda: Feed(COLUMNS), _feed, (range(1, 2), 19, 52)),
@@ -69,7 +95,22 @@ CASES: dict[str, Case] = {
     "panel": (TextPanel, lambda w, t: w.set_lines([["a"], ["b ", t], ["c"]]), (range(1, 2), 3, WIDTH)),
     "log": (LogView, _log, (range(1, 2), 0, WIDTH)),
     "chart": (LatencyChart, _chart, (range(HEIGHT), 0, WIDTH)),
-    "prompt": (Prompt, _prompt, (range(1), 2, WIDTH)),
+    "prompt hint": (Prompt, _prompt, (range(1), 2, WIDTH)),
+    "prompt value": (Prompt, lambda w, t: w.start("/", t), (range(1), 1, WIDTH)),
+    "prompt suggestion": (Prompt, _suggestion, (range(2, 3), 1, WIDTH)),
+    "prompt ghost": (Prompt, _ghost, (range(2), 1, WIDTH)),
+    "prompt error": (Prompt, _error, (range(1, 2), 1, WIDTH)),
+}
+
+#: ``(make the dialog with a text in it, the region that the text may change)``.
+DIALOGS: dict[str, tuple[Callable[[str], Dialog], tuple[range, int, int]]] = {
+    "body": (lambda t: _dialog([["first"], [t], ["third"]]), (range(4, 5), 2, WIDTH - 3)),
+    "title": (lambda t: _dialog(title=t), (range(2, 3), 3, WIDTH - 1)),
+    "hint": (lambda t: _dialog(hint=t), (range(7, 8), 2, WIDTH - 3)),
+    "hint of one to read": (lambda t: _dialog(ask="none", hint=t), (range(7, 8), 2, WIDTH - 3)),
+    "confirm with y": (lambda t: _dialog([["first"], ["x"], [t]], ask="y"), (range(5, 6), 2, WIDTH - 3)),
+    "name to type": (lambda t: _dialog(name=t), (range(7, 8), 8, WIDTH - 3)),
+    "why it is blocked": (lambda t: _dialog(blocked=t), (range(7, 8), 2, WIDTH - 3)),
 }
 
 
@@ -112,26 +153,48 @@ def test_hostile_text_changes_only_its_own_cell(name: str) -> None:
     attack(CASES[name])
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "prompt"])
+@pytest.mark.parametrize("name", CASES)
 def test_sabotage_without_cleaning_the_same_check_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "clean_line", lambda text, limit=512: text[:limit])
     with pytest.raises(AssertionError):
         attack(CASES[name])
 
 
-def test_hostile_text_in_a_dialog() -> None:
-    async def script(app: Any, pilot: Any) -> None:
-        dialog = Dialog("plan", [["first"], ["harmless"], ["third"]], ask="typed", name="x", width=WIDTH)
-        app.push_screen(dialog)
-        await pilot.pause()
-        plain = _cells(app)
-        box = next(y for y, line in enumerate(plain) if "harmless" in "".join(line))
-        for text in CORPUS.values():
-            dialog.set_lines([["first"], [text], ["third"]])
-            await pilot.pause()
-            check(_cells(app), plain, (range(box, box + 1), 3, WIDTH - 3))
+def attack_dialog(name: str) -> None:
+    make, region = DIALOGS[name]
 
-    run_app(lambda: HostApp(list), script, size=(WIDTH, 12))
+    async def script(app: Any, pilot: Any) -> None:
+        async def shown(text: str) -> list[list[str]]:
+            app.push_screen(make(text))
+            await pilot.pause()
+            drawn = _cells(app)
+            app.pop_screen()
+            return drawn
+
+        plain = await shown("harmless")
+        assert "harmless" in "".join("".join(plain[y]) for y in region[0])
+        for text in CORPUS.values():
+            check(await shown(text), plain, region)
+
+    run_app(lambda: HostApp(list), script, size=(WIDTH, 11))
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_hostile_text_in_a_dialog(name: str) -> None:
+    attack_dialog(name)
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_sabotage_without_cleaning_the_dialog_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "clean_line", lambda text, limit=512: text[:limit])
+    with pytest.raises(AssertionError):
+        attack_dialog(name)
+
+
+def test_sabotage_text_that_is_not_cleaned_when_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineedit, "clean_line", lambda text, limit=512: text[:limit])
+    with pytest.raises(AssertionError):
+        test_typed_and_pasted_text_is_inert()
 
 
 def test_typed_and_pasted_text_is_inert() -> None:
@@ -154,7 +217,8 @@ from tests.hostile import CORPUS
 from tests.widgets.support import HostApp
 from tests.widgets.test_hostile import COLUMNS, _row
 from nimify_tui.ui.widgets.table import LiveTable
-from nimify_tui.ui.widgets import cells
+from nimify_tui.ui.widgets import cells, lineedit
+from nimify_tui.ui.widgets.cells import SpanLike
 hostile = sys.argv[1] == "hostile"
 if sys.argv[2] == "sabotage":
     cells.clean_line = lambda text, limit=512: text[:limit]

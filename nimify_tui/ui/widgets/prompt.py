@@ -104,7 +104,7 @@ class Prompt(LineCanvas, can_focus=True):
         """Input line, or a suggestion."""
         if y:
             if self._error and y == 1:
-                return clean_spans([(f" {self._error}", "bad")], self.cols)
+                return clean_spans([" ", (self._error, "bad")], self.cols)
             index = y - 1
             if index < len(self._suggestions):
                 return clean_spans([" ", (self._suggestions[index], "dim")], self.cols)
@@ -118,9 +118,9 @@ class Prompt(LineCanvas, can_focus=True):
             rest = self._ghost()
             runs += [(rest[:1] or " ", "reverse"), (rest[1:], "dim")]
         if not value and self._hint:
-            runs.append((f" {self._hint}", "dim"))
+            runs += [(" ", "dim"), (self._hint, "dim")]
         if self._error and self.rows_high == 1:
-            runs.append((f"  {self._error}", "bad"))
+            runs += [("  ", "bad"), (self._error, "bad")]
         return clean_spans(runs, self.cols)
 
     def _ghost(self) -> str:

@@ -1,0 +1,72 @@
+"""A new frame with the same content costs the terminal nothing: the whole fleet screen, counted in a real pty."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench import bytes_per_tick
+from tests.bench.bytes_per_tick import FLEET_SOURCES, FedRun, fleet_run
+from tests.support import Home, wait_for
+
+FRAMES = 10
+#: So many frames may be needed until a screen that was just opened stands still.
+SETTLING = 5
+TRUECOLOR = {"COLORTERM": "truecolor"}
+ENVS = {"truecolor": TRUECOLOR, "256": {}, "no colour": {"NO_COLOR": "1"}}
+
+
+def cost_of_frames(program: FedRun, keys: tuple[str, ...] = ()) -> int:
+    """Bytes that ten new frames with the same content make the console write, on the screen that ``keys`` open."""
+    for key in keys:
+        before = program.tty.total_bytes
+        program.tty.press(key)
+        wait_for(lambda before=before: program.tty.total_bytes > before, why=key, detail=program.tty.text)  # type: ignore[misc]  # bound at once
+        program.tty.wait_quiet()
+    for _ in range(SETTLING):  # the details that this screen has asked for, a frame that was still on its way
+        if program.send("same") == 0:
+            break
+    program.send("count")
+    counts, at_terminal = program.counts(), program.tty.total_bytes
+    for _ in range(FRAMES):
+        program.send("same")
+    program.send("count")
+    after = program.counts()
+    assert after["version"] == counts["version"] + FRAMES, "each frame was another one, and was shown"
+    written = int(after["bytes"] - counts["bytes"])
+    assert program.tty.total_bytes - at_terminal == written, "what the driver wrote is what the terminal got"
+    return written
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("source", FLEET_SOURCES)
+def test_ten_new_frames_with_the_same_content_send_no_byte(home: Home, source: str) -> None:
+    """Seen failing: see the two sabotages below."""
+    with fleet_run(home, source) as program:
+        lines = program.counts()["lines"]
+        assert cost_of_frames(program) == 0
+        assert program.counts()["lines"] == lines, "no widget even repainted a line"
+        assert program.send("other") > 0, "a frame that differs does arrive"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("colours", ENVS)
+def test_no_byte_whatever_the_colours_the_tab_and_the_dialog(home: Home, colours: str) -> None:
+    with fleet_run(home, "drawn", ENVS[colours]) as program:
+        ways = ((), ("2",), ("4",), ("?",), ("escape", ":"), ("escape", "enter"), ("5",))
+        assert [cost_of_frames(program, keys) for keys in ways] == [0] * len(ways)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("careless", ["version", "repaint"])
+def test_sabotage_one_careless_widget_is_counted(home: Home, careless: str) -> None:
+    """``version``: the table's title tells the frame's version; ``repaint``: the status line is sent again."""
+    with fleet_run(home, "drawn") as program:
+        program.send(careless)
+        with pytest.raises(AssertionError, match="== 0"):
+            assert cost_of_frames(program) == 0
+
+
+def test_the_benchmark_counts_the_same() -> None:
+    result = bytes_per_tick.whole_screen(ticks=2)
+    assert result.passed, result
+    assert result.value == 0
