@@ -17,6 +17,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.serving.datatypes import Slot
 from nimify_tui.serving.health import diagnosis
 from nimify_tui.serving.infer import ClientGone, Headers, Inference, Receive
+from nimify_tui.serving.lane import Lane
 from nimify_tui.serving.logs import JsonLog
 from nimify_tui.serving.metrics import CONTENT_TYPE, Metrics
 from nimify_tui.serving.options import NAME, Options
@@ -43,7 +44,7 @@ class Api:
         self._options, self._metrics, self._drain, self._log = options, metrics, drain, log
         self.inference: Inference | None = None
         self._started_at = time.time()
-        self._id_prefix = os.urandom(4).hex()
+        self._id_prefix = os.urandom(4).hex().encode()
         self._numbers = itertools.count(1)
         self._sample_at = 0.0
         base = f"/v2/models/{options.name}"
@@ -55,10 +56,20 @@ class Api:
             self._public[path] = ("GET", self._metadata)
             self._public[f"{path}/ready"] = ("GET", self._ready_reply)
             self._public[f"{path}/infer"] = ("POST", self._infer)
+        #: Paths of infer requests that may go the straight way; read by the connections.
+        self.lanes: dict[bytes, Lane] = {}
         self._private: dict[str, tuple[str, Handler]] = {
             "/metrics": ("GET", self._page), "/health": ("GET", self._diagnosis),
             "/v2/health/live": ("GET", self._live), "/v2/health/ready": ("GET", self._ready_reply),
         }  # fmt: skip
+
+    def serve(self, inference: Inference) -> None:
+        """The model is loaded."""
+        self.inference = inference
+        if inference.straight_bytes:
+            for path, (_, handler) in self._public.items():
+                if handler == self._infer:
+                    self.lanes[path.encode()] = Lane(self, inference, path.encode())
 
     def without_admin_listener(self) -> None:
         """Metrics and diagnosis move to the main listener."""
@@ -79,34 +90,53 @@ class Api:
         """The application of the admin listener: answers whatever the load."""
         await self._answer(self._private, scope, receive, send)
 
-    async def _answer(self, routes: dict[str, tuple[str, Handler]], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, routes: dict[str, tuple[str, Handler]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         if scope["type"] != "http":
             return
         began = time.perf_counter()
         headers: Headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.match(given):
-            request_id = given
-        else:
-            request_id = b"%s-%x" % (self._id_prefix.encode(), next(self._numbers))
+        request_id = self.request_id(headers.get(b"x-request-id"))
         words = ""
         try:
             reply = await self._handler(routes, scope)(scope, headers, receive)
         except ClientGone:
             return
-        except Refusal as refusal:
-            words = refusal.text
-            reply = self._refused(refusal, scope)
         except Exception as error:  # noqa: BLE001  # the last resort: no request may end the process or go unanswered
-            words = f"{type(error).__name__}: {error}"
-            self._log.fold("error", ("internal",), words, "error", where=_where(error), request_id=request_id.decode())
-            reply = Reply(500, _error(f"an internal error; the log names it under request id {request_id.decode()}"))
+            reply, words = self.settled(error, scope, request_id)
         sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": reply.body})
+        self.told(scope, reply, began, request_id, words)
+
+    def request_id(self, given: bytes | None) -> bytes:
+        """The client's own, or a new one."""
+        if given is not None and _REQUEST_ID.match(given):
+            return given
+        return b"%s-%x" % (self._id_prefix, next(self._numbers))
+
+    def settled(self, error: Exception, scope: Scope, request_id: bytes) -> tuple[Reply, str]:
+        """What a request is answered that ended in ``error``, and the words for the log."""
+        if isinstance(error, Refusal):
+            return self._refused(error, scope), error.text
+        words = f"{type(error).__name__}: {error}"
+        self._log.fold(
+            "error", ("internal",), words, "error", where=_where(error), request_id=request_id.decode()
+        )
+        return Reply(
+            500, _error(f"an internal error; the log names it under request id {request_id.decode()}")
+        ), words
+
+    def quiet_until(self, began: float) -> float:
+        """An answer before this moment, in perf_counter's seconds, needs no line in the log unless it failed."""
+        return min(began + SLOW_S, self._sample_at)
+
+    def told(self, scope: Scope, reply: Reply, began: float, request_id: bytes, words: str) -> None:
+        """A line in the log where the answer is worth one; ``began`` is in perf_counter's seconds."""
         now = time.perf_counter()
-        if reply.status >= 500 or now - began > SLOW_S or now > self._sample_at:
-            self._note(scope, headers, reply, now - began, request_id, words)
+        if reply.status >= 500 or now > self.quiet_until(began):
+            self._note(scope, dict(scope["headers"]), reply, now - began, request_id, words)
 
     def _handler(self, routes: dict[str, tuple[str, Handler]], scope: Scope) -> Handler:
         found = routes.get(scope["path"])
@@ -119,7 +149,9 @@ class Api:
                 ((b"allow", method.encode()),),
             )  # fmt: skip
         if suspicious_headers(scope["headers"]) or suspicious_query(scope["query_string"]):
-            raise Refusal(400, "a header or the query carries a pattern that no inference request needs", "refused")
+            raise Refusal(
+                400, "a header or the query carries a pattern that no inference request needs", "refused"
+            )
         return handler
 
     def _lost(self, routes: dict[str, tuple[str, Handler]], scope: Scope) -> Refusal:
@@ -136,7 +168,9 @@ class Api:
             return Refusal(400, "names of models and versions match [A-Za-z0-9._-]{1,64}", "refused")
         if model != name:
             return Refusal(404, f"there is no model {model!r}; this server has {name!r}", "not_found")
-        return Refusal(404, f"{name!r} has version {self._options.version!r} only (and no path {path!r})", "not_found")
+        return Refusal(
+            404, f"{name!r} has version {self._options.version!r} only (and no path {path!r})", "not_found"
+        )
 
     def _refused(self, refusal: Refusal, scope: Scope) -> Reply:
         if refusal.reason:
@@ -173,7 +207,9 @@ class Api:
         if words:
             fields["error"] = words
         if reply.status >= 500:
-            self._log.fold("request", ("failed", str(reply.status)), "answered with an error", "error", **fields)
+            self._log.fold(
+                "request", ("failed", str(reply.status)), "answered with an error", "error", **fields
+            )
         elif took_s > SLOW_S:
             self._log.fold("request", ("slow",), "answered slowly", "warning", **fields)
         elif scope["path"].endswith("/infer"):
@@ -228,4 +264,6 @@ def _error(text: str) -> bytes:
 
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return " < ".join(f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return " < ".join(
+        f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

@@ -4,28 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nimify_tui.base.errors import InferenceError, ValidationError
+from nimify_tui.base.errors import InferenceError, NimifyError, ValidationError
+from nimify_tui.base.text import clean_line
 from nimify_tui.serving.cache import ResponseCache
 from nimify_tui.serving.datatypes import Array, InferRequest
 from nimify_tui.serving.decode import Decoder
-from nimify_tui.serving.encode import encode
+from nimify_tui.serving.encode import Encoder
 from nimify_tui.serving.limits import RateLimit
 from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
-from nimify_tui.serving.replies import BINARY_TYPE, Refusal, Reply, retry_after
+from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
 from nimify_tui.serving.worker import Job, Worker
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
 
 
+#: Content-Encoding: what it asks of us.
+COMPRESSIONS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+#: No larger body is answered without a moment's wait, however quick the model.
+MAX_STRAIGHT_BYTES = 64 * 1024
+_X_CACHE: dict[bool, Header] = {True: (b"x-cache", b"HIT"), False: (b"x-cache", b"MISS")}
+
+
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
+
+
+def admitted(headers: Headers) -> tuple[int | None, str]:
+    """(length of the JSON part before binary tensors, compression) as the headers say. Raises Refusal."""
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    if encoding not in COMPRESSIONS:
+        text = f"bodies may be compressed with gzip or deflate, not {clean_line(encoding, 40)}"
+        raise Refusal(415, text, "malformed", ((b"accept-encoding", b"gzip, deflate"),))
+    if headers.get(b"content-type", b"").startswith((b"multipart/", b"text/xml", b"application/xml")):
+        raise Refusal(415, "expected JSON, or JSON followed by binary tensors", "malformed")
+    if b"content-length" not in headers and b"transfer-encoding" not in headers:
+        raise Refusal(411, "the request has no body: send Content-Length and a JSON object", "malformed")
+    length = headers.get(b"inference-header-content-length")
+    if length is None:
+        return None, COMPRESSIONS[encoding]
+    if not length.isdigit() or len(length) > 12:
+        raise Refusal(400, "Inference-Header-Content-Length must be a whole number of bytes", "malformed")
+    return int(length), COMPRESSIONS[encoding]
+
+
+def inflated(body: bytes, compression: str, max_bytes: int) -> bytes:
+    """The body that was compressed. Raises Refusal when it is not, or is larger than ``max_bytes``."""
+    # 16: zlib's way to ask for gzip's header.
+    reader = zlib.decompressobj(zlib.MAX_WBITS + (16 if compression == "gzip" else 0))
+    try:
+        plain = reader.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise Refusal(400, f"the body is not what {compression} makes", "malformed") from None
+    if len(plain) > max_bytes:
+        text = f"the body has more than {max_bytes} bytes once decompressed; at most {max_bytes} are taken"
+        raise Refusal(413, text, "oversized")
+    if not reader.eof or reader.unused_data:
+        raise Refusal(400, f"the body is not one whole {compression} stream", "malformed")
+    return plain
 
 
 class Inference:
@@ -34,11 +77,13 @@ class Inference:
     def __init__(self, options: Options, model: Model, metrics: Metrics) -> None:
         self._options, self.model, self._metrics = options, model, metrics
         self._decoder = Decoder(model.inputs, model.outputs)
+        self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
         self.worker = Worker(model, options.max_queue)
         metrics.waiting = lambda: self.worker.waiting
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
         metrics.cache = self._cache
+        self._flights: dict[bytes, asyncio.Future[list[Array] | None]] = {}
         self._cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: (unix seconds, words) of the last failures, for the diagnostic page.
         self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
@@ -67,97 +112,174 @@ class Inference:
             metrics.in_flight -= 1
             metrics.answered(status)
 
+    def answer_now(self, json_length: int | None, body: bytes, client: str) -> Reply:
+        """The answer to a small request to a tiny model, without a moment's wait. Raises Refusal.
+
+        For bodies of at most ``straight_bytes``, whose headers ``admitted`` has seen.
+        """
+        status = 500
+        self._metrics.in_flight += 1
+        try:
+            self._let_in(client)
+            began = time.perf_counter()
+            try:
+                request = self._decoder.decode(body, json_length)
+            except ValidationError as error:
+                raise self._refusal(error) from None
+            arrays = key = None
+            try:
+                if self._cache is not None:
+                    arrays = self._cache.get(key := self._cache.key(request))
+                hit = None if key is None else arrays is not None
+                if arrays is None:
+                    arrays = self._run(request)
+                    if self._cache is not None and key is not None:
+                        self._cache.put(key, arrays)
+            except NimifyError as error:
+                raise self._refusal(error) from None
+            finally:
+                self._metrics.duration.observe(time.perf_counter() - began)
+            reply = self._reply(request, arrays, hit)
+            status = 200
+            return reply
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self._metrics.in_flight -= 1
+            self._metrics.answered(status)
+
+    @property
+    def straight_bytes(self) -> int:
+        """Bodies up to this size may be answered at once: at 4 bytes an element the run is inline.
+
+        JSON can be as short as 2 bytes an element, so a run may last twice as long as a usual inline one.
+        """
+        return int(min(4 * self.model.inline_elements, MAX_STRAIGHT_BYTES))
+
     async def _answer(self, headers: Headers, receive: Receive, client: str) -> Reply:
         try:
-            json_length = self._admit(headers, client)
+            json_length, encoding = admitted(headers)
+            self._let_in(client)
         except Refusal:
             if b"expect" not in headers:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
             raise
         body = await _read(receive)
         began = time.perf_counter()
+        if encoding:
+            body = inflated(body, encoding, self._options.max_body_bytes)
         try:
             request = self._decoder.decode(body, json_length)
         except ValidationError as error:
-            raise Refusal(400, error.message, "malformed") from None
-        if not self.model.inline(request.elements) and self.worker.full:
-            raise Refusal(503, f"{self.worker.waiting} requests wait already", "queue_full", retry_after(1))
+            raise self._refusal(error) from None
         try:
-            arrays = await self._compute(request, receive)
-        except ValidationError as error:
-            raise Refusal(400, error.message, "malformed") from None
-        except InferenceError as error:
-            self.last_errors.append((time.time(), error.message))
-            raise Refusal(422, error.message, "failed") from None
+            arrays, hit = await self._compute(request, receive)
+        except NimifyError as error:
+            raise self._refusal(error) from None
         finally:
             self._metrics.duration.observe(time.perf_counter() - began)
-        answer, length = encode(self._options.name, self._options.version, request, arrays)
-        if length is None:
+        return self._reply(request, arrays, hit)
+
+    def _refusal(self, error: NimifyError) -> Refusal:
+        if isinstance(error, InferenceError):
+            self.last_errors.append((time.time(), error.message))
+            return Refusal(422, error.message, "failed")
+        return Refusal(400, error.message, "malformed")
+
+    def _reply(self, request: InferRequest, arrays: list[Array], hit: bool | None) -> Reply:
+        answer, length = self._encoder.encode(request, arrays)
+        if length is None and hit is None:
             return Reply(200, answer)
-        return Reply(200, answer, (BINARY_TYPE, (b"inference-header-content-length", b"%d" % length)))
+        headers: tuple[Header, ...] = (JSON_TYPE,) if length is None else (BINARY_TYPE, _json_part(length))
+        return Reply(200, answer, headers if hit is None else (*headers, _X_CACHE[hit]))
 
-    def _admit(self, headers: Headers, client: str) -> int | None:
-        wait_s = self._limit.wait_s(client)
-        if wait_s:
-            rate = self._options.rate_limit_rps
-            raise Refusal(429, f"more than {rate:g} requests a second from this client", "limited", retry_after(wait_s))
+    def _let_in(self, client: str) -> None:
+        if self._options.rate_limit_rps:
+            wait_s = self._limit.wait_s(client)
+            if wait_s:
+                rate = self._options.rate_limit_rps
+                text = f"more than {rate:g} requests a second from this client"
+                raise Refusal(429, text, "limited", retry_after(wait_s))
         if self._metrics.in_flight - self.worker.waiting > self._options.max_concurrency:
-            raise Refusal(503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1))
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
-            raise Refusal(415, "compressed bodies are not taken: send no Content-Encoding", "malformed")
-        if headers.get(b"content-type", b"").startswith((b"multipart/", b"text/xml", b"application/xml")):
-            raise Refusal(415, "expected JSON, or JSON followed by binary tensors", "malformed")
-        if b"content-length" not in headers and b"transfer-encoding" not in headers:
-            raise Refusal(411, "the request has no body: send Content-Length and a JSON object", "malformed")
-        length = headers.get(b"inference-header-content-length")
-        if length is None:
-            return None
-        if not length.isdigit() or len(length) > 12:
-            raise Refusal(400, "Inference-Header-Content-Length must be a whole number of bytes", "malformed")
-        return int(length)
+            raise Refusal(
+                503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
+            )
 
-    async def _compute(self, request: InferRequest, receive: Receive) -> list[Array]:
+    async def _compute(self, request: InferRequest, receive: Receive) -> tuple[list[Array], bool | None]:
+        """The model's answer, and whether the cache had it; None: there is no cache."""
         cache = self._cache
         if cache is None:
-            return await self._run(request, receive)
+            return await self._ran(request, receive), None
         key = cache.key(request)
         arrays = cache.get(key)
-        if arrays is None:
-            arrays = await self._run(request, receive)
+        while arrays is None and (flight := self._flights.get(key)) is not None:
+            # The same question is being computed: its answer is ours too. When whoever asked gave up or failed,
+            # the next in line asks for itself.
+            if not await self._settled(flight, self._limit_s(request), receive):
+                raise Refusal(503, "the same request was not answered in time", "deadline", retry_after(1))
+            arrays = flight.result()
+        if arrays is not None:
+            return arrays, True
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            arrays = await self._ran(request, receive)
             cache.put(key, arrays)
-        return arrays
+            return arrays, False
+        finally:
+            del self._flights[key]
+            flight.set_result(arrays)
 
-    async def _run(self, request: InferRequest, receive: Receive) -> list[Array]:
+    async def _ran(self, request: InferRequest, receive: Receive) -> list[Array]:
+        if self.model.inline(request.elements):
+            return self._run(request)
+        if self.worker.full:
+            raise Refusal(503, f"{self.worker.waiting} requests wait already", "queue_full", retry_after(1))
+        return await self._run_elsewhere(request, receive)
+
+    def _run(self, request: InferRequest) -> list[Array]:
         metrics = self._metrics
-        if not self.model.inline(request.elements):
-            return await self._run_elsewhere(request, receive)
-        metrics.batch.observe(request.batch)
         began = time.perf_counter()
         arrays = self.model.run(request.inputs, [name for name, _ in request.wanted])
         metrics.compute.observe(time.perf_counter() - began)
-        metrics.queue.observe(0.0)
+        metrics.batch.observe(request.batch)
+        metrics.queue.counts[0] += 1  # it did not wait
         return arrays
 
     async def _run_elsewhere(self, request: InferRequest, receive: Receive) -> list[Array]:
         """On the worker's thread, for as long as the client waits and the limits allow."""
-        limit_s = min(self._options.request_timeout_s, request.timeout_s or float("inf"))
+        limit_s = self._limit_s(request)
         job = self.worker.submit(request)
+        try:
+            if not await self._settled(job.future, limit_s, receive):
+                raise _late(job, limit_s)
+            return job.future.result()
+        finally:
+            if not job.future.done():
+                self.worker.drop(job)
+            self._count(job, request)
+
+    def _limit_s(self, request: InferRequest) -> float:
+        return min(self._options.request_timeout_s, request.timeout_s or float("inf"))
+
+    async def _settled(self, future: asyncio.Future[Any], limit_s: float, receive: Receive) -> bool:
+        """Wait for it; False when it was not done in time. Raises ClientGone, and Refusal at the drain's end."""
         gone = asyncio.ensure_future(receive())
         try:
-            ends = (job.future, gone, self._cut)
-            await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            if job.future.done():
-                return job.future.result()
-            self.worker.drop(job)
+            await asyncio.wait(
+                (future, gone, self._cut), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if future.done():
+                return True
             if gone.done():
                 raise ClientGone
             if self._cut.done():
-                raise Refusal(503, "this server went away before the model answered", "draining", retry_after(1))
-            raise _late(job, limit_s)
+                raise Refusal(
+                    503, "this server went away before the model answered", "draining", retry_after(1)
+                )
+            return False
         finally:
             gone.cancel()
-            self._count(job, request)
 
     def _count(self, job: Job, request: InferRequest) -> None:
         now = time.perf_counter()
@@ -165,6 +287,10 @@ class Inference:
         if job.started_mono_s:
             self._metrics.compute.observe((job.ended_mono_s or now) - job.started_mono_s)
             self._metrics.batch.observe(request.batch)
+
+
+def _json_part(length: int) -> Header:
+    return (b"inference-header-content-length", b"%d" % length)
 
 
 def _late(job: Job, limit_s: float) -> Refusal:

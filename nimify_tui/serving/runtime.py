@@ -75,7 +75,7 @@ class Runtime:
         options = self._options
         rules = Rules(
             self._drain, options.max_body_bytes if main else 64 * 1024, options.header_timeout_s,
-            options.body_timeout_s, options.keep_alive_s, self._api.report,
+            options.body_timeout_s, options.keep_alive_s, self._api.report, self._api.lanes if main else {},
         )  # fmt: skip
         return protocol_factory(self._api.main if main else self._api.admin, rules)
 
@@ -118,7 +118,7 @@ class Runtime:
             return False
         model = loaded.result()
         self._metrics.model_sha256, self._metrics.load_s = model.sha256, model.load_s
-        self._api.inference = Inference(self._options, model, self._metrics)
+        self._api.serve(Inference(self._options, model, self._metrics))
         return True
 
     def _say_ready(self) -> None:
