@@ -194,8 +194,8 @@ def _looking_calls(calls: _Calls) -> None:
 def _changing_calls(calls: _Calls) -> None:
     parents = (_output("table"), _change())
     for name, summary in (
-        ("deploy", "A model file to a running service."),
-        ("create", "The same as deploy."),
+        ("deploy", "A model file to a running service, or to a new revision of it."),
+        ("create", "The same as deploy, for a new service only."),
     ):
         _deploy_options(calls.add(name, summary, *parents))
     simple = (
@@ -223,7 +223,7 @@ def _changing_calls(calls: _Calls) -> None:
 def _deploy_options(deploy: _Parser) -> None:
     deploy.add_argument("model", metavar="MODEL")
     deploy.add_argument("--name", help="service name (default: from the file's name)")
-    deploy.add_argument("--replicas", type=_count, default=1)
+    deploy.add_argument("--replicas", type=_count, default=None, help="default: 1, or as many as there are")
     deploy.add_argument("--rate-limit-rps", type=float, default=0.0, help="per client; 0: none")
     deploy.add_argument("--max-body-bytes", type=_count, default=8 * 1024 * 1024)
     deploy.add_argument("--max-concurrency", type=_count, default=64)

@@ -14,7 +14,9 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: dict[str, Any] | None = None) -> bytes:
+def _model(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: dict[str, Any] | None = None
+) -> bytes:
     made = [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()]
     graph = helper.make_graph(nodes, "g", inputs, outputs, made)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tests")
@@ -40,7 +42,10 @@ def mlp(sizes: tuple[int, ...] = (64, 256, 256, 10), *, batch: int | str = "batc
         if not final:
             nodes.append(helper.make_node("Relu", [gemm], [f"r{index}"]))
             last = f"r{index}"
-    shapes = [_info("x", TensorProto.FLOAT, [batch, sizes[0]])], [_info("y", TensorProto.FLOAT, [batch, sizes[-1]])]
+    shapes = (
+        [_info("x", TensorProto.FLOAT, [batch, sizes[0]])],
+        [_info("y", TensorProto.FLOAT, [batch, sizes[-1]])],
+    )
     return _model(nodes, *shapes, weights)
 
 
@@ -150,3 +155,49 @@ def not_a_tensor() -> bytes:
     nodes = [helper.make_node("SplitToSequence", ["x"], ["s"], axis=0)]
     output = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)
     return _model(nodes, [_info("x", TensorProto.FLOAT, ["n", 2])], [output])
+
+
+def heavy_weights(width: int = 2048, layers: int = 3) -> bytes:
+    """A perceptron whose time is the reading of its weights: 16 rows cost less than 4 single ones."""
+    return mlp((64, *([width] * layers), 10))
+
+
+def cumulative_sum() -> bytes:
+    """``y`` FP32 [batch, 4]: running sums of ``x`` along the first axis, which only looks like a batch axis."""
+    nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"])]
+    shapes = [_info("x", TensorProto.FLOAT, ["batch", 4])], [_info("y", TensorProto.FLOAT, ["batch", 4])]
+    return _model(nodes, *shapes, {"axis": np.array(0, np.int64)})
+
+
+def centred() -> bytes:
+    """``y = x`` less the mean of the batch, FP32 [batch, 4]: one zero row for one row."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["x", "m"], ["y"]),
+    ]
+    return _model(
+        nodes, [_info("x", TensorProto.FLOAT, ["batch", 4])], [_info("y", TensorProto.FLOAT, ["batch", 4])]
+    )
+
+
+def dynamic_quantised(width: int = 32, seed: int = 7) -> bytes:
+    """A product in int8 whose scale is that of the whole batch, FP32 [batch, width] both: rows disturb each other."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["q", "w", "zero"], ["p"]),
+        helper.make_node("Cast", ["p"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", "scale"], ["y"]),
+    ]
+    weights = {"w": rng.integers(-100, 100, (width, width)).astype(np.int8)}
+    shape: list[int | str] = ["batch", width]
+    return _model(
+        nodes, [_info("x", TensorProto.FLOAT, shape)], [_info("y", TensorProto.FLOAT, shape)], weights
+    )
+
+
+def silent() -> bytes:
+    """``y = x * 0``, FP32 [batch, 4]: all rows have the same answer, whatever the model does with them."""
+    nodes = [helper.make_node("Mul", ["x", "zero"], ["y"])]
+    shapes = [_info("x", TensorProto.FLOAT, ["batch", 4])], [_info("y", TensorProto.FLOAT, ["batch", 4])]
+    return _model(nodes, *shapes, {"zero": np.zeros(1, np.float32)})

@@ -8,7 +8,9 @@ from __future__ import annotations
 import pytest
 
 ALLOWED = (
+    "curl is not installed",
     "no GPU on this machine",
+    "promtool is not installed",
     "rsvg-convert is not installed",
 )
 """The only reasons for which a test may be skipped."""

@@ -7,13 +7,12 @@ import contextlib
 import itertools
 import os
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-import nimify_tui
+from nimify_tui import __version__
 from nimify_tui.base.errors import (
     Category,
     ClusterError,
@@ -27,7 +26,7 @@ from nimify_tui.base.errors import (
     ValidationError,
 )
 from nimify_tui.base.files import private_dir, supervisor_socket
-from nimify_tui.base.process import user_name
+from nimify_tui.base.process import importable, python_command, user_name
 from nimify_tui.domain.embedded import (
     Apply,
     Delete,
@@ -167,7 +166,7 @@ class LocalBackend:
             raise NetworkError(f"the supervisor's socket: {error.strerror or error}") from error
         attachment = Attachment(reader, writer)
         try:
-            who = f"nimify-tui {nimify_tui.__version__} {user_name()}@{os.uname().nodename} pid {os.getpid()}"
+            who = f"nimify-tui {__version__} {user_name()}@{os.uname().nodename} pid {os.getpid()}"
             reply = _good(await attachment.ask(lambda number: Hello(id=number, client=who), timeout_s))
         except BaseException:
             attachment.close()
@@ -320,7 +319,7 @@ async def ensure_supervisor(
     supervisor's own words when it cannot be started, DeadlineError when it does not come up in time.
     """
     state_dir = _made(state_dir)
-    command = [sys.executable, "-P", "-m", "nimify_tui.supervisor", "--detach"]
+    command = [*python_command("nimify_tui.supervisor"), "--detach"]
     command += ["--state-dir", str(state_dir), "--region", region, "--idle-exit-s", f"{idle_exit_s:g}"]
     command += ["--demo"] if demo else []
     command += ["--guardian-pid", str(guardian_pid)] if guardian_pid else []
@@ -328,7 +327,7 @@ async def ensure_supervisor(
         return kept
     process = await asyncio.create_subprocess_exec(
         *command, *arguments,
-        cwd=state_dir, env={**os.environ, "PYTHONPATH": _python_path()}, stdin=asyncio.subprocess.DEVNULL,
+        cwd=state_dir, env=importable(os.environ), stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -356,12 +355,6 @@ async def _until_it_listens(state_dir: Path) -> None:
 
 def _made(state_dir: Path) -> Path:
     return private_dir(state_dir).absolute()
-
-
-def _python_path() -> str:
-    """Where this package comes from, first."""
-    root = str(Path(nimify_tui.__file__).resolve().parent.parent)
-    return os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
 
 
 def kept_model(state_dir: Path, sha256: str) -> Path | None:

@@ -1,11 +1,17 @@
-"""Which process is which: a pid alone is used again, a pid with its start time and boot is not."""
+"""Which process is which (a pid alone is used again), and how one process of ours starts another."""
 
 from __future__ import annotations
 
 import getpass
 import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+#: prctl(2): the signal a child gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -68,3 +74,29 @@ def lives(process: ProcessId) -> bool | None:
     if process.pid_namespace != here.pid_namespace:
         return None
     return start_ticks(process.pid) == process.start_ticks
+
+
+def python_command(module: str) -> list[str]:
+    """How a module of ours is run: this interpreter, the current folder not on its path."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def importable(ours: Mapping[str, str]) -> dict[str, str]:
+    """The environment ``ours`` in which a child finds this package first, wherever we ourselves got it from."""
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    rest = ours.get("PYTHONPATH", "")
+    return {**ours, "PYTHONPATH": root + (os.pathsep + rest if rest else "")}
+
+
+def die_with(parent: int) -> Callable[[], None]:
+    """A ``preexec_fn``: the kernel kills the child when the thread of process ``parent`` that forks it ends."""
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above took effect
+            os._exit(1)
+
+    return bind

@@ -223,7 +223,9 @@ class ActionDesk:
         if len(busy) > 1:
             facts.append(("order", "one after the other; stops at the first that does not end well"))
         if demo := sorted({key.region for key, _ in busy if regions[key.region].demo}):
-            facts.append(("demo", f"{', '.join(demo)} belongs to a running demo"))
+            facts.append(
+                ("demo", f"{', '.join(demo)} belong{'s' if len(demo) == 1 else ''} to a running demo")
+            )
         facts += undo_fact([(key, draft) for key, draft in busy])
         if request.reason:
             facts.append(("reason", request.reason))

@@ -25,11 +25,15 @@ def draft_scale(part: ActionRequest, service: Service, replicas: Sequence[Replic
     if service.stopped:
         capacity = "it is stopped: the number counts from its next start"
     elif number > before:
-        capacity = f"the {ready} that serve go on; {number - before} more start beside them"
+        goes_on = "the 1 that serves goes on" if ready == 1 else f"the {ready} that serve go on"
+        more = number - before
+        capacity = f"{goes_on}; {more} more {'starts' if more == 1 else 'start'} beside"
     elif number == 0:
         capacity = nothing_text(replicas)
     else:
-        capacity = f"{before - number} drain and end; {min(ready, number)} of {number} serve all the time"
+        fewer = before - number
+        words = "1 drains and ends" if fewer == 1 else f"{fewer} drain and end"
+        capacity = f"{words}; {min(ready, number)} of {number} serve all the time"
     return Draft(
         part=part,
         precondition=was(service),

@@ -69,9 +69,9 @@ def reality_of(
 def _deleting(service: Service | None, here: Sequence[Replica], receipt: Receipt) -> Standing:
     if service is None or (receipt.uid and service.uid != receipt.uid):
         if here and service is None:
-            return Standing(state=ActionState.RUNNING, text=f"{len(here)} replicas still end")
+            return Standing(state=ActionState.RUNNING, text=_many(here, "still ends", "still end"))
         return Standing(state=ActionState.OK, text="it is gone")
-    return Standing(state=ActionState.RUNNING, text=service.progress or f"{len(here)} replicas drain")
+    return Standing(state=ActionState.RUNNING, text=service.progress or _many(here, "drains", "drain"))
 
 
 def _converging(service: Service, here: Sequence[Replica], generation: int) -> Standing:
@@ -85,7 +85,7 @@ def _converging(service: Service, here: Sequence[Replica], generation: int) -> S
     if wanted == 0:
         if observed and not here:
             return Standing(state=ActionState.OK, text="no replica runs")
-        text = service.progress or f"{len(here)} replicas drain"
+        text = service.progress or _many(here, "drains", "drain")
         return Standing(state=ActionState.RUNNING, text=text)
     if observed and ready == wanted and len(here) == wanted:
         text = f"revision {service.revision} runs on {ready} of {wanted}"
@@ -94,6 +94,10 @@ def _converging(service: Service, here: Sequence[Replica], generation: int) -> S
     if trouble := _trouble(here, service.revision):
         text += f"; {trouble}"
     return Standing(state=ActionState.RUNNING, text=text, done=min(ready, wanted), total=wanted)
+
+
+def _many(here: Sequence[Replica], one: str, many: str) -> str:
+    return f"1 replica {one}" if len(here) == 1 else f"{len(here)} replicas {many}"
 
 
 def _trouble(here: Sequence[Replica], revision: int) -> str:

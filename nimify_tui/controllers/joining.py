@@ -42,11 +42,17 @@ def _common_verb(undos: Sequence[ActionRequest]) -> Verb:
 
 
 def joined_diff(busy: Sequence[tuple[ServiceKey, Draft]]) -> tuple[DiffLine, ...]:
-    """The diffs of all targets, each under its name when there are several."""
+    """The diffs of all targets, those that are alike once, under the names of their targets."""
     if len(busy) == 1:
         return busy[0][1].diff
-    lines: list[DiffLine] = []
+    alike: dict[tuple[DiffLine, ...], list[ServiceKey]] = {}
     for key, draft in busy:
-        lines.append(DiffLine(" ", f"{key.row_id}:"))
-        lines += [DiffLine(line.mark, f"  {line.text}") for line in draft.diff]
+        alike.setdefault(draft.diff, []).append(key)
+    lines: list[DiffLine] = []
+    for diff, keys in alike.items():
+        names = (
+            f"each of the {len(busy)}" if len(keys) == len(busy) else ", ".join(key.row_id for key in keys)
+        )
+        lines.append(DiffLine(" ", f"{names}:"))
+        lines += [DiffLine(line.mark, f"  {line.text}") for line in diff]
     return tuple(lines)

@@ -42,18 +42,33 @@ def summary(request: ActionRequest, production: Sequence[str]) -> str:
 
 
 def merge_facts(drafts: Sequence[tuple[ServiceKey, Sequence[tuple[str, str]]]]) -> list[tuple[str, str]]:
-    """Facts of several targets in one list: said once where all are alike, else once for each target."""
+    """Facts of several targets in one list: each text once, with the targets it is true of.
+
+    "(each)" when it is true of all, "(all but a@b)" when of all but one, else the targets in front.
+    """
     if len(drafts) == 1:
         return list(drafts[0][1])
     labels = list(dict.fromkeys(label for _, facts in drafts for label, _ in facts))
     merged: list[tuple[str, str]] = []
     for label in labels:
-        texts = [(key, text) for key, facts in drafts for name, text in facts if name == label]
-        if len(texts) == len(drafts) and len({text for _, text in texts}) == 1:
-            merged.append((label, f"{texts[0][1]} (each)"))
-        else:
-            merged += [(label, f"{key.row_id}: {text}") for key, text in texts]
+        owners: dict[str, list[ServiceKey]] = {}
+        for key, facts in drafts:
+            for text in dict.fromkeys(text for name, text in facts if name == label):
+                owners.setdefault(text, []).append(key)
+        merged += [
+            (label, of_targets(text, keys, [key for key, _ in drafts])) for text, keys in owners.items()
+        ]
     return merged
+
+
+def of_targets(text: str, keys: Sequence[ServiceKey], everyone: Sequence[ServiceKey]) -> str:
+    """``text`` with the targets of which it is true: "(each)", "(all but ...)", or their names in front."""
+    if len(keys) == len(everyone):
+        return f"{text} (each)" if len(keys) > 1 else text
+    if len(keys) > 1 and len(keys) == len(everyone) - 1:
+        other = next(key for key in everyone if key not in keys)
+        return f"{text} (all but {other.row_id})"
+    return f"{', '.join(key.row_id for key in keys)}: {text}"
 
 
 def undo_fact(drafts: Sequence[tuple[ServiceKey, Draft]]) -> list[tuple[str, str]]:

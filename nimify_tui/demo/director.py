@@ -21,6 +21,7 @@ import msgspec
 
 from nimify_tui.base.errors import ClusterError, DeadlineError, NimifyError
 from nimify_tui.base.files import supervisor_socket, write_atomic
+from nimify_tui.base.process import python_command
 from nimify_tui.demo import scenarios
 from nimify_tui.demo.cast import ACTOR, REGIONS, Part, parts
 from nimify_tui.demo.menu import read_menu
@@ -182,7 +183,7 @@ class Director:
 
 async def _build(folder: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "nimify_tui.demo.zoo", str(folder), stdin=asyncio.subprocess.DEVNULL
+        *python_command("nimify_tui.demo.zoo"), str(folder), stdin=asyncio.subprocess.DEVNULL
     )
     async with asyncio.timeout(MODELS_S):
         if await process.wait() != 0:

@@ -7,10 +7,11 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from nimify_tui.base.process import die_with
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 #: In the environment of every process of a demo, with the demo's id.
@@ -25,17 +26,6 @@ def adopt_orphans() -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def bind() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above took effect
-            os._exit(1)
-
-    return bind
-
-
 def start(command: Sequence[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """A child that the kernel kills when we die, whatever state it is in; its output goes to ``log``."""
     with open(log, "ab") as file:
@@ -46,7 +36,7 @@ def start(command: Sequence[str], log: Path, env: Mapping[str, str]) -> subproce
             stderr=file,
             env=dict(env),
             # Called by the warden, which has one thread for its whole life: the child is bound to the process.
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509  see above
+            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  see above
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimify_tui.base.errors import ClusterError, InternalError, NimifyError, ValidationError
+from nimify_tui.base.process import importable, python_command
 from nimify_tui.base.text import clean_line
 from nimify_tui.cli import EXIT_INTERRUPTED, EXIT_USAGE, build_parser
 from nimify_tui.demo import kernel, places, scenarios
@@ -100,26 +101,19 @@ def running_fleet(options: argparse.Namespace) -> Iterator[Fleet]:
     words = [str(place.root), str(lock), str(os.getpid()), str(options.regions), *directions]
     with open(place.root / "warden.log", "ab") as log:
         warden = subprocess.Popen(
-            [sys.executable, "-P", "-m", "nimify_tui.demo.warden", *words],
+            [*python_command("nimify_tui.demo.warden"), *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(lock,),
             start_new_session=True,
-            env={**os.environ, kernel.MARK: place.demo, "PYTHONPATH": _python_path()},
+            env={**importable(os.environ), kernel.MARK: place.demo},
         )
     fleet = Fleet(place, warden, lock, options.regions)
     try:
         yield fleet
     finally:
         fleet.end()
-
-
-def _python_path() -> str:
-    """The place of this package first, wherever this process got it from."""
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    rest = os.environ.get("PYTHONPATH", "")
-    return root + (os.pathsep + rest if rest else "")
 
 
 def _regions(text: str) -> int:

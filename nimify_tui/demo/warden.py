@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from nimify_tui.base.process import python_command
 from nimify_tui.demo import kernel
 from nimify_tui.demo.cast import REGIONS
 from nimify_tui.demo.places import Places, give_up
@@ -54,7 +55,7 @@ class Warden:
         self._players.append(self._module("traffic", "nimify_tui.demo.traffic", str(self._places.traffic)))
 
     def _module(self, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", module, *arguments]
+        command = [*python_command(module), *arguments]
         return kernel.start(command, self._places.root / f"{name}.log", self._env)
 
     def end(self) -> None:

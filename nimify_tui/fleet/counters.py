@@ -1,6 +1,11 @@
 """Cumulative counters of one scrape, made into what grew since the scrape before.
 
 A restarted process, a gap between scrapes and a first scrape are new beginnings: never a spike.
+
+Whose fault a status is: every 5xx is the service's, and so is a well-formed request that the model could not
+run. That one is answered with 422, but not every 422 is one of them (a client that asked for NaN as JSON gets
+it too), so it is told by the refusal's reason :data:`FAILED_RUN` and not by its code. All other 4xx are the
+clients' mistakes, but for 499 (the client left), which is nobody's.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from operator import sub
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
-from nimify_tui.fleet.series import COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
+from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
 from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack
 
 #: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
@@ -25,8 +30,21 @@ OWN_WINDOW_S = 12.0
 _SAME_START_S = 1.0
 #: Refusals that are the server's state, not the client's doing.
 OWN_FAULTS = frozenset(
-    {"queue_full", "busy", "deadline", "timeout", "loading", "draining", "disconnected", "unavailable", "overloaded"}
+    {
+        "queue_full",
+        "busy",
+        "deadline",
+        "timeout",
+        "loading",
+        "draining",
+        "disconnected",
+        "unavailable",
+        "overloaded",
+    }
 )
+#: The reason of a refusal of well-formed inputs that the model could not run; such a request is an error.
+FAILED_RUN = "failed"
+_LEFT = "499"
 _OVERLOAD = frozenset({"queue_full", "busy", "deadline", "timeout", "overloaded", "unavailable"})
 
 HAS_REQUESTS, HAS_DURATION, HAS_COMPUTE, HAS_BATCHES, HAS_CPU, HAS_QUEUE = 1, 2, 4, 8, 16, 32
@@ -52,6 +70,8 @@ def observe(
         begin, values = grown
         column = int((begin + at) / 2.0 // COLUMN_S)
         values[COVERED_S] = at - begin
+        if values[CLIENT_ERRORS] > 0.0 and sample.requests and service.detector is not None:
+            service.detector.refusals.note(track.replica.key.replica, sample.requests, at)
         if column != track.column:
             track.column = column
             values[REPLICAS] = 1.0
@@ -98,19 +118,8 @@ def _grown(
 
 def _scalars(sample: ReplicaSample) -> list[float]:
     """The head of a column out of cumulative counters; see :mod:`nimify_tui.fleet.series`."""
-    total = errors = client = limited = unavailable = refused = watched = 0.0
-    if sample.requests:
-        for code, count in sample.requests.items():
-            total += count
-            first = code[:1]
-            if first == "5":
-                errors += count
-                if code == "503":
-                    unavailable += count
-            elif first == "4":
-                client += count
-                if code == "429":
-                    limited += count
+    refused = watched = failed = 0.0
+    total, errors, client, limited, unavailable = _answers(sample.requests or {})
     if sample.rejected:
         overload = 0.0
         for reason, count in sample.rejected.items():
@@ -118,11 +127,17 @@ def _scalars(sample: ReplicaSample) -> list[float]:
                 limited = max(limited, count)
             if reason in _OVERLOAD:
                 overload += count
-            if reason not in OWN_FAULTS:
+            if reason == FAILED_RUN:
+                failed = count
+            elif reason not in OWN_FAULTS:
                 refused += count
         unavailable = max(unavailable, overload)
     if sample.security:
         watched = sum(sample.security.values())
+    if failed:  # each is in its 4xx too
+        failed = min(failed, client)
+        client -= failed
+        errors += failed
     compute, queue, duration = sample.compute, sample.queue, sample.duration
     return [
         0.0, 0.0, total, errors, client, limited, unavailable, max(client, refused, watched),
@@ -130,8 +145,21 @@ def _scalars(sample: ReplicaSample) -> list[float]:
         compute.counts[-1] if compute is not None else 0.0,
         duration.sum_s if duration is not None else 0.0,
         sample.batch_sum or 0.0, sample.batch_count or 0.0, sample.cpu_s or 0.0,
-        queue.sum_s if queue is not None else 0.0,
+        queue.sum_s if queue is not None else 0.0, failed,
     ]  # fmt: skip
+
+
+def _answers(requests: dict[str, float]) -> tuple[float, float, float, float, float]:
+    """(all, 5xx, 4xx that are refusals, 429, 503) of the counts by status."""
+    total = errors = client = 0.0
+    for code, count in requests.items():
+        total += count
+        first = code[:1]
+        if first == "5":
+            errors += count
+        elif first == "4" and code != _LEFT:
+            client += count
+    return total, errors, client, requests.get("429", 0.0), requests.get("503", 0.0)
 
 
 def _mask(sample: ReplicaSample) -> int:
@@ -151,7 +179,12 @@ def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], 
     track.counts = array("d", duration.counts) if duration is not None else NOTHING
     if track.mid is None or sample.at - track.mid.at >= OWN_WINDOW_S:
         track.old, track.mid = track.mid, Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts)
-    track.at, track.started_at, track.scalars, track.mask = sample.at, sample.started_at, array("d", scalars), mask
+    track.at, track.started_at, track.scalars, track.mask = (
+        sample.at,
+        sample.started_at,
+        array("d", scalars),
+        mask,
+    )
     track.bounds = duration.bounds_s if duration is not None else ()
     track.in_flight, track.queued, track.rss_bytes = sample.in_flight, sample.queued, sample.rss_bytes
     track.failed = ""

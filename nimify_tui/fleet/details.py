@@ -209,7 +209,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         return []
     lines = [
         ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
-        ("error ratio (5xx)", row.error_ratio), ("error budget burn", row.burn),
+        ("error ratio (5xx, failed runs)", row.error_ratio), ("error budget burn", row.burn),
     ]  # fmt: skip
     window = track.window
     base = row.rps

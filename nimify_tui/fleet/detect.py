@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.fleet.baseline import ALPHA, Baseline
 from nimify_tui.fleet.quantiles import quantile, share_within
+from nimify_tui.fleet.refusals import UNSURE_S, Refusals
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
     BATCHES,
@@ -22,6 +23,7 @@ from nimify_tui.fleet.series import (
     COVERED_S,
     CPU_S,
     ERRORS,
+    FAILED,
     HOSTILE,
     LIMITED,
     QUEUE_S,
@@ -83,12 +85,14 @@ class Detector:
     """The past of one service in one region and what is found now."""
 
     __slots__ = (
-        "batch", "compute", "cpu", "flags", "hostile_rate", "learnt", "p50", "p95", "requests", "rps", "suspects",
+        "batch", "compute", "cpu", "flags", "hostile_rate", "learnt", "p50", "p95", "refusals", "requests", "rps",
+        "suspects",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.p50, self.p95, self.rps, self.compute = Baseline(), Baseline(), Baseline(), Baseline()
         self.cpu, self.batch = Baseline(), Baseline()
+        self.refusals = Refusals()
         self.hostile_rate = 0.0
         self.learnt = 0
         #: Requests behind the usual latencies.
@@ -101,7 +105,8 @@ class Detector:
         """A column has become the past."""
         self.learnt += 1
         flags = self.flags
-        if ChangeKind.ATTACK not in flags:
+        if not (ChangeKind.ATTACK in flags or ChangeKind.ATTACK in self.suspects or self.refusals.active):
+            self.refusals.learn(window)
             weight = max(ALPHA, 1.0 / self.learnt)
             self.hostile_rate += weight * (window.rate(HOSTILE) - self.hostile_rate)
         if ChangeKind.TRAFFIC not in flags:
@@ -121,20 +126,23 @@ class Detector:
         if batch is not None:
             self.batch.learn(batch)
 
-    def look(self, series: Series, at: float, *, young: bool = False) -> list[Flag]:
+    def look(
+        self, series: Series, at: float, *, young: bool = False, revision: int | None = None
+    ) -> list[Flag]:
         """What has newly been found or is over (``seen_at`` 0) at ``at``; :attr:`flags` is what is so now.
 
-        Of a ``young`` service only attacks are looked for.
+        Of a ``young`` service only attacks are looked for. ``revision`` is the one that should run.
         """
         newest = series.newest
         recent = series.window(newest - 1, newest)
         if recent is None:
             return []
+        self.refusals.look(series, at, revision)
         news: list[Flag] = []
         for kind, found in (
             (ChangeKind.SLOWDOWN, 0.0 if young else self._slow(recent)),
             (ChangeKind.TRAFFIC, 0.0 if young else self._traffic(recent)),
-            (ChangeKind.ATTACK, self._attack(recent)),
+            (ChangeKind.ATTACK, 0.0 if self.refusals.active else self._attack(recent)),
         ):
             self._settle(kind, found, series, at, news)
         return news
@@ -185,7 +193,10 @@ class Detector:
         flag = self.flags.get(kind)
         if found and flag is None:
             first = self.suspects.setdefault(kind, at)
-            if at - first < (0.0 if kind is ChangeKind.ATTACK else 1.5):
+            wait_s = 1.5
+            if kind is ChangeKind.ATTACK:
+                wait_s = UNSURE_S if self.refusals.revised_recently(at) else 0.0
+            if at - first < wait_s:
                 return
             flag = self._flag(kind, found, series, at)
             self.flags[kind] = flag
@@ -237,15 +248,23 @@ class Detector:
             flag.text, flag.evidence = self._slow_words(recent)
         elif flag.kind is ChangeKind.TRAFFIC:
             usual = self.rps.value or 0.0
-            times = f"x{short(found)}" if found > 0 else f"down to {percent(recent.rps / usual if usual else 0.0)}"
+            times = (
+                f"x{short(found)}"
+                if found > 0
+                else f"down to {percent(recent.rps / usual if usual else 0.0)}"
+            )
             flag.text = f"traffic {short(usual)}/s -> {short(recent.rps)}/s ({times})"
             flag.evidence = f"{short(recent.total)} requests in {short(recent.span_s)} s"
             flag.unwell = found >= TRAFFIC_STRANGE and recent.rps - usual >= TRAFFIC_STRANGE_RPS
         else:
             window = series.window(newest - 4, newest) or recent
             usual_events = self.hostile_rate * window.span_s
-            flag.text = f"{short(window.values[HOSTILE])} refused or malformed requests in {short(window.span_s)} s"
-            flag.evidence = f"before about {short(usual_events)} in that time; {short(window.total)} inference requests"
+            flag.text = (
+                f"{short(window.values[HOSTILE])} refused or malformed requests in {short(window.span_s)} s"
+            )
+            flag.evidence = (
+                f"before about {short(usual_events)} in that time; {short(window.total)} inference requests"
+            )
 
     def _slow_words(self, recent: Window) -> tuple[str, str]:
         p50, p95 = _quantiles(recent)
@@ -258,11 +277,15 @@ class Detector:
         if before_rps is not None:
             same = 0.67 <= recent.rps / max(before_rps, 1e-9) <= 1.5
             traffic = f"{short(recent.rps)}/s"
-            parts.append(f"at the same traffic ({traffic})" if same else f"traffic {short(before_rps)}/s -> {traffic}")
+            parts.append(
+                f"at the same traffic ({traffic})" if same else f"traffic {short(before_rps)}/s -> {traffic}"
+            )
         batch, before_batch = recent.mean(BATCH_ITEMS, BATCHES), self.batch.value
         if batch is not None and before_batch is not None:
             same = 0.67 <= batch / max(before_batch, 1e-9) <= 1.5
-            parts.append("the same batch size" if same else f"batch size {short(before_batch)} -> {short(batch)}")
+            parts.append(
+                "the same batch size" if same else f"batch size {short(before_batch)} -> {short(batch)}"
+            )
         waiting = recent.mean(QUEUE_S, COMPUTES)
         if waiting is not None and compute is not None and waiting > compute:
             parts.append(f"{seconds(waiting)} of waiting for a worker")
@@ -351,7 +374,10 @@ def failing(window: Window) -> tuple[float, str] | None:
     ratio = errors / total
     if window.values[UNAVAILABLE] >= 0.8 * errors:
         return ratio, f"overloaded: {percent(ratio)} of requests answered 503"
-    return ratio, f"errors {percent(ratio)} (5xx)"
+    if window.values[FAILED] < 0.2 * errors:
+        return ratio, f"errors {percent(ratio)} (5xx)"
+    both = "" if window.values[FAILED] >= 0.8 * errors else "5xx, "
+    return ratio, f"errors {percent(ratio)} ({both}422: the model cannot run the inputs)"
 
 
 def refusing(window: Window) -> str:

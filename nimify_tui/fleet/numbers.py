@@ -22,7 +22,7 @@ from nimify_tui.fleet.health import (
 from nimify_tui.fleet.quantiles import Bounds, merge, quantile, share_within
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
 from nimify_tui.fleet.tracks import ServiceTrack
-from nimify_tui.fleet.words import seconds, span
+from nimify_tui.fleet.words import seconds, short, span
 
 #: Columns in the window of a row: five whole ones and the open one.
 WINDOW_COLUMNS = 6
@@ -259,9 +259,12 @@ def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Findi
     if failed is not None:
         onset = _error_onset(series, failed[0])
         found.append(Finding(ServiceState.DEGRADED, failed[1], onset, gravity=GRAVITY_FAILING))
+    refused = detector.refusals.found
+    if refused is not None:
+        found.append(Finding(ServiceState.DEGRADED, refused.text, refused.onset, gravity=GRAVITY_FAILING))
     found += [
         Finding(
-            ServiceState.DEGRADED, _flag_words(flag.kind, flag.text), flag.onset,
+            ServiceState.DEGRADED, _flag_words(flag), flag.onset,
             gravity=_gravity(flag), weight=_WEIGHTS[flag.kind] * flag.factor,
         )
         for flag in detector.flags.values()
@@ -284,8 +287,11 @@ def _gravity(flag: Flag) -> int:
     return GRAVITY_MUCH_SLOWER if flag.factor >= MUCH_SLOWER else GRAVITY_SLOWER
 
 
-def _flag_words(kind: str, text: str) -> str:
-    return {"slowdown": f"slow: {text}", "attack": f"attacked: {text}"}.get(kind, text)
+def _flag_words(flag: Flag) -> str:
+    """How much first: on a narrow screen the rest is cut."""
+    if flag.kind is ChangeKind.SLOWDOWN:
+        return f"{short(flag.factor)}x slower: {flag.text}" if flag.factor >= 1.05 else f"slow: {flag.text}"
+    return f"attacked: {flag.text}" if flag.kind is ChangeKind.ATTACK else flag.text
 
 
 def _error_onset(series: Series, ratio: float) -> float:

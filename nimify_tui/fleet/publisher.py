@@ -148,7 +148,8 @@ class Publisher:
             return
         detector = track.detector
         young = track.service is not None and at - track.service.created_at < YOUNG_SERVICE_S
-        news = detector.look(track.series, at, young=young)
+        revision = track.service.revision if track.service is not None else None
+        news = detector.look(track.series, at, young=young, revision=revision)
         if not news and not detector.flags:
             return
         for flag in news:

@@ -21,11 +21,13 @@ HOUR_COLUMNS = 900
 OPEN_COLUMNS = 3
 
 #: What stands in a column before the buckets: seconds covered by scrapes, replicas that told, then sums.
+#: ERRORS are the service's own (5xx and FAILED), FAILED well-formed requests that the model could not run,
+#: CLIENT_ERRORS what clients did wrong.
 (
     COVERED_S, REPLICAS, TOTAL, ERRORS, CLIENT_ERRORS, LIMITED, UNAVAILABLE, HOSTILE, COMPUTE_S, COMPUTES,
-    DURATION_S, BATCH_ITEMS, BATCHES, CPU_S, QUEUE_S,
-) = range(15)  # fmt: skip
-BUCKETS = 15
+    DURATION_S, BATCH_ITEMS, BATCHES, CPU_S, QUEUE_S, FAILED,
+) = range(16)  # fmt: skip
+BUCKETS = 16
 
 
 class Window:

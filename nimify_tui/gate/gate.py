@@ -12,7 +12,15 @@ import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import GateRefused, NimifyError, SecurityError
-from nimify_tui.domain.plans import ActionResult, ConfirmKind, Permit, Plan, UnfinishedAction, Verdict
+from nimify_tui.domain.plans import (
+    ActionResult,
+    ActionState,
+    ConfirmKind,
+    Permit,
+    Plan,
+    UnfinishedAction,
+    Verdict,
+)
 from nimify_tui.domain.regions import Region
 from nimify_tui.gate.journal import Journal
 from nimify_tui.gate.policy import GatePolicy, judge
@@ -136,6 +144,8 @@ class Gate:
             self._uses_left.pop(permit.id, None)
             self._working_on.pop(plan.id, None)
             self._journal.end(plan, permit, result)
+            if plan.request.undoes and result.state is ActionState.OK:
+                self._journal.undone(plan, permit.actor)
 
     def cancel(self, plan: Plan) -> None:
         """The operator turned ``plan`` down; recorded, and the plan cannot be used afterwards.

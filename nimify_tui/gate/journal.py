@@ -16,13 +16,14 @@ from nimify_tui.base.audit import AuditLog
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.process import ProcessId, lives, this_process
 from nimify_tui.base.redact import MASK
-from nimify_tui.domain.plans import ActionResult, Permit, Plan, UnfinishedAction
+from nimify_tui.domain.plans import ActionResult, ActionState, Permit, Plan, UnfinishedAction
 
 BEGIN = "action.begin"
 END = "action.end"
 REFUSED = "action.refused"
 CANCELLED = "action.cancelled"
 RESOLVED = "action.resolved"
+UNDONE = "action.undone"
 
 #: An action of a process that still lives, or that we cannot see, counts as unfinished after this.
 OVERDUE_S = 3600.0
@@ -61,6 +62,19 @@ class Journal:
             "targets": targets,
         }
         self._audit.append(END, {**self._about(plan, permit.actor), **fields})
+
+    def undone(self, plan: Plan, actor: str) -> None:
+        """``plan``, which undoes an earlier action, ended OK: that one is UNDONE, by whom and (the record's) when."""
+        request = plan.request
+        fields = {
+            "plan_id": request.undoes,
+            "actor": actor,
+            "state": str(ActionState.UNDONE),
+            "undone_by_plan": plan.id,
+            "targets_named": [key.row_id for key in request.targets],
+            "summary": f"undone by: {plan.summary}",
+        }
+        self._audit.append(UNDONE, fields)
 
     def refused(self, plan: Plan, actor: str, reason: str) -> None:
         """The gate said no."""

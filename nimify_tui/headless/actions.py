@@ -28,7 +28,10 @@ _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
 
 
 def deploy(options: argparse.Namespace) -> int:
-    """A model file to a running service in each named region, up to the first answered inference."""
+    """A model file to a running service in each named region, up to the first answered inference.
+
+    A service of that name gets a new revision, except by ``create``, which refuses then.
+    """
     path = Path(options.model).absolute()
     name = check_name(options.name or suggest_name(path.stem), "service name")
     limits = Limits(
@@ -44,18 +47,38 @@ def deploy(options: argparse.Namespace) -> int:
             raise ValidationError(f"{path.name} cannot be served here: {reasons}", "see `nimify-tui analyze`")
         regions = regions_of(session, options, default_all=False)
         targets = tuple(ServiceKey(region, name) for region in regions)
-        request = ActionRequest(
-            verb=Verb.CREATE,
-            targets=targets,
-            replicas=options.replicas,
-            spec=ServiceSpec(model_path=str(path), limits=limits),
-            port=options.port or None,
-            reason=options.reason,
+        spec = ServiceSpec(model_path=str(path), limits=limits)
+        known = (
+            [] if options.call == "create" else [key for key in targets if session.service(key) is not None]
         )
+        parts = [_deployed(options, key, spec, update=key in known) for key in targets]
+        request = parts[0]
+        if len(parts) > 1:
+            request = ActionRequest(
+                verb=Verb.UPDATE if known else Verb.CREATE,
+                targets=targets,
+                parts=tuple(parts),
+                reason=options.reason,
+            )
         code = _act(session, options, request)
-        if code == 0 and options.dry_run == "none" and options.replicas:
+        if code == 0 and options.dry_run == "none" and options.replicas != 0:
             code = max(code, *(_first_answer(session, key, options.timeout) for key in targets))
         return code
+
+
+def _deployed(
+    options: argparse.Namespace, key: ServiceKey, spec: ServiceSpec, *, update: bool
+) -> ActionRequest:
+    """A new service, or a new revision of the one that is there; then replicas stay unless a number is given."""
+    replicas = options.replicas if update or options.replicas is not None else 1
+    return ActionRequest(
+        verb=Verb.UPDATE if update else Verb.CREATE,
+        targets=(key,),
+        replicas=replicas,
+        spec=spec,
+        port=None if update else options.port or None,
+        reason=options.reason,
+    )
 
 
 def _first_answer(session: Session, key: ServiceKey, timeout_s: float) -> int:

@@ -43,19 +43,31 @@ def verify(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """The actions on record, oldest first."""
     records = [record for record in _records() if str(record.get("type", "")).startswith("action.")]
+    undone = {
+        str(record.get("plan_id")): record for record in records if record.get("type") == "action.undone"
+    }
     rows = [
         [
             rfc3339(float(record["ts"])),
             str(record["type"]).removeprefix("action."),
             str(record.get("actor", "")),
             str(record.get("summary", "")),
-            str(record.get("state", "") or record.get("why", "") or record.get("how", "")),
+            _result(record, undone),
         ]
         for record in records
     ]
     names = [str(record.get("plan_id", "")) for record in records]
     emit(options.output, records, ("WHEN", "WHAT", "WHO", "SUMMARY", "RESULT"), rows, names)
     return 0
+
+
+def _result(record: dict[str, Any], undone: dict[str, dict[str, Any]]) -> str:
+    """How it ended; of an action that was taken back since, also by whom and when."""
+    result = str(record.get("state", "") or record.get("why", "") or record.get("how", ""))
+    later = undone.get(str(record.get("plan_id"))) if record.get("type") == "action.end" else None
+    if later is None:
+        return result
+    return f"UNDONE by {later.get('actor', '')} at {rfc3339(float(later['ts']))} (was {result})"
 
 
 def export(_options: argparse.Namespace) -> int:

@@ -135,7 +135,7 @@ class Api:
     def told(self, scope: Scope, reply: Reply, began: float, request_id: bytes, words: str) -> None:
         """A line in the log where the answer is worth one; ``began`` is in perf_counter's seconds."""
         now = time.perf_counter()
-        if reply.status >= 500 or now > self.quiet_until(began):
+        if (reply.status >= 500 and not _said_not_ready(scope, reply)) or now > self.quiet_until(began):
             self._note(scope, dict(scope["headers"]), reply, now - began, request_id, words)
 
     def _handler(self, routes: dict[str, tuple[str, Handler]], scope: Scope) -> Handler:
@@ -206,7 +206,7 @@ class Api:
             fields["trace_id"] = trace.group(1).decode()
         if words:
             fields["error"] = words
-        if reply.status >= 500:
+        if reply.status >= 500 and not _said_not_ready(scope, reply):
             self._log.fold(
                 "request", ("failed", str(reply.status)), "answered with an error", "error", **fields
             )
@@ -256,6 +256,11 @@ class Api:
     async def _diagnosis(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
         data = diagnosis(self._options, self.inference, self._metrics, self.not_ready, self._started_at)
         return Reply(503 if self.not_ready else 200, orjson.dumps(data))
+
+
+def _said_not_ready(scope: Scope, reply: Reply) -> bool:
+    """Whether a probe was told "not ready": the right answer while a model loads or drains, and no failure."""
+    return reply.status == 503 and scope["path"].rstrip("/").endswith(("/ready", "/health"))
 
 
 def _error(text: str) -> bytes:

@@ -1,4 +1,9 @@
-"""The way of one inference request: let in, read, decode, run, encode."""
+"""The way of one inference request: let in, read, decode, run, encode.
+
+A 422 means one of two things, told apart by the reason of its refusal: ``failed``, well-formed inputs that the
+model could not run (the service's error), and ``not_finite``, an output that the asked JSON cannot carry (the
+client's choice). Inputs that onnxruntime calls invalid arguments are the client's mistake: 400, ``malformed``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
-from nimify_tui.serving.worker import Job, Worker
+from nimify_tui.serving.scheduler import ClientGone, Scheduler, SchedulerSettings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
@@ -33,8 +38,7 @@ MAX_STRAIGHT_BYTES = 64 * 1024
 _X_CACHE: dict[bool, Header] = {True: (b"x-cache", b"HIT"), False: (b"x-cache", b"MISS")}
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+__all__ = ["ClientGone", "Headers", "Inference", "Receive", "admitted"]
 
 
 def admitted(headers: Headers) -> tuple[int | None, str]:
@@ -79,19 +83,17 @@ class Inference:
         self._decoder = Decoder(model.inputs, model.outputs)
         self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
-        self.worker = Worker(model, options.max_queue)
-        metrics.waiting = lambda: self.worker.waiting
+        self.scheduler = Scheduler(model, _settings(options), metrics)
+        metrics.waiting = lambda: self.scheduler.waiting
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
         metrics.cache = self._cache
         self._flights: dict[bytes, asyncio.Future[list[Array] | None]] = {}
-        self._cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: (unix seconds, words) of the last failures, for the diagnostic page.
         self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
 
     def cut_off(self) -> None:
         """The drain's time is over: whoever still waits gets a 503 now."""
-        if not self._cut.done():
-            self._cut.set_result(None)
+        self.scheduler.cut_off()
 
     async def answer(self, headers: Headers, receive: Receive, client: str) -> Reply:
         """The answer. Raises Refusal, and ClientGone when nobody waits for one."""
@@ -166,6 +168,9 @@ class Inference:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
             raise
         body = await _read(receive)
+        if not self.model.inline(1):
+            # Before the work of decoding: under overload this is most of what a refusal costs.
+            self.scheduler.admit(client, time.perf_counter() + self._options.request_timeout_s)
         began = time.perf_counter()
         if encoding:
             body = inflated(body, encoding, self._options.max_body_bytes)
@@ -174,7 +179,7 @@ class Inference:
         except ValidationError as error:
             raise self._refusal(error) from None
         try:
-            arrays, hit = await self._compute(request, receive)
+            arrays, hit = await self._compute(request, receive, client)
         except NimifyError as error:
             raise self._refusal(error) from None
         finally:
@@ -201,41 +206,42 @@ class Inference:
                 rate = self._options.rate_limit_rps
                 text = f"more than {rate:g} requests a second from this client"
                 raise Refusal(429, text, "limited", retry_after(wait_s))
-        if self._metrics.in_flight - self.worker.waiting > self._options.max_concurrency:
+        if self._metrics.in_flight - self.scheduler.waiting > self._options.max_concurrency:
             raise Refusal(
                 503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
             )
 
-    async def _compute(self, request: InferRequest, receive: Receive) -> tuple[list[Array], bool | None]:
+    async def _compute(self, request: InferRequest, receive: Receive, client: str) -> tuple[list[Array], bool | None]:
         """The model's answer, and whether the cache had it; None: there is no cache."""
         cache = self._cache
         if cache is None:
-            return await self._ran(request, receive), None
+            return await self._ran(request, receive, client), None
         key = cache.key(request)
         arrays = cache.get(key)
         while arrays is None and (flight := self._flights.get(key)) is not None:
             # The same question is being computed: its answer is ours too. When whoever asked gave up or failed,
             # the next in line asks for itself.
-            if not await self._settled(flight, self._limit_s(request), receive):
-                raise Refusal(503, "the same request was not answered in time", "deadline", retry_after(1))
+            await self._joined(flight, self._limit_s(request), receive)
             arrays = flight.result()
         if arrays is not None:
             return arrays, True
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
-            arrays = await self._ran(request, receive)
+            arrays = await self._ran(request, receive, client)
             cache.put(key, arrays)
             return arrays, False
         finally:
             del self._flights[key]
             flight.set_result(arrays)
 
-    async def _ran(self, request: InferRequest, receive: Receive) -> list[Array]:
+    async def _ran(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
         if self.model.inline(request.elements):
             return self._run(request)
-        if self.worker.full:
-            raise Refusal(503, f"{self.worker.waiting} requests wait already", "queue_full", retry_after(1))
-        return await self._run_elsewhere(request, receive)
+        gone = asyncio.ensure_future(receive())
+        try:
+            return await self.scheduler.run(request, client, time.perf_counter() + self._limit_s(request), gone)
+        finally:
+            gone.cancel()
 
     def _run(self, request: InferRequest) -> list[Array]:
         metrics = self._metrics
@@ -246,57 +252,32 @@ class Inference:
         metrics.queue.counts[0] += 1  # it did not wait
         return arrays
 
-    async def _run_elsewhere(self, request: InferRequest, receive: Receive) -> list[Array]:
-        """On the worker's thread, for as long as the client waits and the limits allow."""
-        limit_s = self._limit_s(request)
-        job = self.worker.submit(request)
-        try:
-            if not await self._settled(job.future, limit_s, receive):
-                raise _late(job, limit_s)
-            return job.future.result()
-        finally:
-            if not job.future.done():
-                self.worker.drop(job)
-            self._count(job, request)
-
     def _limit_s(self, request: InferRequest) -> float:
         return min(self._options.request_timeout_s, request.timeout_s or float("inf"))
 
-    async def _settled(self, future: asyncio.Future[Any], limit_s: float, receive: Receive) -> bool:
-        """Wait for it; False when it was not done in time. Raises ClientGone, and Refusal at the drain's end."""
+    async def _joined(self, flight: asyncio.Future[Any], limit_s: float, receive: Receive) -> None:
+        """Wait for the run of the same question. Raises ClientGone, and Refusal when it is not done in time.
+
+        When the drain ends, so does that run, with the refusal of whoever asked first, and ours comes then.
+        """
         gone = asyncio.ensure_future(receive())
         try:
-            await asyncio.wait(
-                (future, gone, self._cut), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if future.done():
-                return True
+            await asyncio.wait((flight, gone), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if flight.done():
+                return
             if gone.done():
                 raise ClientGone
-            if self._cut.done():
-                raise Refusal(
-                    503, "this server went away before the model answered", "draining", retry_after(1)
-                )
-            return False
+            raise Refusal(503, "the same request was not answered in time", "deadline", retry_after(1))
         finally:
             gone.cancel()
 
-    def _count(self, job: Job, request: InferRequest) -> None:
-        now = time.perf_counter()
-        self._metrics.queue.observe((job.started_mono_s or now) - job.asked_mono_s)
-        if job.started_mono_s:
-            self._metrics.compute.observe((job.ended_mono_s or now) - job.started_mono_s)
-            self._metrics.batch.observe(request.batch)
+
+def _settings(options: Options) -> SchedulerSettings:
+    return SchedulerSettings(options.max_queue, options.request_timeout_s)
 
 
 def _json_part(length: int) -> Header:
     return (b"inference-header-content-length", b"%d" % length)
-
-
-def _late(job: Job, limit_s: float) -> Refusal:
-    if not job.started_mono_s:
-        return Refusal(503, f"the model was busy with others for {limit_s:g} s", "deadline", retry_after(1))
-    return Refusal(504, f"the model did not answer within {limit_s:g} s", "deadline")
 
 
 async def _read(receive: Receive) -> bytes:

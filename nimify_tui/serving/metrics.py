@@ -81,7 +81,10 @@ class Metrics(Collector):
         self.codes[code] = self.codes.get(code, 0) + 1
 
     def refused(self, reason: str) -> None:
-        """A request was refused; ``reason`` is one of a fixed set."""
+        """A request was refused; ``reason`` is one of a fixed set.
+
+        ``failed`` are the 422s that are the service's errors: the console counts them by this word.
+        """
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
     def secured(self, category: str, action: str) -> None:

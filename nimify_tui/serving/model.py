@@ -15,11 +15,17 @@ import numpy as np
 
 from nimify_tui.base.errors import InferenceError, ModelError, ValidationError
 from nimify_tui.base.text import clean_line
+from nimify_tui.serving.batch_axis import BatchAxis, sample_rows, verify
 from nimify_tui.serving.datatypes import FROM_ORT, NUMPY_NAMES, Array, Slot
+from nimify_tui.serving.sessions import Sessions, sessions_that_pay
+from nimify_tui.serving.timing import RunTime, measure
 
 #: A run that takes no longer happens on the event loop: a thread hop costs about 50 us, and a longer run
 #: would make every health probe wait.
 INLINE_S = 0.0003
+#: The most rows whose run is measured at load time, and the seconds that this may take.
+MAX_BATCH = 32
+_MEASURE_S = 0.3
 #: Sizes tried for axes that the model leaves open; they may depend on each other, so several are tried.
 _GUESSES = (1, 2, 8, 16, 32)
 _ORT_ERROR = re.compile(r"\[ONNXRuntimeError\] : \d+ : (\w+) : (.*)", re.DOTALL)
@@ -53,11 +59,17 @@ class Model:
         self.outputs = _slots(self._session.get_outputs())
         self.names = [slot.name for slot in self.outputs]
         #: Seconds of a warm run, 0 when no guess fitted the open axes; elements of that run's inputs.
-        self.run_s, self._warm_elements = 0.0, 0
+        self.run_s, self._warm_elements, self._warm_size = 0.0, 0, 1
         self.warmed = self._warm()
         inline = self.warmed and self.run_s < INLINE_S
         #: Runs on fewer input elements are short enough for the event loop; 0 when none is known to be.
         self.inline_elements = self._warm_elements * INLINE_S / self.run_s if inline else 0.0
+        #: Whether rows of several requests may share a run, and why not.
+        self.batch_axis = BatchAxis(False, "no sample fitted the model's open axes")
+        #: What runs take by rows, and the input elements of one row; rows stay 1 where there is no batch axis.
+        self.run_time, self.row_elements = RunTime(), max(1, self._warm_elements)
+        self._study()
+        self.sessions = self._measure_sessions(threads)
         self.load_s = time.perf_counter() - began
 
     def run(self, inputs: dict[str, Array], wanted: Sequence[str], options: Any = None) -> list[Array]:
@@ -92,8 +104,41 @@ class Model:
                 runs.append(self._timed(sample))
             self.run_s = min(runs)
             self._warm_elements = max(1, sum(array.size for array in sample.values()))
+            self._warm_size = size
             return True
         return False
+
+    def _study(self) -> None:
+        if not self.warmed:
+            return
+        self.batch_axis = verify(
+            lambda rows: self.run(rows, self.names), self.inputs, self.outputs, self._warm_size
+        )
+        if not self.batch_axis.verified:
+            self.run_time.add(1.0, self.run_s)
+            return
+        rng = np.random.default_rng(1)
+        # Zeros and ones are in the domain of whatever counts tokens or classes.
+        row = {slot.name: sample_rows(slot, 1, self._warm_size, rng, 2) for slot in self.inputs}
+        self.row_elements = max(1, sum(array.size for array in row.values()))
+
+        def timed(rows: int) -> float:
+            many = {name: np.repeat(array, rows, axis=0) for name, array in row.items()}
+            began = time.perf_counter()
+            self.run(many, self.names)
+            return time.perf_counter() - began
+
+        try:
+            self.run_time = measure(timed, MAX_BATCH, _MEASURE_S)
+        except (ValidationError, InferenceError) as error:
+            self.batch_axis = BatchAxis(False, f"more rows cannot be run together: {error.message}")
+            self.run_time.add(1.0, self.run_s)
+
+    def _measure_sessions(self, threads: int) -> Sessions:
+        if not self.warmed or self.run_s < INLINE_S:
+            return Sessions(1, "1 worker: its runs are too short to share out")
+        sample = {slot.name: _sample(slot, self._warm_size) for slot in self.inputs}
+        return sessions_that_pay(lambda: self.run(sample, self.names), self.run_s, threads)
 
     def _timed(self, sample: dict[str, Array]) -> float:
         began = time.perf_counter()

@@ -85,6 +85,26 @@ class _Joined:
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 
+    def lose(self) -> None:
+        """The connection is gone: an answer that waited for its client to read goes nowhere."""
+        self._transport, self._head = _LOST, b""
+
+
+class _Lost(asyncio.Transport):
+    """Takes what nobody will read; the real transport raises once it is closed."""
+
+    def write(self, data: object) -> None:
+        """Nowhere."""
+
+    def close(self) -> None:
+        """It is."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+_LOST = _Lost()
+
 
 class HardProtocol(HttpToolsProtocol):
     """One connection."""
@@ -281,6 +301,7 @@ class HardProtocol(HttpToolsProtocol):
         """Gone, and its timers with it."""
         self._end_timer()
         self._unset_keepalive_if_required()
+        self._joined.lose()  # uvicorn marks only the newest of pipelined requests as disconnected
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:

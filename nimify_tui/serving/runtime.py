@@ -198,7 +198,7 @@ class Runtime:
         for server in self._servers:
             server.close()
         if self._api.inference is not None:
-            self._api.inference.worker.close(0.2)
+            self._api.inference.scheduler.close(0.2)
 
 
 def _ours(state: ServerState) -> list[HardProtocol]:

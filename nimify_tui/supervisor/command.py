@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nimify_tui.base.process import python_command
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ServiceSpec
-from nimify_tui.supervisor.process import python_command
 
 
 @dataclass(frozen=True)

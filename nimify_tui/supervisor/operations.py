@@ -161,7 +161,8 @@ class Operations:
         finally:
             self._creating.discard(name)
         keeper = house.services[name]
-        text = f"created by {request.leave.actor}: {desired.replicas} replicas of model {spec.model_sha256[:12]}"
+        count = f"{desired.replicas} replica{'' if desired.replicas == 1 else 's'}"
+        text = f"created by {request.leave.actor}: {count} of model {spec.model_sha256[:12]}"
         self._tell(keeper, ChangeKind.CREATE, text, request.leave)
         return _done(request.id, keeper)
 

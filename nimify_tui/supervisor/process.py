@@ -9,16 +9,11 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nimify_tui
-from nimify_tui.base.process import boot_id, start_ticks
-
-#: prctl(2): the signal a child gets when its parent dies.
-_PR_SET_PDEATHSIG = 1
+from nimify_tui.base.process import boot_id, die_with, importable, start_ticks
 
 
 @dataclass(frozen=True)
@@ -120,10 +115,10 @@ def start(what: Start) -> Watched:
             stderr=handle,
             pass_fds=tuple(what.fds),
             cwd=what.cwd,
-            env=_environment(os.environ),
+            env={**importable(os.environ), "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
             # Only a demo pays for this; the loop's thread forks, and it lives as long as the process.
-            preexec_fn=_die_with(os.getpid()) if what.dies_with_us else None,  # noqa: PLW1509  see above
+            preexec_fn=die_with(os.getpid()) if what.dies_with_us else None,  # noqa: PLW1509  see above
         )
     finally:
         os.close(handle)
@@ -211,28 +206,3 @@ def receive_fd(path: str, timeout_s: float) -> socket.socket:
     for extra in fds[1:]:
         os.close(extra)
     return socket.socket(fileno=fds[0])
-
-
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Ours, and the place of this package first, wherever the supervisor itself got it from."""
-    root = str(Path(nimify_tui.__file__).resolve().parent.parent)
-    rest = ours.get("PYTHONPATH", "")
-    return {**ours, "PYTHONPATH": root + (os.pathsep + rest if rest else ""), "PYTHONUNBUFFERED": "1"}
-
-
-def python_command(module: str) -> list[str]:
-    """How a module of ours is run: this interpreter, the current folder not on its path."""
-    return [sys.executable, "-P", "-m", module]
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    import ctypes
-
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def bind() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above took effect
-            os._exit(1)
-
-    return bind

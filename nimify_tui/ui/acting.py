@@ -18,6 +18,7 @@ from nimify_tui.domain.plans import (
     UnfinishedAction,
     Verdict,
 )
+from nimify_tui.ui import format as fmt
 from nimify_tui.ui.present.plans import plan_lines, plan_title, progress_text, result_style, result_text
 from nimify_tui.ui.widgets.dialog import Dialog
 
@@ -129,8 +130,11 @@ class Acting:
             return None
         self.deeds.append(Deed(plan, result.state, result.message, app.now))
         if plan.request.undoes and result.state is ActionState.OK:
+            how = f"undone by {app.context.actor} at {fmt.clock(app.now)}"
             self.deeds = [
-                replace(each, state=ActionState.UNDONE) if each.plan.id == plan.request.undoes else each
+                replace(each, state=ActionState.UNDONE, message=f"{how}; before: {each.message}")
+                if each.plan.id == plan.request.undoes
+                else each
                 for each in self.deeds
             ]
         undo = result.undo or plan.undo

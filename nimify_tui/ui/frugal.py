@@ -220,6 +220,8 @@ class FrugalApp(App[Any]):
         if not self._running or self._closed:
             return
         text = self.encoder.encode(renderable, self.console._color_system)  # noqa: SLF001 - public only as text
+        if screen._compositor.size != self.size:  # noqa: SLF001 - laid out for another size: the terminal wrapped
+            self.encoder.reset()  # or cut it, so nobody knows what it shows now
         if text:
             text += self.flow.sent(len(text), time.monotonic())
             super()._display(screen, cast("Any", _Encoded(text)))

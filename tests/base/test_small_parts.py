@@ -6,12 +6,13 @@ import os
 import pathlib
 import random
 import stat
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimify_tui.base import errors
+from nimify_tui.base import errors, process
 from nimify_tui.base.clock import ManualClock, rfc3339
 from nimify_tui.base.files import private_dir, runtime_home, write_atomic
 from nimify_tui.base.redact import redact
@@ -108,3 +109,18 @@ def test_regions_have_distinct_short_names() -> None:
 def test_rows_are_identified_by_name_and_region() -> None:
     key = ServiceKey("eu-west-1", "chat", "prod")
     assert (key.fold_id, key.row_id) == ("prod/chat", "prod/chat@eu-west-1")
+
+
+def test_a_process_is_known_again_by_more_than_its_pid() -> None:
+    here = process.this_process()
+    assert process.lives(here) is True
+    assert process.lives(replace(here, start_ticks=here.start_ticks + 1)) is False, "its pid was used again"
+    assert process.lives(replace(here, boot_id="another boot")) is False
+    assert process.lives(replace(here, pid_namespace="pid:[1]")) is None, "a container's pids are not ours"
+    assert process.lives(replace(here, host="elsewhere")) is None
+
+
+def test_a_child_finds_this_package_first_and_keeps_what_else_was_named() -> None:
+    root = str(pathlib.Path(errors.__file__).parents[2])
+    assert process.importable({"A": "b"}) == {"A": "b", "PYTHONPATH": root}
+    assert process.importable({"PYTHONPATH": "/x"})["PYTHONPATH"] == f"{root}{os.pathsep}/x"

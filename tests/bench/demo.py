@@ -26,7 +26,7 @@ def demo(width: int, height: int, rate_bytes_s: float | None = None) -> Iterator
     """The demo in a pty, with live numbers on its screen; it ends itself with the block."""
     with private_home() as home:
         env = {**home.env, "COLORTERM": "truecolor"}
-        argv = [PYTHON, "-m", "nimify_tui", "demo", "--seed", "1"]
+        argv = [PYTHON, "-m", "nimify_tui", "demo", "--seed", "1", "--scenario", "none"]
         with PtyRun(argv, width=width, height=height, env=env, sync=True, rate_bytes_s=rate_bytes_s) as tty:
             tty.wait(lambda text: text.count("ms") >= 5 and "●" in text, 60, "live numbers")
             pause(SETTLE_S)

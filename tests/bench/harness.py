@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-BENCHES: tuple[str, ...] = ("first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store")
+BENCHES: tuple[str, ...] = (
+    "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
+)  # fmt: skip
 
 _NEVER = threading.Event()
 
@@ -28,7 +30,8 @@ class Result:
     """One measured number against its bar.
 
     passed is False also when the measurement itself is not valid (see :func:`load_problems`); ``problems``
-    then says why. ``detail``: what else was measured, units in the names.
+    then says why. ``detail``: what else was measured, units in the names. ``higher``: the bar is a floor.
+    ``skipped``: why this machine cannot measure it; the row is told and judges nothing.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Result:
     passed: bool
     detail: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    higher: bool = False
+    skipped: str = ""
 
 
 def at_most(
@@ -52,7 +57,28 @@ def at_most(
     return Result(name, value, unit, bar, value <= bar and not problems, detail or {}, tuple(problems))
 
 
-def load_problems(sent: int, applied: int, frames: int, seconds: float, *, frames_s: float = 4.0) -> list[str]:
+def at_least(
+    name: str,
+    value: float,
+    unit: str,
+    bar: float,
+    detail: dict[str, Any] | None = None,
+    problems: Sequence[str] = (),
+) -> Result:
+    """A result that passes when ``value >= bar`` and nothing speaks against the measurement."""
+    return Result(
+        name, value, unit, bar, value >= bar and not problems, detail or {}, tuple(problems), higher=True
+    )
+
+
+def skipped(name: str, unit: str, bar: float, why: str, *, higher: bool = False) -> Result:
+    """A row that says why it was not measured."""
+    return Result(name, float("nan"), unit, bar, False, higher=higher, skipped=why)
+
+
+def load_problems(
+    sent: int, applied: int, frames: int, seconds: float, *, frames_s: float = 4.0
+) -> list[str]:
     """Why a measurement under load proves nothing: updates that got lost, or a screen that stood still.
 
     A console that draws nothing answers keys quickly; so the load must have arrived (``applied >= sent``)
@@ -87,7 +113,9 @@ def measure(name: str) -> list[Result]:
         run: Callable[[], Result | list[Result]] = importlib.import_module(f"tests.bench.{name}").run
         results = run()
     except Exception as error:  # noqa: BLE001 - whatever broke is the result, and the next one still runs
-        return [Result(name, float("nan"), "", float("nan"), False, {}, (f"{type(error).__name__}: {error}",))]
+        return [
+            Result(name, float("nan"), "", float("nan"), False, {}, (f"{type(error).__name__}: {error}",))
+        ]
     return results if isinstance(results, list) else [results]
 
 
@@ -116,9 +144,11 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
         (
             each.name,
             f"{figure(each.value)} {each.unit}".strip(),
-            f"<= {figure(each.bar)} {each.unit}".strip(),
-            "ok" if each.passed else "FAILED",
-            "; ".join([*each.problems, *(f"{key} {value}" for key, value in each.detail.items())]),
+            f"{'>=' if each.higher else '<='} {figure(each.bar)} {each.unit}".strip(),
+            "skipped" if each.skipped else "ok" if each.passed else "FAILED",
+            "; ".join(
+                filter(None, [each.skipped, *each.problems, *(f"{k} {v}" for k, v in each.detail.items())])
+            ),
         )
         for each in results
     ]
@@ -131,7 +161,9 @@ def table(results: Sequence[Result]) -> str:
     """The results for a terminal."""
     lines = [HEADINGS, *rows(results)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS) - 1)]
-    padded = ([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]] for line in lines)
+    padded = (
+        [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]] for line in lines
+    )
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 

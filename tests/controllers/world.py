@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,7 +15,7 @@ from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.local import LocalController
 from nimify_tui.domain.embedded import Reply
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
-from nimify_tui.domain.plans import Permit, Plan
+from nimify_tui.domain.plans import ActionRequest, Permit, Plan, Verb
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.services import Replica, ReplicaState, Revision, Service, ServiceSpec
 from nimify_tui.gate.gate import Gate
@@ -21,6 +23,7 @@ from nimify_tui.gate.journal import Journal
 from nimify_tui.gate.policy import GatePolicy, make_region
 
 KEY = ServiceKey("local", "llama-chat")
+OTHER = ServiceKey("local", "embed-e5")
 
 
 def spec(sha256: str = "a" * 64, path: str = "/models/a.onnx") -> ServiceSpec:
@@ -185,3 +188,26 @@ class Bench:
 
     def kinds(self) -> list[str]:
         return [str(record["type"]) for record in self.audit.records()]
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def plan(bench: Bench, verb: Verb, *keys: ServiceKey, **fields: Any) -> Plan:
+    made = run(bench.desk.plan(ActionRequest(verb=verb, targets=keys or (KEY,), **fields)))
+    assert isinstance(made, Plan)
+    return made
+
+
+def fact(made: Plan, label: str) -> str:
+    return " | ".join(text for name, text in made.facts if name == label)
+
+
+def model(tmp_path: Path, content: bytes = b"model") -> ServiceSpec:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    return ServiceSpec(model_path=str(path))
+
+
+# -- plans -----------------------------------------------------------------------------

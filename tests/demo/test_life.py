@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-from nimify_tui.backends.announced import announced
 from nimify_tui.demo.kernel import MARK
 from tests.demo.support import Demo, check_nothing_left, leftovers, running_demo
 from tests.support import PYTHON, Home, alive, processes_naming, run_cli, wait_for
@@ -82,16 +80,6 @@ def is_replica(pid: int) -> bool:
         return b"nimify_tui.serving" in file.read().split(b"\0")
 
 
-def test_snapshot_beside_it_shows_its_regions(home: Home) -> None:
-    with serving_demo(home):
-        done = run_cli("snapshot", "--settle", "6", env=home.env)
-        told = json.loads(done.stdout)
-        regions = {region["name"]: region for region in told["regions"]}
-        assert regions["us-east-1"]["demo"] is True
-        names = {service["name"] for service in told["services"]}
-        assert "embed-e5" in names
-
-
 def test_a_stopped_supervisor_ends_too(home: Home) -> None:
     with serving_demo(home) as demo:
         stop(demo.of_module("nimify_tui.supervisor")[0])
@@ -148,23 +136,6 @@ def test_a_demo_that_was_cut_short_is_tidied_up_by_the_next(home: Home) -> None:
         second.process.terminate()
         second.process.wait(15)
         check_nothing_left(home, identity)
-
-
-def test_a_second_demo_says_that_one_runs(home: Home) -> None:
-    with running_demo(home, "--regions", "1") as demo:
-        _ = demo.places
-        done = run_cli("demo", "--headless", "--regions", "1", env=home.env)
-        assert done.returncode == 1
-        assert f"pid {demo.process.pid}" in done.stderr
-        assert "`nimify-tui`" in done.stderr
-        assert demo.process.poll() is None
-
-
-def test_its_regions_are_announced_as_demo(home: Home) -> None:
-    with serving_demo(home) as demo:
-        (region,) = announced(home.runtime / "nimify-tui" / "regions")
-        assert (region.name, region.demo) == ("us-east-1", True)
-        assert region.pid in demo.pids()
 
 
 @pytest.mark.parametrize(

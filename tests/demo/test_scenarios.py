@@ -1,7 +1,10 @@
-"""Every scenario has its effect, in the supervisor's own words and in the traffic; and heals. One demo for all."""
+"""A live demo is seen by others, and every scenario has its effect, in the supervisor's own words and in the
+traffic, and heals. One demo for all.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nimify_tui.backends.announced import announced
 from nimify_tui.base.files import supervisor_socket
 from nimify_tui.demo.orders import Tally
 from nimify_tui.demo.scenarios import TABLE
@@ -18,7 +22,7 @@ from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import ChangeEvent, ReplicaEvent, SecurityFound
 from nimify_tui.domain.services import ReplicaState
 from tests.demo.support import Demo, Events, running_demo
-from tests.support import private_home, wait_for
+from tests.support import Home, private_home, run_cli, wait_for
 
 pytestmark = pytest.mark.e2e
 REGIONS = ("us-east-1", "us-west-2")
@@ -27,7 +31,8 @@ REGIONS = ("us-east-1", "us-west-2")
 class Live:
     """A live demo and what its supervisors say."""
 
-    def __init__(self, demo: Demo, events: dict[str, Events], truth: Path) -> None:
+    def __init__(self, home: Home, demo: Demo, events: dict[str, Events], truth: Path) -> None:
+        self.home = home
         self.demo = demo
         self.events = events
         self.truth = truth
@@ -67,7 +72,7 @@ def live() -> Iterator[Live]:
             demo.wait_live()
             sockets = {region: str(supervisor_socket(demo.places.state_dir(region))) for region in REGIONS}
             events = {region: Events(path) for region, path in sockets.items()}
-            yield Live(demo, events, truth)
+            yield Live(home, demo, events, truth)
             for each in events.values():
                 each.close()
 
@@ -100,6 +105,28 @@ def has_effect(live: Live, truth: Truth) -> Callable[[], object]:
 def test_everything_answers_before_anything_happens(live: Live) -> None:
     wait_for(lambda: all(one.ok > 5 for one in live.demo.tallies().values()), 30, why="answers from every service")
     assert {key: one.failed for key, one in live.demo.tallies().items() if one.failed} == {}
+
+
+def test_snapshot_beside_it_shows_its_regions(live: Live) -> None:
+    done = run_cli("snapshot", "--settle", "6", env=live.home.env)
+    told = json.loads(done.stdout)
+    regions = {region["name"]: region for region in told["regions"]}
+    assert [regions[name]["demo"] for name in REGIONS] == [True, True]
+    assert "embed-e5" in {service["name"] for service in told["services"]}
+
+
+def test_a_second_demo_says_that_one_runs(live: Live) -> None:
+    done = run_cli("demo", "--headless", "--regions", "1", env=live.home.env)
+    assert done.returncode == 1
+    assert f"pid {live.demo.process.pid}" in done.stderr
+    assert "`nimify-tui`" in done.stderr
+    assert live.demo.process.poll() is None
+
+
+def test_its_regions_are_announced_as_demo(live: Live) -> None:
+    found = announced(live.home.runtime / "nimify-tui" / "regions")
+    assert {(region.name, region.demo) for region in found} == {(name, True) for name in REGIONS}
+    assert {region.pid for region in found} <= set(live.demo.pids())
 
 
 @pytest.mark.parametrize("name", TABLE)

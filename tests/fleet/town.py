@@ -60,6 +60,10 @@ class Load:
     latency_s: float = 0.004
     errors: float = 0.0
     unavailable: float = 0.0
+    #: Parts of the usual requests: well formed and not run by the model; refused by it as the clients' mistake.
+    failed: float = 0.0
+    refused: float = 0.0
+    not_finite: float = 0.0
     malformed_rps: float = 0.0
     limited_rps: float = 0.0
     cpu_ratio: float = 0.3
@@ -96,7 +100,22 @@ class Server:
             elif chance < load.errors + load.unavailable:
                 code = "503"
                 self.rejected["queue_full"] = self.rejected.get("queue_full", 0.0) + 1
+            else:
+                chance -= load.errors + load.unavailable
+                for part, status, reason in (
+                    (load.failed, "422", "failed"), (load.refused, "400", "malformed"),
+                    (load.not_finite, "422", "not_finite"),
+                ):  # fmt: skip
+                    if chance < part:
+                        code = status
+                        self.rejected[reason] = self.rejected.get(reason, 0.0) + 1
+                        if reason == "malformed":
+                            self.security[reason, "refused"] = self.security.get((reason, "refused"), 0.0) + 1
+                        break
+                    chance -= part
             self.codes[code] = self.codes.get(code, 0.0) + 1
+            if code == "400":
+                continue
             took_s = load.latency_s * rng.lognormvariate(0.0, 0.25)
             self.duration.observe(took_s)
             self.compute.observe(took_s * 0.9)
@@ -177,7 +196,9 @@ class Town:
                     self.servers[replica] = Server(replica, START_AT - 501, Load(**first.__dict__))
             mine = [key for key in self.services if key.region == region]
             replicas = tuple(replica_fact(each) for each in self.servers if each.service.region == region)
-            self.fleet.apply(RegionListed(self.at, region, tuple(self.services[key] for key in mine), replicas))
+            self.fleet.apply(
+                RegionListed(self.at, region, tuple(self.services[key] for key in mine), replicas)
+            )
         self.fleet.publish(self.at)
 
     def of(self, name: str, region: str) -> list[Server]:
@@ -203,7 +224,9 @@ class Town:
         """The row of a service, folded or of one region."""
         return self.fleet.frame.rows[f"{name}@{region}" if region else name]
 
-    def say(self, kind: ChangeKind, key: ServiceKey | None, text: str, *, region: str = "", **more: object) -> Change:
+    def say(
+        self, kind: ChangeKind, key: ServiceKey | None, text: str, *, region: str = "", **more: object
+    ) -> Change:
         """A change that a supervisor tells now."""
         facts: dict[str, object] = {
             "id": f"c{self.rng.random()}", "at": self.at, "kind": kind, "region": key.region if key else region,

@@ -107,9 +107,40 @@ def test_read_only_changes_nothing_whatever_is_called(home: Home, service: str, 
         done = run_cli(*call, "--read-only", "--yes", "--confirm", "scorer")
         assert done.returncode == 77, (call, done.stderr)
         assert "read-only" in done.stderr
-    # There is no earlier revision, so this one is already refused before the gate is asked.
-    assert run_cli("rollout", "undo", "scorer", "--to-revision", "1", "--read-only", "--yes").returncode != 0
     assert _world(home) == before
+
+
+def test_read_only_refuses_rollout_undo_at_the_gate(home: Home, service: str, tmp_path: Path) -> None:
+    """Sabotage: the same call without --read-only, at the end, is carried out."""
+    changed = write_model(tmp_path / "changed.onnx", seed=2)
+    done = run_cli("deploy", str(changed), "--name", "scorer", "--yes", "--timeout", "30")
+    assert done.returncode == 0, done.stderr
+    assert "revision 1 → 2" in done.stderr
+    before = _world(home)
+    for call in (("rollout", "undo", "scorer"), ("rollout", "undo", "scorer", "--to-revision", "1")):
+        refused = run_cli(*call, "--read-only", "--yes", "--confirm", "scorer")
+        assert refused.returncode == 77, refused.stderr
+        assert "read-only" in refused.stderr
+    assert _world(home) == before
+    trail = json.loads(run_cli("audit", "show", "-o", "json").stdout)
+    refusals = [record["verb"] for record in trail if record["type"] == "action.refused"]
+    assert refusals == ["rollback", "rollback"], "the gate itself said no, and put it on the trail"
+    assert run_cli("rollout", "undo", "scorer", "--yes").returncode == 0
+    assert _world(home) != before
+
+
+def test_create_refuses_a_name_that_is_taken_and_deploy_keeps_its_replicas(
+    home: Home, service: str, tmp_path: Path
+) -> None:
+    changed = write_model(tmp_path / "changed.onnx", seed=2)
+    before = _world(home)
+    refused = run_cli("create", str(changed), "--name", "scorer", "--yes")
+    assert (refused.returncode, "already" in refused.stderr) == (64, True), refused.stderr
+    assert _world(home) == before
+    assert run_cli("scale", "scorer", "--replicas", "2", "--yes").returncode == 0
+    done = run_cli("deploy", str(changed), "--name", "scorer", "--yes", "--timeout", "30")
+    assert done.returncode == 0, done.stderr
+    assert _service()["desired"] == 2
 
 
 def test_the_check_above_sees_a_change_when_the_gate_is_bypassed(home: Home, service: str) -> None:

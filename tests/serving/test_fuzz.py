@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests import models_factory
 from tests.serving.servers import Answer, Server, read_answer, running, tensor
 
-#: Stated numbers of inputs; together 1,200 a run.
-JSON_EXAMPLES, BINARY_EXAMPLES, RAW_EXAMPLES = 400, 400, 400
+#: Stated numbers of inputs; together 2,000 a run.
+JSON_EXAMPLES, BINARY_EXAMPLES, RAW_EXAMPLES = 800, 800, 400
 SETTINGS = {
     "deadline": None, "derandomize": True, "database": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

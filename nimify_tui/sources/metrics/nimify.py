@@ -46,7 +46,11 @@ class NimifyAdapter:
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
 
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
-        """The sample, None when the page is of another runtime."""
+        """The sample, None when the page is of another runtime.
+
+        ``rejected["failed"]`` are the well-formed requests that the model could not run; other 422s of
+        ``requests`` are not (see :mod:`nimify_tui.serving.infer`).
+        """
         if not any(name.startswith(_INFERENCE) for name in page.families | page.series.keys()):
             return None
         series = page.series

@@ -10,7 +10,7 @@ from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey, short_region
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Limits, ReplicaState, Service, ServiceState
-from nimify_tui.fleet.frames import RegionRow, ReplicaRow, ServiceDetail, ServiceRow
+from nimify_tui.fleet.frames import MetricLine, RegionRow, ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
 from nimify_tui.ui.present import feeds
@@ -36,7 +36,7 @@ REPLICA_COLUMNS: tuple[Column, ...] = (
     Column("busy", "BUSY", 4, align="right", priority=6),
     Column("cpu", "CPU", 5, align="right", priority=7),
     Column("memory", "MEM", 5, align="right", priority=6),
-    Column("reason", "REASON AND LAST WORDS", 20, flex=5),
+    Column("reason", "REASON, LAST WORDS", 18, flex=5),
 )
 REVISION_COLUMNS: tuple[Column, ...] = (
     Column("rev", "REV", 4, align="right"),
@@ -48,14 +48,15 @@ REVISION_COLUMNS: tuple[Column, ...] = (
     Column("note", "WHAT DIFFERS", 20, flex=4),
 )
 METRIC_COLUMNS: tuple[Column, ...] = (
-    Column("name", "METRIC", 22, 34, flex=2),
-    Column("where", "WHERE", 7, 14, flex=1),
-    Column("value", "VALUE", 8, align="right"),
+    Column("name", "METRIC", 25, 34, flex=2),
+    Column("where", "WHERE", 6, 14, flex=1),
+    Column("value", "VALUE", 7, align="right"),
     Column("age", "AGE", 8, align="right"),
     Column("state", "", 6),
-    Column("source", "SOURCE OR REASON", 14, flex=3),
+    Column("source", "SOURCE, REASON", 14, flex=3),
 )
-EVENT_COLUMNS = feeds.CHANGE_COLUMNS
+#: The service is the screen's own: its column would say the same in each row.
+EVENT_COLUMNS = tuple(replace(each, shown=False) if each.key == "service" else each for each in feeds.CHANGE_COLUMNS)
 
 
 def columns_at(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
@@ -230,19 +231,27 @@ def metric_rows(detail: ServiceDetail, now: float, short: bool) -> list[tuple[st
     for index, line in enumerate(detail.metrics):
         value = line.measure
         region = short_region(line.region) if short else clean_line(line.region, 40)
-        about = (
-            clean_line(value.reason or value.source, 120) if value.value is None else clean_line(value.source, 120)
-        )
         cells = (
             Cell(clean_line(line.name, 80)),
             Cell(region),
             Cell(fmt.measure(value), fmt.style_of(value)),
             Cell("" if value.at is None else fmt.age(now - value.at)),
             Cell("" if value.state == "fresh" else str(value.state), "stale"),
-            Cell(about, "dim"),
+            Cell(metric_about(value), "dim"),
         )
-        pairs.append((f"{index}{line.name}@{line.region}", Row(cells)))
+        pairs.append((metric_id(index, line), Row(cells)))
     return pairs
+
+
+def metric_id(index: int, line: MetricLine) -> str:
+    """Identity of a metric's row."""
+    return f"{index}{line.name}@{line.region}"
+
+
+def metric_about(value: Measure) -> str:
+    """Where a number comes from; of what is not known (or only a bound) the reason."""
+    parts = [value.reason or value.source] if value.value is None else [value.source, value.reason]
+    return clean_line("; ".join(dict.fromkeys(filter(None, parts))), 300)
 
 
 def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
@@ -270,9 +279,7 @@ def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
             facts += limit_facts(spec.limits)
             facts += [("arguments", " ".join(spec.arguments))] if spec.arguments else []
         facts += (
-            [("labels", " ".join(f"{key}={value}" for key, value in service.labels.items()))]
-            if service.labels
-            else []
+            [("labels", " ".join(f"{key}={value}" for key, value in service.labels.items()))] if service.labels else []
         )
         lines += [((f"  {label:<12}", "dim"), (clean_line(text, 400), "")) for label, text in facts]
         lines.append(())
@@ -286,7 +293,10 @@ def limit_facts(limits: Limits) -> list[tuple[str, str]]:
     body = f"body {fmt.size(limits.max_body_bytes)}, request {fmt.latency(limits.request_timeout_s)}"
     return [
         ("limits", f"{body}, {rate}, {memory}"),
-        ("", f"{limits.max_concurrency} at once, {limits.max_queue} waiting, {fmt.plural(limits.threads, 'thread')}"),
+        (
+            "",
+            f"{limits.max_concurrency} at once, {limits.max_queue} waiting, {fmt.plural(limits.threads, 'thread')}",
+        ),
     ]
 
 

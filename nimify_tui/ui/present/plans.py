@@ -15,6 +15,8 @@ Spans = tuple[Span, ...]
 _LABEL = 12
 _WIDTH = 82
 _DIFF_STYLES = {"+": "ok", "-": "bad", " ": "dim"}
+#: Facts that must not be overlooked.
+_FACT_STYLES = {"warning": "bad", "hidden": "warn"}
 #: A diff longer than this is cut in the dialog; the rest is counted.
 _DIFF_LINES = 40
 
@@ -29,12 +31,12 @@ def plan_lines(plan: Plan, now: float, width: int = _WIDTH) -> list[Spans]:
     where = " (production)" if plan.production and "production" not in plan.summary else ""
     lines: list[Spans] = [((clean_line(plan.summary, 300) + where, "bold"),), ()]
     hidden = plan.request.hidden
-    if hidden:
+    if hidden and not any(label == "hidden" for label, _ in plan.facts):
         names = ", ".join(key_text(each) for each in hidden)
         text = f"also {fmt.plural(len(hidden), 'marked service')} that the filter hides: {names}"
         lines += _fact("hidden", text, width, "warn")
     for label, text in plan.facts:
-        lines += _fact(label, text, width, "bad" if label == "warning" else "")
+        lines += _fact(label, text, width, _FACT_STYLES.get(label, ""))
     if len(plan.request.targets) > 1 and not any(label in ("objects", "targets") for label, _ in plan.facts):
         lines += _fact("targets", ", ".join(key_text(each) for each in plan.request.targets), width)
     if plan.diff:
@@ -47,7 +49,12 @@ def plan_lines(plan: Plan, now: float, width: int = _WIDTH) -> list[Spans]:
         lines += _undo_fact(plan, width)
     lines += [
         (),
-        ((f"the plan holds until {fmt.clock(plan.expires_at)}, {fmt.span_words(plan.expires_at - now)}", "dim"),),
+        (
+            (
+                f"the plan holds until {fmt.clock(plan.expires_at)}, {fmt.span_words(plan.expires_at - now)}",
+                "dim",
+            ),
+        ),
     ]
     return lines
 
@@ -57,7 +64,7 @@ def _undo_fact(plan: Plan, width: int) -> list[Spans]:
         return _fact("undo", "this cannot be undone", width, "warn" if plan.destructive else "")
     undo = plan.undo
     what = f" to revision {undo.revision}" if undo.revision is not None else ""
-    what += f" to {undo.replicas} replicas" if undo.replicas is not None else ""
+    what += f" to {fmt.plural(undo.replicas, 'replica')}" if undo.replicas is not None else ""
     return _fact("undo", f"{undo.verb}{what}: u, afterwards", width)
 
 
@@ -74,8 +81,11 @@ def key_text(key: ServiceKey) -> str:
 
 
 def keys_text(keys: Sequence[ServiceKey]) -> str:
-    """One key, or how many."""
-    return key_text(keys[0]) if len(keys) == 1 else fmt.plural(len(keys), "service")
+    """One key, one service in several regions, or how many services."""
+    if len(keys) == 1:
+        return key_text(keys[0])
+    folds = {key.fold_id for key in keys}
+    return f"{clean_line(folds.pop(), 80)} in {len(keys)} regions" if len(folds) == 1 else f"{len(keys)} services"
 
 
 def progress_text(progress: Progress) -> str:

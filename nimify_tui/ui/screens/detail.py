@@ -135,6 +135,9 @@ class DetailScreen(ConsoleScreen):
         elif self.tab == "logs":
             boxes["logs-rule"] = Box(0, top, width, 1)
             boxes["logs"] = Box(0, top + 1, width, max(1, room - 1))
+        elif self.tab == "metrics" and room >= 10:
+            boxes["metrics"] = Box(0, top, width, room - 2)
+            boxes["words"] = Box(0, top + room - 2, width, 2)
         else:
             boxes[self.tab] = Box(0, top, width, room)
         return boxes
@@ -211,6 +214,7 @@ class DetailScreen(ConsoleScreen):
                 self.revisions.set_rows(*rows_by_key(present.revision_rows(detail.services, now, short)))
             case "metrics":
                 self.metrics.set_rows(*rows_by_key(present.metric_rows(detail, now, short)))
+                self._show_about(detail)
             case "configuration":
                 self.configuration.set_lines(present.configuration_lines(detail.services, now))
 
@@ -219,6 +223,19 @@ class DetailScreen(ConsoleScreen):
         chosen = [each for each in detail.replicas if present.replica_id(each) == self.replicas.cursor_key]
         text = present.replica_words(chosen[0], now) if chosen else ""
         self.words.set_text(textwrap.wrap(text, max(20, self.app.size.width - 4))[:2])
+
+    def _show_about(self, detail: ServiceDetail) -> None:
+        """The whole source or reason of the metric under the cursor."""
+        key = self.metrics.cursor_key
+        found = [line for index, line in enumerate(detail.metrics) if present.metric_id(index, line) == key]
+        text = f"{found[0].name} @ {found[0].region}: {present.metric_about(found[0].measure)}" if found else ""
+        self.words.set_text(textwrap.wrap(text, max(20, self.app.size.width - 4))[:2])
+
+    @on(LiveTable.CursorMoved, "#metrics")
+    def _metric_moved(self, event: LiveTable.CursorMoved) -> None:
+        event.stop()
+        if (detail := self.detail()) is not None:
+            self._show_about(detail)
 
     @on(LiveTable.CursorMoved, "#replicas")
     def _replica_moved(self, event: LiveTable.CursorMoved) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ class InferPane:
 
     def show(self) -> None:
         """Draw what is known."""
-        self.panel.set_lines(self.lines())
+        width = max(20, self._screen.app.size.width - 4)
+        self.panel.set_lines([piece for line in self.lines() for piece in _folded(line, width)])
 
     def lines(self) -> list[Spans]:
         """The last answer, or what to press."""
@@ -85,7 +87,10 @@ class InferPane:
         lines: list[Spans] = [
             (
                 (f"{answer.status}", "ok" if good else "bad"),
-                (f" in {fmt.latency(answer.elapsed_s)} from {clean_line(self._key.row_id, 120)}{replica}", ""),
+                (
+                    f" in {fmt.latency(answer.elapsed_s)} from {clean_line(self._key.row_id, 120)}{replica}",
+                    "",
+                ),
             ),
             ((clean_line(answer.summary, 400), ""),),
             (),
@@ -94,3 +99,15 @@ class InferPane:
         lines += [((each, "dim"),) for each in clean_block(answer.request, 40)]
         lines += [(), (("answer", "bold"),)]
         return lines + [((each, ""),) for each in clean_block(answer.body, _MAX_LINES)]
+
+
+def _folded(line: Spans, width: int) -> list[Spans]:
+    """A line of one span over as many lines as it needs, JSON being one long line; at most ``_MAX_LINES``."""
+    if len(line) != 1:
+        return [line]
+    text, style = line[0]
+    pieces = textwrap.wrap(text, width, break_on_hyphens=False) or [text]
+    folded: list[Spans] = [((piece, style),) for piece in pieces[:_MAX_LINES]]
+    if len(pieces) > _MAX_LINES:
+        folded.append(((f"and {len(pieces) - _MAX_LINES} more lines", "dim"),))
+    return folded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import msgspec
@@ -34,6 +35,7 @@ _COLUMNS = (
     Column("reality", "WHAT IS SO NOW", 20, flex=3),
     Column("actor", "BY", 10, 24, flex=1, priority=1),
 )
+_DEED_COLUMNS = tuple(replace(each, title="RESULT") if each.key == "reality" else each for each in _COLUMNS)
 
 
 class UnfinishedScreen(ConsoleScreen):
@@ -50,11 +52,19 @@ class UnfinishedScreen(ConsoleScreen):
         self.facts_rule = Rule("the plan", id="facts-rule")
         self.facts = TextPanel(id="facts", indent=2)
         self.deeds_rule = Rule("this session", id="deeds-rule")
-        self.done = LiveTable(_COLUMNS, id="deeds", empty="nothing was changed in this session")
+        self.done = LiveTable(_DEED_COLUMNS, id="deeds", empty="nothing was changed in this session")
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield from (self.status, self.rule, self.table, self.facts_rule, self.facts, self.deeds_rule, self.done)
+        yield from (
+            self.status,
+            self.rule,
+            self.table,
+            self.facts_rule,
+            self.facts,
+            self.deeds_rule,
+            self.done,
+        )
         yield self.footer_line
         yield self.prompt
 
@@ -93,7 +103,7 @@ class UnfinishedScreen(ConsoleScreen):
                 Cell(str(each.state), state_style(each.state)),
                 what,
                 each.message,
-                "",
+                app.context.actor,
             )
             rows.append((each.plan.id, Row(cells)))
         self.done.set_rows(*rows_by_key(rows))
@@ -163,9 +173,7 @@ class UnfinishedScreen(ConsoleScreen):
         if (action := self._chosen()) is None or not self._complete(action):
             return
         if action.plan.undo is None:
-            self.console_app.say(
-                "there is no way back from this action: check what is so now, then dismiss it", "warn"
-            )
+            self.console_app.say("there is no way back from this action: check what is so now, then dismiss it", "warn")
             return
         self.console_app.acting.propose(action.plan.undo, resolves=action)
 
