@@ -19,7 +19,7 @@ from tests.tui import PtyRun
 
 HEAVY = (
     "kubernetes", "docker", "onnx", "onnxruntime", "numpy", "pandas", "prometheus_api_client", "google.protobuf",
-    "pynvml", "uvicorn", "grpc", "tritonclient",
+    "pynvml", "uvicorn", "grpc", "tritonclient", "aiohttp", "yaml",
 )  # fmt: skip
 SCREEN = ("textual", "rich")
 

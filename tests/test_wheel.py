@@ -97,7 +97,7 @@ def test_wheel_metadata(built: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     needed = {re.split(r"[^\w-]", line)[0] for line in metadata.get_all("Requires-Dist", [])}
     assert {"textual", "onnx", "pytest", "kubernetes", "docker", "prometheus-api-client"} <= needed
-    assert set(metadata.get_all("Provides-Extra", [])) == {"kubernetes", "docker", "prometheus", "test"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"docker", "prometheus", "test"}
 
 
 def test_source_archive_holds_what_builds_and_tests_it(built: Path) -> None:

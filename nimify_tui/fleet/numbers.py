@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -228,7 +229,14 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     windows = [track.window for track, _ in known if track.window is not None]
     total = sum(window.values[TOTAL] for window in windows)
     error = (
-        Measure(min(1.0, sum(window.values[ERRORS] for window in windows) / total), "ratio", at, source, state, part)
+        Measure(
+            min(1.0, sum(window.values[ERRORS] for window in windows) / total),
+            "ratio",
+            at,
+            source,
+            state,
+            part,
+        )
         if total >= 0.5
         else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
     )
@@ -273,7 +281,9 @@ def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Findi
     if recent is not None and (words := refusing(recent)):
         found.append(Finding(ServiceState.DEGRADED, words, newest * COLUMN_S, gravity=GRAVITY_PRESSED))
     if slo is not None and (words := _over_slo(slo, window)):
-        found.append(Finding(ServiceState.DEGRADED, words, _slow_onset(series, slo), gravity=GRAVITY_MUCH_SLOWER))
+        found.append(
+            Finding(ServiceState.DEGRADED, words, _slow_onset(series, slo), gravity=GRAVITY_MUCH_SLOWER)
+        )
     return sorted(found, key=lambda each: (each.gravity, -each.weight))
 
 
@@ -290,8 +300,19 @@ def _gravity(flag: Flag) -> int:
 def _flag_words(flag: Flag) -> str:
     """How much first: on a narrow screen the rest is cut."""
     if flag.kind is ChangeKind.SLOWDOWN:
-        return f"{short(flag.factor)}x slower: {flag.text}" if flag.factor >= 1.05 else f"slow: {flag.text}"
+        return f"{step}x slower: {flag.text}" if (step := steady(flag.factor)) else f"slow: {flag.text}"
     return f"attacked: {flag.text}" if flag.kind is ChangeKind.ATTACK else flag.text
+
+
+def steady(factor: float) -> str:
+    """``factor`` rounded down to 1.5, 2, 3, 5, 10, 15, 20, 30, 50 ...: it is at least that much slower, and
+    the words are not new ones each second while it grows. "" below 1.5, where it says nothing.
+    """
+    if factor < 1.5:
+        return ""
+    tens = 10.0 ** math.floor(math.log10(factor))
+    step = max(each for each in (1.0, 1.5, 2.0, 3.0, 5.0) if each * tens <= factor)
+    return short(step * tens)
 
 
 def _error_onset(series: Series, ratio: float) -> float:

@@ -12,87 +12,46 @@ from typing import Any
 
 import orjson
 
-from nimify_tui import __version__
+from nimify_tui.base.errors import Category
 from nimify_tui.base.text import clean_line
-from nimify_tui.serving.datatypes import Slot
-from nimify_tui.serving.health import diagnosis
-from nimify_tui.serving.infer import ClientGone, Headers, Inference, Receive
+from nimify_tui.serving.health import ErrorBook
+from nimify_tui.serving.infer import ClientGone, Headers, Receive
 from nimify_tui.serving.lane import Lane
 from nimify_tui.serving.logs import JsonLog
-from nimify_tui.serving.metrics import CONTENT_TYPE, Metrics
-from nimify_tui.serving.options import NAME, Options
-from nimify_tui.serving.protocol import Drain
-from nimify_tui.serving.replies import JSON_TYPE, SECURITY, Refusal, Reply
+from nimify_tui.serving.metrics import Metrics
+from nimify_tui.serving.replies import JSON_TYPE, SECURITY, Refusal, Reply, category_of
+from nimify_tui.serving.routes import Handler, Routes, Scope, Table
 from nimify_tui.serving.screen import suspicious_headers, suspicious_path, suspicious_query
+from nimify_tui.serving.trace import TRACEPARENT, TRACESTATE, trace_of
 
-Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Handler = Callable[[Scope, Headers, Receive], Awaitable[Reply]]
 #: An answer that took longer is worth a line.
 SLOW_S = 1.0
 #: One ordinary request in so many seconds is logged too.
 SAMPLE_S = 30.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_MODEL_PATH = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?(?:/(ready|infer))?/?\Z")
 
 
 class Api:
-    """One model's API on the main listener, and metrics and health on the admin listener."""
+    """The API on the main listener, and metrics, health and control of the models on the admin listener."""
 
-    def __init__(self, options: Options, metrics: Metrics, drain: Drain, log: JsonLog) -> None:
-        self._options, self._metrics, self._drain, self._log = options, metrics, drain, log
-        self.inference: Inference | None = None
-        self._started_at = time.time()
+    def __init__(self, routes: Routes, metrics: Metrics, errors: ErrorBook, log: JsonLog) -> None:
+        self._routes, self._metrics, self._errors, self._log = routes, metrics, errors, log
         self._id_prefix = os.urandom(4).hex().encode()
         self._numbers = itertools.count(1)
         self._sample_at = 0.0
-        base = f"/v2/models/{options.name}"
-        self._public: dict[str, tuple[str, Handler]] = {
-            "/v2": ("GET", self._server), "/v2/": ("GET", self._server),
-            "/v2/health/live": ("GET", self._live), "/v2/health/ready": ("GET", self._ready_reply),
-        }  # fmt: skip
-        for path in (base, f"{base}/versions/{options.version}"):
-            self._public[path] = ("GET", self._metadata)
-            self._public[f"{path}/ready"] = ("GET", self._ready_reply)
-            self._public[f"{path}/infer"] = ("POST", self._infer)
-        #: Paths of infer requests that may go the straight way; read by the connections.
+        #: Paths of inference requests that may go the straight way; connections hold this very table.
         self.lanes: dict[bytes, Lane] = {}
-        self._private: dict[str, tuple[str, Handler]] = {
-            "/metrics": ("GET", self._page), "/health": ("GET", self._diagnosis),
-            "/v2/health/live": ("GET", self._live), "/v2/health/ready": ("GET", self._ready_reply),
-        }  # fmt: skip
-
-    def serve(self, inference: Inference) -> None:
-        """The model is loaded."""
-        self.inference = inference
-        if inference.straight_bytes:
-            for path, (_, handler) in self._public.items():
-                if handler == self._infer:
-                    self.lanes[path.encode()] = Lane(self, inference, path.encode())
-
-    def without_admin_listener(self) -> None:
-        """Metrics and diagnosis move to the main listener."""
-        self._public |= self._private
-
-    @property
-    def not_ready(self) -> str:
-        """Why no inference should be sent here; "" when all is well."""
-        if self._drain.began:
-            return "draining: this process is going away"
-        return "" if self.inference is not None else "the model is still loading"
 
     async def main(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the main listener."""
-        await self._answer(self._public, scope, receive, send)
+        await self._answer(self._routes.public, scope, receive, send)
 
     async def admin(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the admin listener: answers whatever the load."""
-        await self._answer(self._private, scope, receive, send)
+        await self._answer(self._routes.private, scope, receive, send)
 
-    async def _answer(
-        self, routes: dict[str, tuple[str, Handler]], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, routes: Table, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         began = time.perf_counter()
@@ -106,9 +65,20 @@ class Api:
         except Exception as error:  # noqa: BLE001  # the last resort: no request may end the process or go unanswered
             reply, words = self.settled(error, scope, request_id)
         sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id)]
+        if b"traceparent" in headers:
+            sent += trace_of(headers)
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": reply.body})
         self.told(scope, reply, began, request_id, words)
+
+    def open_lanes(self) -> None:
+        """The models or their paths are others now."""
+        made = {}
+        for path, served in self._routes.served.items():
+            if served.inference.straight_bytes:
+                made[path.encode()] = Lane(self, served.inference, path.encode())
+        self.lanes.clear()
+        self.lanes.update(made)
 
     def request_id(self, given: bytes | None) -> bytes:
         """The client's own, or a new one."""
@@ -121,12 +91,11 @@ class Api:
         if isinstance(error, Refusal):
             return self._refused(error, scope), error.text
         words = f"{type(error).__name__}: {error}"
-        self._log.fold(
-            "error", ("internal",), words, "error", where=_where(error), request_id=request_id.decode()
-        )
-        return Reply(
-            500, _error(f"an internal error; the log names it under request id {request_id.decode()}")
-        ), words
+        named = request_id.decode()
+        self._log.fold("error", ("internal",), words, "error", where=_where(error), request_id=named)
+        self._errors.note(Category.INTERNAL, 500, words)
+        text = f"an internal error; the log names it under request id {named}"
+        return Reply(500, _error(text, Category.INTERNAL)), words
 
     def quiet_until(self, began: float) -> float:
         """An answer before this moment, in perf_counter's seconds, needs no line in the log unless it failed."""
@@ -138,10 +107,10 @@ class Api:
         if (reply.status >= 500 and not _said_not_ready(scope, reply)) or now > self.quiet_until(began):
             self._note(scope, dict(scope["headers"]), reply, now - began, request_id, words)
 
-    def _handler(self, routes: dict[str, tuple[str, Handler]], scope: Scope) -> Handler:
+    def _handler(self, routes: Table, scope: Scope) -> Handler:
         found = routes.get(scope["path"])
         if found is None:
-            raise self._lost(routes, scope)
+            found = self._seldom(routes, scope)
         method, handler = found
         if scope["method"] != method and not (method == "GET" and scope["method"] == "HEAD"):
             raise Refusal(
@@ -154,29 +123,26 @@ class Api:
             )
         return handler
 
-    def _lost(self, routes: dict[str, tuple[str, Handler]], scope: Scope) -> Refusal:
-        """Nothing is at this path: say what is."""
-        path, name = scope["path"], self._options.name
+    def _seldom(self, routes: Table, scope: Scope) -> tuple[str, Handler]:
+        """What no table has: control of one model, or nothing."""
+        path = scope["path"]
         if suspicious_path(scope["raw_path"], path, scope["query_string"]):
-            return Refusal(400, "the path carries a pattern that no inference request needs", "refused")
-        match = _MODEL_PATH.match(path) if routes is self._public else None
-        if match is None:
-            paths = ", ".join(sorted(routes, key=len)[:8])
-            return Refusal(404, f"nothing is at {clean_line(path, 200)}; there are {paths}", "not_found")
-        model, version, _ = match.groups()
-        if not NAME.match(model) or (version is not None and not NAME.match(version)):
-            return Refusal(400, "names of models and versions match [A-Za-z0-9._-]{1,64}", "refused")
-        if model != name:
-            return Refusal(404, f"there is no model {model!r}; this server has {name!r}", "not_found")
-        return Refusal(
-            404, f"{name!r} has version {self._options.version!r} only (and no path {path!r})", "not_found"
-        )
+            raise Refusal(400, "the path carries a pattern that no inference request needs", "refused")
+        private = routes is self._routes.private
+        found = self._routes.control(path, private=private)
+        if found is None:
+            raise self._routes.lost(path, private=private)
+        return found
 
     def _refused(self, refusal: Refusal, scope: Scope) -> Reply:
+        category = category_of(refusal.status, refusal.reason)
+        self._errors.note(category, refusal.status, refusal.text)
         if refusal.reason:
             client = scope["client"][0] if scope["client"] else ""
             self.report(refusal.reason, refusal.status, client, scope["raw_path"], refusal.text)
-        return Reply(refusal.status, _error(clean_line(refusal.text, 2000)), (JSON_TYPE, *refusal.headers))
+        return Reply(
+            refusal.status, _error(clean_line(refusal.text, 2000), category), (JSON_TYPE, *refusal.headers)
+        )
 
     def report(self, reason: str, status: int, client: str, path: bytes, text: str) -> None:
         """Count a refusal; one that concerns security is also a line in the log."""
@@ -201,9 +167,11 @@ class Api:
             "client": scope["client"][0] if scope["client"] else "", "request_id": request_id.decode(),
             "duration_ms": round(1000 * took_s, 3),
         }  # fmt: skip
-        trace = _TRACEPARENT.match(headers.get(b"traceparent", b""))
+        trace = TRACEPARENT.match(headers.get(b"traceparent", b""))
         if trace:
-            fields["trace_id"] = trace.group(1).decode()
+            fields["trace_id"], fields["parent_id"] = trace.group(1).decode(), trace.group(2).decode()
+            if TRACESTATE.match(headers.get(b"tracestate", b"")):
+                fields["tracestate"] = headers[b"tracestate"].decode()
         if words:
             fields["error"] = words
         if reply.status >= 500 and not _said_not_ready(scope, reply):
@@ -216,55 +184,14 @@ class Api:
             self._sample_at = time.perf_counter() + SAMPLE_S
             self._log.write("request", "answered (a sample)", "info", **fields)
 
-    async def _server(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        data = {"name": "nimify-tui", "version": __version__, "extensions": ["binary_tensor_data"]}
-        return Reply(200, orjson.dumps(data))
-
-    async def _live(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        return Reply(200, b'{"live":true}')
-
-    async def _ready_reply(self, scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        why = self.not_ready
-        name = {"name": self._options.name} if "/models/" in scope["path"] else {}
-        if not why:
-            return Reply(200, orjson.dumps({**name, "ready": True}))
-        return Reply(503, orjson.dumps({**name, "ready": False, "reason": why}))
-
-    async def _metadata(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        model = self._loaded().model
-
-        def entries(slots: tuple[Slot, ...]) -> list[dict[str, Any]]:
-            return [{"name": slot.name, "datatype": slot.datatype, "shape": slot.shape} for slot in slots]
-
-        data = {
-            "name": self._options.name, "versions": [self._options.version], "platform": "onnxruntime_onnx",
-            "inputs": entries(model.inputs), "outputs": entries(model.outputs),
-        }  # fmt: skip
-        return Reply(200, orjson.dumps(data))
-
-    async def _infer(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        return await self._loaded().answer(headers, receive, scope["client"][0] if scope["client"] else "")
-
-    def _loaded(self) -> Inference:
-        if self.inference is None:
-            raise Refusal(503, "the model is still loading", "loading", ((b"retry-after", b"1"),))
-        return self.inference
-
-    async def _page(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        return Reply(200, self._metrics.page(), ((b"content-type", CONTENT_TYPE),))
-
-    async def _diagnosis(self, _scope: Scope, _headers: Headers, _receive: Receive) -> Reply:
-        data = diagnosis(self._options, self.inference, self._metrics, self.not_ready, self._started_at)
-        return Reply(503 if self.not_ready else 200, orjson.dumps(data))
-
 
 def _said_not_ready(scope: Scope, reply: Reply) -> bool:
     """Whether a probe was told "not ready": the right answer while a model loads or drains, and no failure."""
     return reply.status == 503 and scope["path"].rstrip("/").endswith(("/ready", "/health"))
 
 
-def _error(text: str) -> bytes:
-    return orjson.dumps({"error": text})
+def _error(text: str, category: Category) -> bytes:
+    return orjson.dumps({"error": text, "category": category.value})
 
 
 def _where(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ from nimify_tui.serving.datatypes import Array, InferRequest
 from nimify_tui.serving.decode import Decoder
 from nimify_tui.serving.encode import Encoder
 from nimify_tui.serving.limits import RateLimit
-from nimify_tui.serving.metrics import Metrics
+from nimify_tui.serving.metrics import ModelMetrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
@@ -78,7 +77,7 @@ def inflated(body: bytes, compression: str, max_bytes: int) -> bytes:
 class Inference:
     """Answers the infer requests of one model, within the limits of ``options``."""
 
-    def __init__(self, options: Options, model: Model, metrics: Metrics) -> None:
+    def __init__(self, options: Options, model: Model, metrics: ModelMetrics) -> None:
         self._options, self.model, self._metrics = options, model, metrics
         self._decoder = Decoder(model.inputs, model.outputs)
         self._encoder = Encoder(options.name, options.version)
@@ -88,8 +87,6 @@ class Inference:
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
         metrics.cache = self._cache
         self._flights: dict[bytes, asyncio.Future[list[Array] | None]] = {}
-        #: (unix seconds, words) of the last failures, for the diagnostic page.
-        self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
 
     def cut_off(self) -> None:
         """The drain's time is over: whoever still waits gets a 503 now."""
@@ -127,7 +124,7 @@ class Inference:
             try:
                 request = self._decoder.decode(body, json_length)
             except ValidationError as error:
-                raise self._refusal(error) from None
+                raise _refusal(error) from None
             arrays = key = None
             try:
                 if self._cache is not None:
@@ -138,7 +135,7 @@ class Inference:
                     if self._cache is not None and key is not None:
                         self._cache.put(key, arrays)
             except NimifyError as error:
-                raise self._refusal(error) from None
+                raise _refusal(error) from None
             finally:
                 self._metrics.duration.observe(time.perf_counter() - began)
             reply = self._reply(request, arrays, hit)
@@ -177,20 +174,14 @@ class Inference:
         try:
             request = self._decoder.decode(body, json_length)
         except ValidationError as error:
-            raise self._refusal(error) from None
+            raise _refusal(error) from None
         try:
             arrays, hit = await self._compute(request, receive, client)
         except NimifyError as error:
-            raise self._refusal(error) from None
+            raise _refusal(error) from None
         finally:
             self._metrics.duration.observe(time.perf_counter() - began)
         return self._reply(request, arrays, hit)
-
-    def _refusal(self, error: NimifyError) -> Refusal:
-        if isinstance(error, InferenceError):
-            self.last_errors.append((time.time(), error.message))
-            return Refusal(422, error.message, "failed")
-        return Refusal(400, error.message, "malformed")
 
     def _reply(self, request: InferRequest, arrays: list[Array], hit: bool | None) -> Reply:
         answer, length = self._encoder.encode(request, arrays)
@@ -273,7 +264,16 @@ class Inference:
 
 
 def _settings(options: Options) -> SchedulerSettings:
-    return SchedulerSettings(options.max_queue, options.request_timeout_s)
+    return SchedulerSettings(
+        options.max_queue, options.request_timeout_s, options.latency_objective_ms / 1000 or None, options.max_batch,
+        options.sessions,
+    )  # fmt: skip
+
+
+def _refusal(error: NimifyError) -> Refusal:
+    if isinstance(error, InferenceError):
+        return Refusal(422, error.message, "failed")
+    return Refusal(400, error.message, "malformed")
 
 
 def _json_part(length: int) -> Header:

@@ -7,13 +7,14 @@ when somebody scrapes: an observation costs 0.2 us instead of 0.9 us with the li
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from nimify_tui import __version__
+from nimify_tui.serving.artifacts import ArtifactCache
 from nimify_tui.serving.cache import ResponseCache
 
 #: Seconds. Neighbours at most a factor of 2 apart, so that an estimated quantile is at most that wrong;
@@ -55,36 +56,52 @@ def _bound_text(bound: float) -> str:
     return "+Inf" if bound == float("inf") else repr(float(bound))
 
 
-class Metrics(Collector):
-    """All numbers of one process, and the page of them."""
+class ModelMetrics:
+    """The numbers of one model version."""
 
-    def __init__(self, model: str, version: str, revision: str) -> None:
-        self._labels = (model, version)
-        self._revision = revision
+    def __init__(self, model: str, version: str) -> None:
+        self.labels = (model, version)
         self.model_sha256 = ""
         self.load_s: float | None = None
+        #: Execution provider: what was wanted and what runs.
+        self.provider: tuple[str, str] | None = None
         self.codes: dict[int, int] = {}
-        self.rejected: dict[str, int] = {}
-        self.security: dict[tuple[str, str], int] = {}
-        self.duration, self.queue, self.compute = Histogram(BOUNDS_S), Histogram(BOUNDS_S), Histogram(BOUNDS_S)
+        self.duration, self.queue, self.compute = (
+            Histogram(BOUNDS_S),
+            Histogram(BOUNDS_S),
+            Histogram(BOUNDS_S),
+        )
         self.batch = Histogram(BATCH_BOUNDS)
         self.in_flight = 0
         #: Asked when somebody scrapes: how many requests wait for the model now.
         self.waiting: Callable[[], int] = int
         self.cache: ResponseCache | None = None
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
 
     def answered(self, code: int) -> None:
         """An inference request was answered with this status."""
         self.codes[code] = self.codes.get(code, 0) + 1
 
-    def refused(self, reason: str) -> None:
-        """A request was refused; ``reason`` is one of a fixed set.
 
-        ``failed`` are the 422s that are the service's errors: the console counts them by this word.
-        """
+class Metrics(Collector):
+    """All numbers of one process, and the page of them."""
+
+    def __init__(self, revision: str) -> None:
+        self._revision = revision
+        #: By (model, version); what is unloaded is taken out, and its series with it.
+        self.models: dict[tuple[str, str], ModelMetrics] = {}
+        self.rejected: dict[str, int] = {}
+        self.security: dict[tuple[str, str], int] = {}
+        self.artifacts: ArtifactCache | None = None
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def model(self, name: str, version: str) -> ModelMetrics:
+        """The numbers of one model version, made when there are none."""
+        return self.models.setdefault((name, version), ModelMetrics(name, version))
+
+    def refused(self, reason: str) -> None:
+        """A request was refused; ``reason`` is one of a fixed set."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
     def secured(self, category: str, action: str) -> None:
@@ -97,64 +114,108 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
-        yield from self._requests()
-        for name, text, histogram in (
-            ("request_duration_seconds", "From the complete request to its answer, of requests that were let in.",
-             self.duration),
-            ("queue_duration_seconds", "Waiting for the model.", self.queue),
-            ("compute_duration_seconds", "In the model.", self.compute),
-            ("batch_size", "Items of one run.", self.batch),
-        ):  # fmt: skip
-            family = HistogramMetricFamily(f"nimify_inference_{name}", text, labels=_NAMES)
-            family.add_metric(self._labels, histogram.buckets(), histogram.total)
-            yield family
-        yield self._gauge("inference_requests_in_flight", "Requests being received, waiting or run.", self.in_flight)
-        yield self._gauge("inference_queue_requests", "Requests that wait for the model.", self.waiting())
-        if self.load_s is not None:
-            yield self._gauge("model_load_duration_seconds", "Loading and warming the model.", self.load_s)
+        models = list(self.models.values())
+        yield from self._requests(models)
+        yield from _histograms(models)
+        yield _gauge(
+            "inference_requests_in_flight", "Requests being received, waiting or run.",
+            ((model, model.in_flight) for model in models),
+        )  # fmt: skip
+        yield _gauge(
+            "inference_queue_requests", "Requests that wait for the model.",
+            ((model, model.waiting()) for model in models),
+        )  # fmt: skip
+        if any(model.load_s is not None for model in models):
+            yield _gauge(
+                "model_load_duration_seconds", "Loading and warming the model.",
+                ((model, model.load_s) for model in models if model.load_s is not None),
+            )  # fmt: skip
+        provider = GaugeMetricFamily(
+            "nimify_provider_info",
+            "Execution provider of each model.",
+            labels=(*_NAMES, "wanted", "provider"),
+        )
+        for model in models:
+            if model.provider is not None:
+                provider.add_metric((*model.labels, *model.provider), 1)
+        yield provider
         build = GaugeMetricFamily(
             "nimify_build_info", "What runs here.", labels=("version", "revision", "model_sha256")
         )
-        build.add_metric((__version__, self._revision, self.model_sha256), 1)
+        for sha256 in dict.fromkeys(model.model_sha256 for model in models) or ("",):
+            build.add_metric((__version__, self._revision, sha256), 1)
         yield build
-        if self.cache is not None:
-            yield from _cache_families(self.cache)
+        caches = [model.cache for model in models if model.cache is not None]
+        if caches or self.artifacts is not None:
+            yield from _cache_families(caches, self.artifacts)
 
-    def _requests(self) -> Iterator[Metric]:
+    def _requests(self, models: list[ModelMetrics]) -> Iterator[Metric]:
         answered = CounterMetricFamily(
             "nimify_inference_requests",
             "Inference requests by status; 499: the client left, or its body never became whole.",
             labels=(*_NAMES, "code"),
         )
-        for code, count in sorted(self.codes.items()):
-            answered.add_metric((*self._labels, str(code)), count)
+        for model in models:
+            for code, count in sorted(model.codes.items()):
+                answered.add_metric((*model.labels, str(code)), count)
         yield answered
         rejected = CounterMetricFamily("nimify_requests_rejected", "Requests refused.", labels=("reason",))
         for reason, count in sorted(self.rejected.items()):
             rejected.add_metric((reason,), count)
         yield rejected
         security = CounterMetricFamily(
-            "nimify_security_events", "Requests that looked like an attack or abuse.", labels=("category", "action")
+            "nimify_security_events",
+            "Requests that looked like an attack or abuse.",
+            labels=("category", "action"),
         )
         for words, count in sorted(self.security.items()):
             security.add_metric(words, count)
         yield security
 
-    def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(f"nimify_{name}", text, labels=_NAMES)
-        family.add_metric(self._labels, value)
-        return family
+
+def _histograms(models: list[ModelMetrics]) -> Iterator[Metric]:
+    for name, text in (
+        ("duration", "From the complete request to its answer, of requests that were let in."),
+        ("queue", "Waiting for the model."),
+        ("compute", "In the model."),
+        ("batch", "Items of one run."),
+    ):
+        full = {"duration": "request_duration_seconds", "batch": "batch_size"}.get(
+            name, f"{name}_duration_seconds"
+        )
+        family = HistogramMetricFamily(f"nimify_inference_{full}", text, labels=_NAMES)
+        for model in models:
+            histogram: Histogram = getattr(model, name)
+            family.add_metric(model.labels, histogram.buckets(), histogram.total)
+        yield family
 
 
-def _cache_families(cache: ResponseCache) -> Iterator[Metric]:
+def _gauge(name: str, text: str, values: Iterable[tuple[ModelMetrics, float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"nimify_{name}", text, labels=_NAMES)
+    for model, value in values:
+        family.add_metric(model.labels, value)
+    return family
+
+
+def _cache_families(caches: list[ResponseCache], artifacts: ArtifactCache | None) -> Iterator[Metric]:
     requests = CounterMetricFamily("nimify_cache_requests", "Looks into a cache.", labels=("tier", "result"))
-    requests.add_metric(("l1", "hit"), cache.hits)
-    requests.add_metric(("l1", "miss"), cache.misses)
-    yield requests
     size = GaugeMetricFamily("nimify_cache_bytes", "Bytes that a cache holds.", labels=("tier",))
-    size.add_metric(("l1",), cache.held_bytes)
-    yield size
     evicted = CounterMetricFamily("nimify_cache_evictions", "What a cache gave up.", labels=("reason",))
-    for reason, count in sorted(cache.evictions.items()):
+    evictions: dict[str, int] = {}
+    tiers: list[tuple[str, Sequence[ResponseCache | ArtifactCache]]] = [("l1", caches)]
+    if artifacts is not None:
+        tiers.append(("artifact", [artifacts]))
+    for tier, members in tiers:
+        if not members:
+            continue
+        requests.add_metric((tier, "hit"), sum(cache.hits for cache in members))
+        requests.add_metric((tier, "miss"), sum(cache.misses for cache in members))
+        size.add_metric((tier,), sum(cache.held_bytes for cache in members))
+        for cache in members:
+            for reason, count in cache.evictions.items():
+                evictions[reason] = evictions.get(reason, 0) + count
+    yield requests
+    yield size
+    for reason, count in sorted(evictions.items()):
         evicted.add_metric((reason,), count)
     yield evicted

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from nimify_tui.base.errors import InferenceError, ModelError, ValidationError
+from nimify_tui.base.errors import InferenceError, ModelError, NimifyError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.batch_axis import BatchAxis, sample_rows, verify
 from nimify_tui.serving.datatypes import FROM_ORT, NUMPY_NAMES, Array, Slot
+from nimify_tui.serving.opening import Opener
 from nimify_tui.serving.sessions import Sessions, sessions_that_pay
 from nimify_tui.serving.timing import RunTime, measure
 
@@ -40,7 +41,7 @@ _LOAD_WORDS = {
 class Model:
     """A loaded and warmed model. Raises ModelError when it cannot be loaded."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, opener: Opener | None = None) -> None:
         # onnxruntime's packages of 2026 send events and keep an identifier of the machine under ~/.cache unless
         # this is set before they are loaded (microsoft/onnxruntime pull request 27379). An operator's host tells
         # nobody anything, whatever the variable said before.
@@ -50,8 +51,11 @@ class Model:
         began = time.perf_counter()
         ort.set_default_logger_severity(4)
         self._run_options = ort.RunOptions
+        opener = opener or Opener()
+        opener.step("reading")
         self.sha256 = file_sha256(path)
-        self._session = _session(ort, path, threads)
+        opener.step("session")
+        self._session = _session(ort, opener, path, self.sha256, threads)
         # The package's Session looks again at what the decoder has checked, 2 us a run.
         self._run: Callable[..., list[Any]] = getattr(self._session, "_sess", self._session).run
         self.providers = tuple(str(name) for name in self._session.get_providers())
@@ -60,6 +64,7 @@ class Model:
         self.names = [slot.name for slot in self.outputs]
         #: Seconds of a warm run, 0 when no guess fitted the open axes; elements of that run's inputs.
         self.run_s, self._warm_elements, self._warm_size = 0.0, 0, 1
+        opener.step("warm-up")
         self.warmed = self._warm()
         inline = self.warmed and self.run_s < INLINE_S
         #: Runs on fewer input elements are short enough for the event loop; 0 when none is known to be.
@@ -68,6 +73,7 @@ class Model:
         self.batch_axis = BatchAxis(False, "no sample fitted the model's open axes")
         #: What runs take by rows, and the input elements of one row; rows stay 1 where there is no batch axis.
         self.run_time, self.row_elements = RunTime(), max(1, self._warm_elements)
+        opener.step("batch check")
         self._study()
         self.sessions = self._measure_sessions(threads)
         self.load_s = time.perf_counter() - began
@@ -158,15 +164,11 @@ def file_sha256(path: Path) -> str:
         raise ModelError(f"{clean_line(path.name)} cannot be read: {error.strerror}") from error
 
 
-def _session(ort: Any, path: Path, threads: int) -> Any:
-    options = ort.SessionOptions()
-    # Its errors come as exceptions too; at level 3 each would also be a line of its own shape on stderr.
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _session(ort: Any, opener: Opener, path: Path, sha256: str, threads: int) -> Any:
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return opener.open(ort, path, sha256, threads)
+    except NimifyError:
+        raise
     except Exception as error:  # as in Model.run
         kind, text = _ort_words(error)
         words = _LOAD_WORDS.get(kind, "")

@@ -40,6 +40,13 @@ class Options:
     threads: int
     cache_bytes: int
     cache_ttl_s: float
+    max_batch: int = 0
+    latency_objective_ms: float = 0.0
+    sessions: int = 0
+    provider: str = "auto"
+    artifact_cache: Path | None = None
+    artifact_cache_bytes: int = 0
+    model_control: str = "admin"
 
 
 def parse_options(argv: Sequence[str]) -> Options:
@@ -69,12 +76,17 @@ def _number(kind: Callable[[str], float], low: float, high: float) -> Callable[[
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog="nimify-tui serve", description="Serve an ONNX model with the Open Inference Protocol v2 over HTTP."
+        prog="nimify-tui serve",
+        description="Serve an ONNX model with the Open Inference Protocol v2 over HTTP.",
     )
     add = made.add_argument
     count, port = _number(int, 0, 1e9), _number(int, 0, 65535)
     positive, seconds = _number(int, 1, 1e12), _number(float, 0.05, 86400)
-    add("model", type=Path, help="an ONNX file")
+    add(
+        "model",
+        type=Path,
+        help="an ONNX file, or a folder with NAME/VERSION/model.onnx, NAME/model.onnx, NAME.onnx",
+    )
     add("--name", default="", help="name in URLs and metrics (default: the file's name)")
     add("--version", default="1", help="model version in the protocol")
     add("--host", default="127.0.0.1")
@@ -82,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--admin-port", type=port, help="metrics and health on a listener of their own")
     add("--listen-fd", type=count, help="an inherited listening TCP socket instead of host and port")
     add("--admin-fd", type=count, help="the same for the admin listener")
-    add("--control-socket", type=Path, help="a unix socket (0600) that hands the listeners to another supervisor")
+    add(
+        "--control-socket",
+        type=Path,
+        help="a unix socket (0600) that hands the listeners to another supervisor",
+    )
     for name in ("revision", "service", "region"):
         add(f"--{name}", default="", help="only a field of log lines and metrics")
     add("--max-body-bytes", type=positive, default=8 * 1024 * 1024)
@@ -95,6 +111,34 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-alive-s", type=seconds, default=5.0)
     add("--drain-timeout-s", type=seconds, default=10.0)
     add("--threads", type=_number(int, 1, 1024), default=1, help="threads of one run")
-    add("--cache-bytes", type=_number(int, 0, 1e12), default=0, help="keep answers of this model; 0: no cache")
+    add(
+        "--cache-bytes", type=_number(int, 0, 1e12), default=0, help="keep answers of this model; 0: no cache"
+    )
     add("--cache-ttl-s", type=seconds, default=60.0)
+    add("--max-batch", type=_number(int, 0, 4096), default=0, help="items of one run; 0: as measured to pay")
+    add(
+        "--latency-objective-ms",
+        type=_number(float, 0, 600_000),
+        default=0.0,
+        help="what an answer may take; 0: none",
+    )
+    add(
+        "--sessions",
+        type=_number(int, 0, 64),
+        default=0,
+        help="runs of one model at once; 0: as measured to pay",
+    )
+    add(
+        "--provider",
+        default="auto",
+        help="auto, cpu, cuda, tensorrt, rocm, openvino or another that onnxruntime has",
+    )
+    add(
+        "--artifact-cache",
+        type=Path,
+        help="a folder that keeps optimised graphs, for models that load slowly",
+    )
+    add("--artifact-cache-bytes", type=positive, default=4 * 1024**3)
+    add("--model-control", choices=("admin", "explicit"), default="admin",
+        help="explicit: models may also be loaded and unloaded on the main listener")  # fmt: skip
     return made

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from nimify_tui.base.errors import Category
+
 Header = tuple[bytes, bytes]
 JSON_TYPE: Header = (b"content-type", b"application/json")
 BINARY_TYPE: Header = (b"content-type", b"application/octet-stream")
@@ -13,6 +15,26 @@ SECURITY = {
     "malformed": "malformed", "limited": "limited", "oversized": "limited", "header_too_large": "limited",
     "slow": "limited", "refused": "refused",
 }  # fmt: skip
+
+#: The product's error category of a refusal's reason; "" (nothing counted) goes by status.
+CATEGORIES = {
+    "malformed": Category.VALIDATION, "method": Category.VALIDATION, "not_found": Category.VALIDATION,
+    "oversized": Category.VALIDATION, "header_too_large": Category.VALIDATION, "refused": Category.SECURITY,
+    "limited": Category.RATE_LIMIT, "queue_full": Category.RATE_LIMIT, "busy": Category.RATE_LIMIT,
+    "overload": Category.RATE_LIMIT, "slow": Category.TIMEOUT, "deadline": Category.TIMEOUT,
+    "loading": Category.MODEL, "unavailable": Category.MODEL, "failed": Category.INFERENCE,
+    "not_finite": Category.INFERENCE, "draining": Category.CLUSTER,
+}  # fmt: skip
+_BY_STATUS = {
+    401: Category.SECURITY, 403: Category.SECURITY, 408: Category.TIMEOUT, 422: Category.INFERENCE,
+    429: Category.RATE_LIMIT, 503: Category.RATE_LIMIT, 504: Category.TIMEOUT,
+}  # fmt: skip
+
+
+def category_of(status: int, reason: str) -> Category:
+    """What kind of error an answer is."""
+    found = CATEGORIES.get(reason) or _BY_STATUS.get(status)
+    return found or (Category.INTERNAL if status >= 500 else Category.VALIDATION)
 
 
 class Reply(NamedTuple):

@@ -6,32 +6,35 @@ import asyncio
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from uvicorn.server import ServerState
 
 from nimify_tui.serving.api import Api
 from nimify_tui.serving.control import Control
-from nimify_tui.serving.infer import Inference
+from nimify_tui.serving.health import ErrorBook
 from nimify_tui.serving.listeners import Listeners
 from nimify_tui.serving.logs import JsonLog
 from nimify_tui.serving.metrics import Metrics
-from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.protocol import Drain, HardProtocol, Rules, protocol_factory
+from nimify_tui.serving.routes import Routes
+from nimify_tui.serving.shelf import Shelf
 
 #: A second signal leaves running requests so long.
 HURRY_S = 1.0
 #: Requests that the drain cuts off have so long to get their 503.
 CUT_S = 0.3
 BACKLOG = 1024
+#: A start that takes longer tells of its steps; one step that lasts is told of again after REPEAT_S.
+QUIET_S, LOOK_S, REPEAT_S = 1.0, 0.1, 10.0
 
 
 class Runtime:
-    """One model behind one pair of listeners."""
+    """Models behind one pair of listeners."""
 
     def __init__(self, options: Options, log: JsonLog, listeners: Listeners) -> None:
         self._options, self._log, self._listeners = options, log, listeners
@@ -39,8 +42,13 @@ class Runtime:
         np.seterr(all="ignore")
         self._loop = asyncio.get_running_loop()
         self._drain = Drain()
-        self._metrics = Metrics(options.name, options.version, options.revision)
-        self._api = Api(options, self._metrics, self._drain, log)
+        metrics, errors = Metrics(options.revision), ErrorBook()
+        self._shelf = Shelf(
+            options, log, metrics, self._models_changed,
+            lambda error, model: errors.note(error.category, 0, str(error), model),
+        )  # fmt: skip
+        self._routes = Routes(options, self._shelf, metrics, self._drain, errors)
+        self._api = Api(self._routes, metrics, errors, log)
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._servers: list[asyncio.Server] = []
@@ -59,7 +67,9 @@ class Runtime:
             server = await self._loop.create_server(make, sock=self._listeners.main.dup(), backlog=BACKLOG)
             self._say_ready()
             await self._asked.wait()
-            if os.environ.get("NIMIFY_TEST_NO_DRAIN") == "1":  # the tests' sabotage: what happens without a drain
+            if (
+                os.environ.get("NIMIFY_TEST_NO_DRAIN") == "1"
+            ):  # the tests' sabotage: what happens without a drain
                 return 0
             await self._drained(server, make, state)
             return 0
@@ -70,6 +80,10 @@ class Runtime:
         if self._asked.is_set():
             self._hurry.set()
         self._asked.set()
+
+    def _models_changed(self) -> None:
+        self._routes.rebuild()
+        self._api.open_lanes()
 
     def _factory(self, *, main: bool) -> tuple[Callable[[], HardProtocol], ServerState]:
         options = self._options
@@ -84,58 +98,69 @@ class Runtime:
         listeners = self._listeners
         if listeners.admin is not None:
             make, _ = self._factory(main=False)
-            self._servers.append(await self._loop.create_server(make, sock=listeners.admin.dup(), backlog=128))
+            self._servers.append(
+                await self._loop.create_server(make, sock=listeners.admin.dup(), backlog=128)
+            )
         else:
-            self._api.without_admin_listener()
+            self._routes.without_admin_listener()
         if self._options.control_socket is not None:
             shared = [item for item in (listeners.main, listeners.admin) if item is not None]
             self._control = Control(self._options.control_socket, shared)
 
     async def _load(self) -> bool:
-        """Load and warm the model off the loop. False when asked to end meanwhile."""
-        loaded: asyncio.Future[Model] = self._loop.create_future()
-
-        def settle(result: Model | BaseException) -> None:
-            if isinstance(result, BaseException):
-                loaded.set_exception(result)
-            else:
-                loaded.set_result(result)
-
-        def load() -> None:
-            result: Model | BaseException
-            try:
-                result = Model(self._options.model, self._options.threads)
-            except BaseException as error:  # noqa: BLE001  # handed to the loop, which ends the process with its words
-                result = error
-            with contextlib.suppress(RuntimeError):  # the loop ended first
-                self._loop.call_soon_threadsafe(settle, result)
-
-        threading.Thread(target=load, name="load", daemon=True).start()
+        """Load what is wanted. False when asked to end meanwhile."""
+        loading = self._loop.create_task(self._shelf.start())
         asked = self._loop.create_task(self._asked.wait())
-        await asyncio.wait((loaded, asked), return_when=asyncio.FIRST_COMPLETED)
+        telling = self._loop.create_task(self._tell())
+        await asyncio.wait((loading, asked), return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        if not loaded.done():
+        telling.cancel()
+        if not loading.done():
+            loading.cancel()
             return False
-        model = loaded.result()
-        self._metrics.model_sha256, self._metrics.load_s = model.sha256, model.load_s
-        self._api.serve(Inference(self._options, model, self._metrics))
+        loading.result()
         return True
 
-    def _say_ready(self) -> None:
-        inference = self._api.inference
-        assert inference is not None
-        model, listeners = inference.model, self._listeners
-        host, port = listeners.main.getsockname()[:2]
-        if not model.warmed:
-            self._log.write("warm", "no sample fitted the model's open axes: the first request warms it", "warning")
-        self._log.write(
-            "ready", f"{self._options.name} is ready on {host}:{port}", host=host, port=port,
-            admin_port=listeners.admin.getsockname()[1] if listeners.admin else None, pid=os.getpid(),
-            load_s=round(model.load_s, 4), run_s=round(model.run_s, 6), model_sha256=model.sha256,
-            providers=list(model.providers),
-        )  # fmt: skip
+    async def _tell(self) -> None:
+        """A line for each step of a start that takes long, and one now and then while a step lasts."""
+        last, wait_s, told_mono_s = "", QUIET_S, 0.0
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = LOOK_S
+            progress = self._shelf.progress
+            if progress and (progress.words != last or time.monotonic() - told_mono_s > REPEAT_S):
+                last, told_mono_s = progress.words, time.monotonic()
+                self._log.write("loading", f"loading {progress.words}", **progress.record())
 
-    async def _drained(self, server: asyncio.Server, make: Callable[[], HardProtocol], state: ServerState) -> None:
+    def _say_ready(self) -> None:
+        listeners, options, why = self._listeners, self._options, self._shelf.not_ready
+        host, port = listeners.main.getsockname()[:2]
+        fields: dict[str, Any] = {
+            "host": host, "port": port, "pid": os.getpid(),
+            "admin_port": listeners.admin.getsockname()[1] if listeners.admin else None,
+        }  # fmt: skip
+        entries = self._shelf.served()
+        for entry in entries:
+            assert entry.served is not None
+            if not entry.served.inference.model.warmed:
+                words = "no sample fitted the model's open axes: the first request warms it"
+                self._log.write("warm", words, "warning", model=entry.name, version=entry.version)
+        if self._shelf.is_repository:
+            fields |= {"models": [f"{entry.name}/{entry.version}" for entry in entries], "unavailable": why}
+            words = f"{len(entries)} of {len(self._shelf.entries)} model versions are ready on {host}:{port}"
+        else:
+            assert entries[0].served is not None
+            model, opener = entries[0].served.inference.model, entries[0].served.opener
+            fields |= {
+                "load_s": round(model.load_s, 4), "run_s": round(model.run_s, 6), "model_sha256": model.sha256,
+                "providers": list(model.providers), "provider": opener.choice.record(), "graph": opener.source,
+            }  # fmt: skip
+            words = f"{options.name} is ready on {host}:{port}"
+        self._log.write("ready", f"{words}; {why}" if why else words, "warning" if why else "info", **fields)
+
+    async def _drained(
+        self, server: asyncio.Server, make: Callable[[], HardProtocol], state: ServerState
+    ) -> None:
         """Answer everything that is here or on its way, and close nothing that keep-alive would not close.
 
         An idle connection is left alone until its keep-alive time is over, because a client that believes
@@ -153,7 +178,9 @@ class Runtime:
             assert isinstance(connection, HardProtocol)
             connection.end_soon()
         busy = sum(connection.busy for connection in _ours(state))
-        self._log.write("draining", f"asked to end: {busy} requests and {len(state.connections)} connections are open")
+        self._log.write(
+            "draining", f"asked to end: {busy} requests and {len(state.connections)} connections are open"
+        )
         deadline = began + self._options.drain_timeout_s
         while state.connections and time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
@@ -167,14 +194,17 @@ class Runtime:
         cut = await self._cut_off(state)
         seconds = time.monotonic() - began
         self._log.flush()
-        words = f"drained in {seconds:.1f} s" if not cut else f"{cut} requests were cut off after {seconds:.1f} s"
-        self._log.write("ended", words, "warning" if cut else "info", cut_requests=cut, drain_s=round(seconds, 3))
+        words = (
+            f"drained in {seconds:.1f} s" if not cut else f"{cut} requests were cut off after {seconds:.1f} s"
+        )
+        self._log.write(
+            "ended", words, "warning" if cut else "info", cut_requests=cut, drain_s=round(seconds, 3)
+        )
 
     async def _cut_off(self, state: ServerState) -> int:
         """End what is left; how many requests that were."""
         cut = sum(connection.busy for connection in _ours(state))
-        if self._api.inference is not None:
-            self._api.inference.cut_off()
+        self._shelf.cut_off()
         deadline = time.monotonic() + CUT_S
         while state.tasks and time.monotonic() < deadline:
             for connection in _ours(state):
@@ -197,8 +227,7 @@ class Runtime:
             self._control.close()
         for server in self._servers:
             server.close()
-        if self._api.inference is not None:
-            self._api.inference.scheduler.close(0.2)
+        self._shelf.close()
 
 
 def _ours(state: ServerState) -> list[HardProtocol]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
-from textual.events import Event, Key
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -22,13 +24,15 @@ from nimify_tui.ui.screens.base import ConsoleScreen
 from nimify_tui.ui.screens.fleet import FleetScreen
 from nimify_tui.ui.terminal import TerminalProfile
 from nimify_tui.ui.theme import THEME_NAMES, style_path
-from nimify_tui.ui.widgets.dialog import Dialog
+from nimify_tui.ui.widgets.dialog import Dialog, Floating
 
 if TYPE_CHECKING:
     from nimify_tui.fleet.frames import Frame
 
 #: A message stays this long (seconds) when no key is pressed.
 NOTICE_S = 12.0
+#: A key waits at most so long (seconds) for the screen that the key before it opened.
+SCREEN_S = 2.0
 #: OSC 52: terminals drop what is much longer.
 CLIPBOARD_BYTES = 8192
 
@@ -82,16 +86,38 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         Textual hands a key to the widget that has the focus when the key comes in; after ``:`` the
         prompt has it only a few messages later, and a fast hand (or a slow line) is faster than that.
         """
-        if isinstance(event, Key) and not event.is_forwarded and isinstance(self.screen, ConsoleScreen):
-            screen = self.screen
-            if screen.prompting:
-                screen.prompt.on_key(event)
-                return
-            if screen.is_mounted:
-                if not await self._check_bindings(event.key, priority=True):
-                    await self._check_bindings(event.key)
-                return
+        if isinstance(event, Key) and not event.is_forwarded:
+            await self._key(event)
+            return
+        if isinstance(event, Paste) and not event.is_forwarded and isinstance(self.screen, ConsoleScreen):
+            self._pasted(self.screen, event)
+            return
         await super().on_event(event)
+
+    async def _key(self, event: Key) -> None:
+        screen = await self._screen_there()
+        if isinstance(screen, Floating):
+            screen.take_key(event)
+        elif not isinstance(screen, ConsoleScreen) or not screen.is_mounted:
+            await super().on_event(event)
+        elif screen.prompting:
+            screen.prompt.on_key(event)
+        elif not await self._check_bindings(event.key, priority=True):
+            await self._check_bindings(event.key)
+
+    async def _screen_there(self) -> Screen[object]:
+        """The uppermost screen, once it has its widgets: the key before may have opened it."""
+        screen, end = self.screen, time.monotonic() + SCREEN_S
+        while not screen.is_mounted and time.monotonic() < end:  # noqa: ASYNC110 - Textual's event for it is private
+            await asyncio.sleep(0)
+        return screen
+
+    def _pasted(self, screen: ConsoleScreen, event: Paste) -> None:
+        """What a terminal marks as pasted goes into an open prompt; a clipboard never presses keys."""
+        if screen.prompting:
+            screen.prompt.on_paste(event)
+        else:
+            self.say("pasted text is no command: open / or : first, then paste", "dim")
 
     # -- time and frames ---------------------------------------------------------------------
     @property
@@ -209,7 +235,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
     def _quit(self) -> None:
         if self.acting.running and not self._quit_asked:
             self._quit_asked = True
-            self.say("an action is running; ctrl+c again leaves it, and it will be listed as unfinished", "warn")
+            self.say(
+                "an action is running; ctrl+c again leaves it, and it will be listed as unfinished", "warn"
+            )
             return
         self.exit(return_code=0)
 
@@ -247,7 +275,11 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         data = text.encode()[:CLIPBOARD_BYTES].decode(errors="ignore")
         cut = "" if len(data) == len(text) else f", cut at {CLIPBOARD_BYTES // 1024} kB"
         self.copy_to_clipboard(data)
-        self.say(f"{len(lines)} lines sent to terminal{cut}; whether it takes them is its setting", "", ":write FILE")
+        self.say(
+            f"{len(lines)} lines sent to terminal{cut}; whether it takes them is its setting",
+            "",
+            ":write FILE",
+        )
 
     def _write(self, path: Path, text: str) -> None:
         try:

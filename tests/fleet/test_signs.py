@@ -12,6 +12,7 @@ from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
+from nimify_tui.fleet.numbers import steady
 from tests.fleet.town import Load, Town
 
 PLACES = {"us-east-1": {"embed": 2, "score": 1}, "eu-west-1": {"embed": 1}}
@@ -26,7 +27,9 @@ def steps_until(town: Town, state: ServiceState, name: str, region: str, limit: 
         town.run(1)
         if town.row(name, region).state is state:
             return step
-    raise AssertionError(f"{name}@{region} is {town.row(name, region).state}, {town.row(name, region).reason!r}")
+    raise AssertionError(
+        f"{name}@{region} is {town.row(name, region).state}, {town.row(name, region).reason!r}"
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -245,3 +248,12 @@ def test_words_of_what_goes_on_do_not_change_each_second() -> None:
         town.run(1)
         reasons.append(town.row("score").reason)
     assert len(set(reasons)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(1.2, ""), (1.5, "1.5"), (2.9, "2"), (6.1, "5"), (9.99, "5"), (10.0, "10"), (45.2, "30"), (1400.0, "1000")],
+)  # fmt: skip
+def test_how_much_slower_is_said_in_steps_and_never_too_high(factor: float, words: str) -> None:
+    assert steady(factor) == words
+    assert not words or float(words) <= factor

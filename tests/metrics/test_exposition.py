@@ -143,17 +143,18 @@ def test_any_bytes_are_a_page_or_an_error_of_ours(data: bytes) -> None:
 
 
 def test_a_page_of_our_runtime_becomes_a_sample() -> None:
-    metrics = Metrics("embed", "1", "3")
+    metrics = Metrics("3")
+    model = metrics.model("embed", "1")
     for value in (0.003, 0.003, 0.04):
-        metrics.answered(200)
-        metrics.duration.observe(value)
-        metrics.compute.observe(value / 2)
-        metrics.queue.observe(0.0)
-        metrics.batch.observe(2)
-    metrics.answered(400)
+        model.answered(200)
+        model.duration.observe(value)
+        model.compute.observe(value / 2)
+        model.queue.observe(0.0)
+        model.batch.observe(2)
+    model.answered(400)
     metrics.refused("malformed")
     metrics.secured("malformed", "refused")
-    metrics.in_flight = 2
+    model.in_flight = 2
     sample = Reader().read(metrics.page(), 5.0, "here")
     assert sample is not None
     assert (sample.at, sample.source, sample.requests) == (5.0, "here", {"200": 3.0, "400": 1.0})
@@ -173,7 +174,9 @@ def test_a_page_of_our_runtime_becomes_a_sample() -> None:
 
 
 def test_families_that_have_not_counted_yet_are_empty_and_not_absent() -> None:
-    sample = Reader().read(Metrics("embed", "1", "3").page(), 1.0, "")
+    metrics = Metrics("3")
+    metrics.model("embed", "1")
+    sample = Reader().read(metrics.page(), 1.0, "")
     assert sample is not None
     assert (sample.requests, sample.rejected, sample.security) == ({}, {}, {})
     assert sample.duration is not None

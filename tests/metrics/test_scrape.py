@@ -20,8 +20,8 @@ KEY = ServiceKey("local", "embed")
 
 
 def page() -> bytes:
-    metrics = Metrics("embed", "1", "1")
-    metrics.answered(200)
+    metrics = Metrics("1")
+    metrics.model("embed", "1").answered(200)
     return metrics.page()
 
 

@@ -33,7 +33,7 @@ WAYS = {
 
 def ask(server: Server, body: bytes, *, pieces: int, more: bytes = b"") -> Answer:
     """One piece takes the straight way, several the application's."""
-    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nX-Request-Id: same\r\n" + more
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nX-Request-Id: same\r\nTraceparent: 00-%b-%b-01\r\n" % (b"a" * 32, b"b" * 16) + more
     data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with server.connect() as connection:
         if pieces == 1:
@@ -52,6 +52,7 @@ def test_both_ways_say_the_same(small: Server, name: str) -> None:
     straight, other = (ask(small, WAYS[name], pieces=pieces) for pieces in (1, 2))
     assert (straight.status, straight.headers, straight.body) == (other.status, other.headers, other.body)
     assert straight.status in (200, 400)
+    assert straight.headers["traceparent"].startswith("00-aaaa")
 
 
 def test_both_ways_count_the_same(small: Server) -> None:

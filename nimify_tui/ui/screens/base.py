@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from textual.binding import Binding, BindingType
 from textual.events import Resize
@@ -133,9 +133,7 @@ class ConsoleScreen(Screen[Any]):
             self.footer_line.set_spans(notice_spans(*notice))
             return
         width = self.app.size.width
-        self.footer_line.set_spans(
-            footer_spans(self.footer_commands(), width, self.refusal, app.glyphs)
-        )
+        self.footer_line.set_spans(footer_spans(self.footer_commands(), width, self.refusal, app.glyphs))
 
     def footer_commands(self) -> Sequence[Command]:
         """What the footer offers, most useful first."""
@@ -161,7 +159,11 @@ class ConsoleScreen(Screen[Any]):
             self.console_app.say(reason, "warn")
             return
         name = command.id.partition(".")[2]
-        deed = self.console_app.global_deeds.get(name) if command.scope is Scope.GLOBAL else self._deeds.get(name)
+        deed = (
+            self.console_app.global_deeds.get(name)
+            if command.scope is Scope.GLOBAL
+            else self._deeds.get(name)
+        )
         if deed is None:
             self.console_app.say(f"{command.title}: its key works on the list itself", "dim")
             return
@@ -255,9 +257,16 @@ class ConsoleScreen(Screen[Any]):
 class ScreenPrompt(Prompt):
     """The prompt of a screen; it tells ``said`` directly instead of posting messages."""
 
-    def __init__(self, said: Callable[[Message], None]) -> None:
-        super().__init__(id="prompt")
+    def __init__(self, said: Callable[[Message], None], *, id: str = "prompt") -> None:  # noqa: A002 - Textual's own parameter name
+        super().__init__(id=id)
         self._said = said
+
+    def focus(self, scroll_visible: bool = True) -> Self:
+        """Take the focus now: a later turn could come after the prompt is closed again (typed in one burst),
+        and a hidden prompt with the focus swallows every letter.
+        """
+        self.screen.set_focus(self, scroll_visible=scroll_visible)
+        return self
 
     def post_message(self, message: Message) -> bool:
         """Its own messages are for its screen alone."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.events import Key
-from textual.screen import ModalScreen
+from textual.message import Message
 
 from nimify_tui.ui import commands
 from nimify_tui.ui.commands import Command, key_text
-from nimify_tui.ui.screens.base import ConsoleScreen
+from nimify_tui.ui.screens.base import ConsoleScreen, ScreenPrompt
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
+from nimify_tui.ui.widgets.dialog import Floating
 from nimify_tui.ui.widgets.prompt import Prompt
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.table import LiveTable, Row, rows_by_key
@@ -24,24 +24,22 @@ _COLUMNS = (
     Column("title", "COMMAND", 16),
     Column("help", "WHAT IT DOES", 20, flex=1),
 )
+_STEPS = {"up": -1, "down": 1}
 
 
-class PaletteScreen(ModalScreen[Any]):
+class PaletteScreen(Floating[Any]):
     """Floats over ``below``; enter runs the chosen command there, by the same way as its key."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "up", show=False, priority=True),
-        Binding("down", "move(1)", "down", show=False, priority=True),
-    ]
 
     def __init__(self, below: ConsoleScreen) -> None:
         super().__init__()
         self._below = below
         self._commands = [
-            each for each in commands.of_scopes(below.active_scopes()) if each.bound and each.id != "global.palette"
+            each
+            for each in commands.of_scopes(below.active_scopes())
+            if each.bound and each.id != "global.palette"
         ]
         self.rule = Rule("palette", "enter runs, esc closes", id="palette-rule")
-        self.prompt = Prompt(id="palette-prompt")
+        self.prompt = ScreenPrompt(self._said, id="palette-prompt")
         self.table = LiveTable(_COLUMNS, id="palette-table", header=False, empty="no such command", lead=True)
 
     def compose(self) -> ComposeResult:
@@ -70,39 +68,28 @@ class PaletteScreen(ModalScreen[Any]):
         text = f"{command.help}; not now: {reason}" if reason else command.help
         return Row((Cell(key, "key"), Cell(command.title), Cell(text, "dim")), style="dim" if reason else "")
 
-    def on_key(self, event: Key) -> None:
-        """What was typed before the prompt had the focus."""
-        self.prompt.on_key(event)
+    def take_key(self, event: Key) -> None:
+        """Up and down choose, all else is for the prompt."""
+        if event.key in _STEPS:
+            self.table.action_cursor(_STEPS[event.key])
+        else:
+            self.prompt.on_key(event)
 
-    def action_move(self, step: int) -> None:
-        """Move in the list while the prompt has the focus."""
-        self.table.action_cursor(step)
-
-    @on(Prompt.Changed)
-    def _changed(self, event: Prompt.Changed) -> None:
-        event.stop()
-        self._fill(event.value)
-
-    @on(Prompt.Cancelled)
-    def _cancelled(self, event: Prompt.Cancelled) -> None:
-        event.stop()
+    def _said(self, message: Message) -> None:
+        """What the prompt has to tell, at once."""
+        if isinstance(message, Prompt.Changed):
+            self._fill(message.value)
+            return
+        chosen = self.table.cursor_key
         self.dismiss(None)
-
-    @on(Prompt.Submitted)
-    def _submitted(self, event: Prompt.Submitted) -> None:
-        event.stop()
-        self._run()
+        if isinstance(message, Prompt.Submitted) and chosen is not None:
+            self._below.run_command(commands.by_id(str(chosen)), "")
 
     @on(LiveTable.Activated)
     def _activated(self, event: LiveTable.Activated) -> None:
         event.stop()
-        self._run()
-
-    def _run(self) -> None:
-        key = self.table.cursor_key
         self.dismiss(None)
-        if key is not None:
-            self._below.call_later(self._below.run_command, commands.by_id(str(key)), "")
+        self._below.call_later(self._below.run_command, commands.by_id(str(event.key)), "")
 
 
 def _matches(command: Command, text: str) -> bool:

@@ -6,9 +6,10 @@ objects or production by typing the name (then enter).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from textual.app import ComposeResult
 from textual.events import Key, Paste
@@ -18,6 +19,7 @@ from nimify_tui.ui.widgets.cells import Line, Run, SpanLike, clean_spans, fit, l
 from nimify_tui.ui.widgets.lineedit import LineEdit
 from nimify_tui.ui.widgets.scrolling import Scrolling
 
+Result = TypeVar("Result")
 Ask = Literal["y", "typed", "none"]
 #: Keys that scroll the body: lines, or pages (letters only while no name is typed).
 _LINES = {"up": -1, "down": 1, "k": -1, "j": 1}
@@ -35,7 +37,9 @@ class Confirmed:
 class DialogBox(Scrolling, can_focus=True):
     """The frame, its lines, and the line that asks. Made and driven by :class:`Dialog`."""
 
-    def __init__(self, title: str, lines: Sequence[Sequence[SpanLike]], ask: Ask, name: str, hint: str) -> None:
+    def __init__(
+        self, title: str, lines: Sequence[Sequence[SpanLike]], ask: Ask, name: str, hint: str
+    ) -> None:
         super().__init__(id="dialog-box")
         self.edit = LineEdit()
         self.blocked = ""
@@ -101,7 +105,13 @@ class DialogBox(Scrolling, can_focus=True):
         else:
             value = self.edit.value
             style = "ok" if value == self._wanted else ""
-            asked: list[SpanLike] = ["type  ", (self._wanted, "bold"), "  to go on: ", (value, style), (" ", "reverse")]
+            asked: list[SpanLike] = [
+                "type  ",
+                (self._wanted, "bold"),
+                "  to go on: ",
+                (value, style),
+                (" ", "reverse"),
+            ]
             if value == self._wanted:
                 asked.append(("  enter", "key"))
             start = clean_spans(asked, width)
@@ -109,7 +119,26 @@ class DialogBox(Scrolling, can_focus=True):
         return (*start, (" " * gap, ""), *end) if gap > 0 else start
 
 
-class Dialog(ModalScreen[Confirmed | None]):
+class Floating(ModalScreen[Result]):
+    """What floats over a screen and takes every key.
+
+    The app hands keys over directly, each done before the next: one that closes it is the last one that
+    comes here, and what was typed behind it goes to the screen below.
+    """
+
+    @abstractmethod
+    def take_key(self, event: Key) -> None:
+        """Do what this key means here."""
+
+    def on_key(self, event: Key) -> None:
+        """The same in an app that does not hand keys over itself; nothing passes to the screen below."""
+        event.stop()
+        event.prevent_default()
+        if self.is_current:
+            self.take_key(event)
+
+
+class Dialog(Floating[Confirmed | None]):
     """``result = await app.push_screen_wait(Dialog("plan", lines, ask="typed", name="llama-chat"))``.
 
     lines: spans for each line. ask: "y", "typed" (``name`` must be typed) or "none" (only to read).
@@ -157,10 +186,8 @@ class Dialog(ModalScreen[Confirmed | None]):
         self._box.blocked = reason
         self._box.redraw()
 
-    def on_key(self, event: Key) -> None:
-        """Confirm, cancel, or edit the typed name; nothing passes to the screen below."""
-        event.stop()
-        event.prevent_default()
+    def take_key(self, event: Key) -> None:
+        """Confirm, cancel, scroll, or edit the typed name."""
         key, box = event.key, self._box
         typing = self._ask == "typed" and not box.blocked
         closing = ("enter", "n", "q") if self._ask == "none" else () if typing else ("n", "q")

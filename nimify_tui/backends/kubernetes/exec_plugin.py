@@ -1,0 +1,200 @@
+"""Runs a credential plugin away from the terminal and reads its ExecCredential.
+
+Format: https://kubernetes.io/docs/reference/config-api/client-authentication.v1/ (v1beta1 has the same fields).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import datetime
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import CredentialsFailed, said_by
+from nimify_tui.backends.kubernetes.place import ClusterPlace, ExecPlugin
+
+#: A plugin that asks a cloud answers within seconds; one that waits for a browser never does.
+PLUGIN_S = 20.0
+_MAX_STDOUT_BYTES = 1024 * 1024
+_KEPT_STDERR_BYTES = 8 * 1024
+#: What it started and left behind may hold its pipes open; they are not waited for longer.
+_PIPES_S = 1.0
+VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
+    expiration_timestamp: datetime.datetime | None = None
+
+
+class _ExecCredential(msgspec.Struct, rename="camel"):
+    kind: str = ""
+    api_version: str = ""
+    status: _Answer | None = None
+
+
+@dataclass(frozen=True)
+class PluginAnswer:
+    """What a plugin gave: a token, a certificate with its key, or both; ``expires_at`` unix seconds."""
+
+    token: str = field(repr=False)
+    certificate_pem: bytes = field(repr=False)
+    key_pem: bytes = field(repr=False)
+    expires_at: float | None
+
+
+async def run_plugin(
+    plugin: ExecPlugin,
+    place: ClusterPlace,
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = PLUGIN_S,
+) -> PluginAnswer:
+    """Run ``plugin`` once: no terminal (a session of its own, stdin is empty), killed after ``timeout_s``.
+
+    Raises CredentialsFailed with the last line of its stderr, made inert and redacted.
+    """
+    name = said_by(os.path.basename(plugin.command), 80)
+    if plugin.interactive_mode == "Always":
+        raise CredentialsFailed(
+            f"the credential plugin {name} wants a terminal (interactiveMode: Always)",
+            "log in with it in a shell first, or set interactiveMode: IfAvailable",
+        )
+    if plugin.api_version not in VERSIONS:
+        raise CredentialsFailed(
+            f"the credential plugin {name} speaks {said_by(plugin.api_version, 80)}",
+            f"set its apiVersion to {VERSIONS[0]} and use a newer plugin",
+        )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            _program(plugin), *plugin.args,
+            env=_environment(plugin, place, environ), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        hint = said_by(plugin.install_hint) or "install it, or correct the command in the kubeconfig"
+        raise CredentialsFailed(f"the credential plugin {name} cannot be started: {words}", hint) from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await _talk(process, name)
+    except TimeoutError as error:
+        raise CredentialsFailed(
+            f"the credential plugin {name} did not answer within {timeout_s:g} s",
+            "run it in a shell: it may wait for a login",
+        ) from error
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    last = said_by(_last_line(stderr))
+    if process.returncode != 0:
+        why = f": {last}" if last else ""
+        raise CredentialsFailed(
+            f"the credential plugin {name} failed (exit {process.returncode}){why}",
+            "run it in a shell, or log in again",
+        )
+    return _read(stdout, plugin, name, last)
+
+
+async def _talk(process: asyncio.subprocess.Process, name: str) -> tuple[bytes, bytes]:
+    stdout, stderr = bytearray(), bytearray()
+
+    async def read_out(stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(65536):
+            stdout.extend(chunk)
+            if len(stdout) > _MAX_STDOUT_BYTES:
+                raise CredentialsFailed(
+                    f"the credential plugin {name} prints more than {_MAX_STDOUT_BYTES} bytes"
+                )
+
+    async def read_err(stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(65536):
+            stderr.extend(chunk)
+            del stderr[:-_KEPT_STDERR_BYTES]
+
+    assert process.stdout is not None
+    assert process.stderr is not None
+    readers = {asyncio.create_task(read_out(process.stdout)), asyncio.create_task(read_err(process.stderr))}
+    ended = asyncio.create_task(process.wait())
+    try:
+        waiting = {ended, *readers}
+        while not ended.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        done, _ = await asyncio.wait(readers, timeout=_PIPES_S)
+        for task in done:
+            task.result()
+    finally:
+        for task in (ended, *readers):
+            task.cancel()
+    return bytes(stdout), bytes(stderr)
+
+
+def _program(plugin: ExecPlugin) -> str:
+    """A name is looked up in PATH; a relative path belongs to the kubeconfig's folder."""
+    command = os.path.expanduser(plugin.command)
+    return str(Path(plugin.folder or ".") / command) if "/" in command else command
+
+
+def _environment(
+    plugin: ExecPlugin, place: ClusterPlace, environ: Mapping[str, str] | None
+) -> dict[str, str]:
+    spec: dict[str, object] = {"interactive": False}
+    if plugin.provide_cluster_info:
+        cluster = {
+            "server": place.server,
+            "tls-server-name": place.tls_server_name,
+            "insecure-skip-tls-verify": place.insecure,
+            "certificate-authority-data": base64.b64encode(place.ca_pem).decode(),
+            "proxy-url": place.proxy,
+        }
+        spec["cluster"] = {key: value for key, value in cluster.items() if value}
+    info = {"kind": "ExecCredential", "apiVersion": plugin.api_version, "spec": spec}
+    inherited = dict(os.environ if environ is None else environ)
+    return {**inherited, **dict(plugin.env), "KUBERNETES_EXEC_INFO": msgspec.json.encode(info).decode()}
+
+
+def _read(stdout: bytes, plugin: ExecPlugin, name: str, last: str) -> PluginAnswer:
+    more = f" ({last})" if last else ""
+    try:
+        found = msgspec.json.decode(stdout, type=_ExecCredential)
+    except msgspec.DecodeError as error:
+        # Not chained: the decoder's words may quote what was printed, which may be a secret.
+        del error
+        raise CredentialsFailed(f"the credential plugin {name} printed no ExecCredential{more}") from None
+    if found.kind != "ExecCredential" or found.api_version != plugin.api_version or found.status is None:
+        raise CredentialsFailed(
+            f"the credential plugin {name} answered with {said_by(found.api_version, 60) or 'no version'}{more}",
+            f"the kubeconfig asks for {plugin.api_version}; make the two agree",
+        )
+    status = found.status
+    token = (status.token or "").strip()
+    certificate = (status.client_certificate_data or "").encode()
+    key = (status.client_key_data or "").encode()
+    if not token and not certificate:
+        raise CredentialsFailed(f"the credential plugin {name} gave neither a token nor a certificate{more}")
+    if bool(certificate) != bool(key):
+        raise CredentialsFailed(
+            f"the credential plugin {name} gave a certificate without its key, or a key alone"
+        )
+    if not token.isascii() or any(char.isspace() for char in token):
+        raise CredentialsFailed(f"the token of the credential plugin {name} cannot be sent: it holds a space")
+    expires = status.expiration_timestamp
+    if expires is not None and expires.tzinfo is None:
+        expires = expires.replace(tzinfo=datetime.UTC)
+    return PluginAnswer(token, certificate, key, expires.timestamp() if expires else None)
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
