@@ -16,11 +16,13 @@ from nimify_tui.base.errors import Category
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.health import ErrorBook
 from nimify_tui.serving.infer import ClientGone, Headers, Receive
+from nimify_tui.serving.lane import Lane
 from nimify_tui.serving.logs import JsonLog
 from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.replies import JSON_TYPE, SECURITY, Refusal, Reply, category_of
 from nimify_tui.serving.routes import Handler, Routes, Scope, Table
 from nimify_tui.serving.screen import suspicious_headers, suspicious_path, suspicious_query
+from nimify_tui.serving.trace import TRACEPARENT, TRACESTATE, trace_of
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: An answer that took longer is worth a line.
@@ -28,9 +30,6 @@ SLOW_S = 1.0
 #: One ordinary request in so many seconds is logged too.
 SAMPLE_S = 30.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
-#: W3C Trace Context 1: version ff and ids of zeros alone are not valid.
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}\Z")
-_TRACESTATE = re.compile(rb"[a-z0-9][\x20-\x7e]{1,511}\Z")
 
 
 class Api:
@@ -38,9 +37,11 @@ class Api:
 
     def __init__(self, routes: Routes, metrics: Metrics, errors: ErrorBook, log: JsonLog) -> None:
         self._routes, self._metrics, self._errors, self._log = routes, metrics, errors, log
-        self._id_prefix = os.urandom(4).hex()
+        self._id_prefix = os.urandom(4).hex().encode()
         self._numbers = itertools.count(1)
         self._sample_at = 0.0
+        #: Paths of inference requests that may go the straight way; connections hold this very table.
+        self.lanes: dict[bytes, Lane] = {}
 
     async def main(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the main listener."""
@@ -55,39 +56,56 @@ class Api:
             return
         began = time.perf_counter()
         headers: Headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.match(given):
-            request_id = given
-        else:
-            request_id = b"%s-%x" % (self._id_prefix.encode(), next(self._numbers))
+        request_id = self.request_id(headers.get(b"x-request-id"))
         words = ""
         try:
             reply = await self._handler(routes, scope)(scope, headers, receive)
         except ClientGone:
             return
-        except Refusal as refusal:
-            words = refusal.text
-            reply = self._refused(refusal, scope)
         except Exception as error:  # noqa: BLE001  # the last resort: no request may end the process or go unanswered
-            words = f"{type(error).__name__}: {error}"
-            self._log.fold(
-                "error", ("internal",), words, "error", where=_where(error), request_id=request_id.decode()
-            )
-            self._errors.note(Category.INTERNAL, 500, words)
-            text = f"an internal error; the log names it under request id {request_id.decode()}"
-            reply = Reply(500, _error(text, Category.INTERNAL))
+            reply, words = self.settled(error, scope, request_id)
         sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"x-request-id", request_id)]
         if b"traceparent" in headers:
-            sent += _trace(headers)
+            sent += trace_of(headers)
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": reply.body})
+        self.told(scope, reply, began, request_id, words)
+
+    def open_lanes(self) -> None:
+        """The models or their paths are others now."""
+        made = {}
+        for path, served in self._routes.served.items():
+            if served.inference.straight_bytes:
+                made[path.encode()] = Lane(self, served.inference, path.encode())
+        self.lanes.clear()
+        self.lanes.update(made)
+
+    def request_id(self, given: bytes | None) -> bytes:
+        """The client's own, or a new one."""
+        if given is not None and _REQUEST_ID.match(given):
+            return given
+        return b"%s-%x" % (self._id_prefix, next(self._numbers))
+
+    def settled(self, error: Exception, scope: Scope, request_id: bytes) -> tuple[Reply, str]:
+        """What a request is answered that ended in ``error``, and the words for the log."""
+        if isinstance(error, Refusal):
+            return self._refused(error, scope), error.text
+        words = f"{type(error).__name__}: {error}"
+        named = request_id.decode()
+        self._log.fold("error", ("internal",), words, "error", where=_where(error), request_id=named)
+        self._errors.note(Category.INTERNAL, 500, words)
+        text = f"an internal error; the log names it under request id {named}"
+        return Reply(500, _error(text, Category.INTERNAL)), words
+
+    def quiet_until(self, began: float) -> float:
+        """An answer before this moment, in perf_counter's seconds, needs no line in the log unless it failed."""
+        return min(began + SLOW_S, self._sample_at)
+
+    def told(self, scope: Scope, reply: Reply, began: float, request_id: bytes, words: str) -> None:
+        """A line in the log where the answer is worth one; ``began`` is in perf_counter's seconds."""
         now = time.perf_counter()
-        if (
-            (reply.status >= 500 and not _said_not_ready(scope, reply))
-            or now - began > SLOW_S
-            or now > self._sample_at
-        ):
-            self._note(scope, headers, reply, now - began, request_id, words)
+        if (reply.status >= 500 and not _said_not_ready(scope, reply)) or now > self.quiet_until(began):
+            self._note(scope, dict(scope["headers"]), reply, now - began, request_id, words)
 
     def _handler(self, routes: Table, scope: Scope) -> Handler:
         found = routes.get(scope["path"])
@@ -149,10 +167,10 @@ class Api:
             "client": scope["client"][0] if scope["client"] else "", "request_id": request_id.decode(),
             "duration_ms": round(1000 * took_s, 3),
         }  # fmt: skip
-        trace = _TRACEPARENT.match(headers.get(b"traceparent", b""))
+        trace = TRACEPARENT.match(headers.get(b"traceparent", b""))
         if trace:
             fields["trace_id"], fields["parent_id"] = trace.group(1).decode(), trace.group(2).decode()
-            if _TRACESTATE.match(headers.get(b"tracestate", b"")):
+            if TRACESTATE.match(headers.get(b"tracestate", b"")):
                 fields["tracestate"] = headers[b"tracestate"].decode()
         if words:
             fields["error"] = words
@@ -174,15 +192,6 @@ def _said_not_ready(scope: Scope, reply: Reply) -> bool:
 
 def _error(text: str, category: Category) -> bytes:
     return orjson.dumps({"error": text, "category": category.value})
-
-
-def _trace(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The caller's trace context (W3C Trace Context 1) for the answer; nothing when it is not valid."""
-    parent = headers[b"traceparent"]
-    if not _TRACEPARENT.match(parent):
-        return []
-    state = headers.get(b"tracestate", b"")
-    return [(b"traceparent", parent), *([(b"tracestate", state)] if _TRACESTATE.match(state) else [])]
 
 
 def _where(error: BaseException) -> str:

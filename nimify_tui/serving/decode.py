@@ -9,6 +9,7 @@ Every function here raises ValidationError for a client's mistake, in words that
 from __future__ import annotations
 
 import math
+import struct
 from itertools import chain
 from typing import Any
 
@@ -22,9 +23,20 @@ from nimify_tui.serving.screen import suspicious_text
 #: No axis is longer; keeps products of sizes small even where another axis is 0.
 MAX_AXIS = 1 << 31
 MAX_ID_CHARS = 256
+#: So many JSON parts of binary requests are remembered for each model version, each of at most so many bytes.
+MAX_PLANS = 256
+MAX_PLAN_BYTES = 2048
 _NUMBER = frozenset((int, float))
 _TYPES = {"BOOL": frozenset((bool,)), "BYTES": frozenset((str,))}
 _TYPES |= dict.fromkeys(INTEGERS, frozenset((int,))) | dict.fromkeys(FLOATS, _NUMBER)
+_DTYPES = {name: np.dtype(numpy) for name, numpy in NUMPY_NAMES.items()}
+#: struct's letters for the types whose JSON numbers it takes and refuses exactly as the protocol wants.
+_CODES = {
+    "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
+    "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
+}  # fmt: skip
+#: More numbers than that are turned into an array of Python's by numpy, in blocks.
+MAX_PACKED = 4096
 _WORDS = {"BOOL": "true or false", "BYTES": "strings"}
 _WORDS |= dict.fromkeys(INTEGERS, "whole numbers") | dict.fromkeys(FLOATS, "numbers")
 
@@ -34,6 +46,35 @@ def bad(text: str) -> ValidationError:
     return ValidationError(text)
 
 
+class _Plan:
+    """What the JSON part of a wholly binary request says. A client's requests mostly differ in their numbers only."""
+
+    __slots__ = ("_at", "_like", "body_bytes")
+
+    def __init__(self, request: InferRequest, body_bytes: int) -> None:
+        self._like, self.body_bytes = request, body_bytes
+        sizes = [(name, array.dtype, array.size, array.shape) for name, array in request.inputs.items()]
+        start = body_bytes - sum(dtype.itemsize * size for _, dtype, size, _ in sizes)
+        self._at = []
+        for name, dtype, size, shape in sizes:
+            self._at.append((name, dtype, size, start, shape))
+            start += dtype.itemsize * size
+
+    def request(self, body: bytes) -> InferRequest:
+        """The same request with the numbers of ``body``."""
+        inputs: dict[str, Array] = {}
+        for name, dtype, size, start, shape in self._at:
+            array = np.frombuffer(body, dtype, size, start)
+            inputs[name] = (array if array.flags.aligned else array.copy()).reshape(shape)
+        like = self._like
+        return InferRequest("", inputs, like.wanted, like.batch, like.elements, like.timeout_s)
+
+
+def _plain(array: Array) -> bool:
+    """Whether any bytes of the right number are a tensor of this type."""
+    return array.dtype.kind in "iuf" and array.size > 0
+
+
 class Decoder:
     """Checks and decodes requests for one model."""
 
@@ -41,17 +82,34 @@ class Decoder:
         self._inputs = {slot.name: slot for slot in inputs}
         self._outputs = {slot.name: slot for slot in outputs}
         self._all_json = tuple((slot.name, False) for slot in outputs)
+        self._all_binary = tuple((slot.name, True) for slot in outputs)
         self._words = ", ".join(slot.words for slot in inputs)
+        self._plans: dict[bytes, _Plan] = {}
 
     def decode(self, body: bytes, json_length: int | None) -> InferRequest:
         """One infer request; ``json_length`` is what Inference-Header-Content-Length says."""
-        tail = memoryview(b"")
-        if json_length is not None:
-            if not 0 < json_length <= len(body):
-                raise bad(f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes")
-            tail, body = memoryview(body)[json_length:], body[:json_length]
+        if json_length is None:
+            return self._decode(body, memoryview(b""))
+        if not 0 < json_length <= len(body):
+            raise bad(f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes")
+        head = body[:json_length]
+        plan = self._plans.get(head)
+        if plan is not None and len(body) == plan.body_bytes:
+            return plan.request(body)
+        request = self._decode(head, memoryview(body)[json_length:])
+        arrays = request.inputs.values()
+        whole = sum(array.nbytes for array in arrays) == len(body) - json_length  # nothing of it came as JSON
+        if whole and len(head) <= MAX_PLAN_BYTES and not request.id and all(map(_plain, arrays)):
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[head] = _Plan(request, len(body))
+        return request
+
+    def _decode(self, body: bytes, tail: memoryview) -> InferRequest:
         document = self._document(body)
-        inputs, rest = self._tensors(document.get("inputs"), tail)
+        inputs, rest = self._tensors(
+            document.get("inputs"), tail, b"true" not in body and b"false" not in body
+        )
         if rest:
             raise bad(f"{rest} bytes after the last binary tensor belong to no input")
         parameters = document.get("parameters")
@@ -62,18 +120,27 @@ class Decoder:
             raise bad(f"'id' must be a string of at most {MAX_ID_CHARS} characters")
         if request_id and suspicious_text(request_id):
             raise bad("'id' carries a pattern that no honest request needs")
-        batch = max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
-        elements = sum(array.size for array in inputs.values())
+        batch = elements = 0
+        for array in inputs.values():
+            elements += array.size
+            if array.ndim:
+                batch = max(batch, array.shape[0])
+            else:
+                batch = batch or 1
         wanted, timeout_s = self._wanted(document.get("outputs"), parameters), _timeout_s(parameters)
         return InferRequest(request_id or "", inputs, wanted, batch, elements, timeout_s)
 
     def _document(self, text: bytes) -> dict[str, Any]:
-        if not text.strip():
+        if not text or text.isspace():
             raise bad(f"the body is empty; expected a JSON object with 'inputs': {self._words}")
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            hint = "" if text.lstrip()[:1] in (b"{", b"[") else " (binary tensors need Inference-Header-Content-Length)"
+            hint = (
+                ""
+                if text.lstrip()[:1] in (b"{", b"[")
+                else " (binary tensors need Inference-Header-Content-Length)"
+            )
             raise bad(f"the request is not valid JSON: {error}{hint}") from None
         if not isinstance(document, dict):
             raise bad(f"the request must be a JSON object with 'inputs': {self._words}")
@@ -84,7 +151,7 @@ class Decoder:
         if not isinstance(default, bool):
             raise bad("parameter 'binary_data_output' must be true or false")
         if listed is None or listed == []:
-            return tuple((name, True) for name in self._outputs) if default else self._all_json
+            return self._all_binary if default else self._all_json
         if not isinstance(listed, list):
             raise bad("'outputs' must be a list of objects with 'name'")
         wanted: dict[str, bool] = {}
@@ -101,7 +168,7 @@ class Decoder:
             wanted[name] = own.get("binary_data", default)
         return tuple(wanted.items())
 
-    def _tensors(self, listed: Any, tail: memoryview) -> tuple[dict[str, Array], int]:
+    def _tensors(self, listed: Any, tail: memoryview, no_bool: bool) -> tuple[dict[str, Array], int]:
         if not isinstance(listed, list):
             raise bad(f"'inputs' must be a list of tensors; the model takes {self._words}")
         found: dict[str, Array] = {}
@@ -112,7 +179,7 @@ class Decoder:
                 raise bad(f"there is no input {str(name)[:80]!r}; the model takes {self._words}")
             if slot.name in found:
                 raise bad(f"input {slot.name!r} is given twice")
-            found[slot.name], tail = _tensor(slot, item, tail)
+            found[slot.name], tail = _tensor(slot, item, tail, no_bool)
         if len(found) != len(self._inputs):
             missing = next(name for name in self._inputs if name not in found)
             raise bad(f"input {missing!r} is missing; the model takes {self._words}")
@@ -134,29 +201,35 @@ def _no_shared_memory(name: str, parameters: dict[str, Any]) -> None:
         raise bad(f"{name!r} asks for shared memory, which this server does not have")
 
 
-def _tensor(slot: Slot, item: dict[str, Any], tail: memoryview) -> tuple[Array, memoryview]:
+def _tensor(slot: Slot, item: dict[str, Any], tail: memoryview, no_bool: bool) -> tuple[Array, memoryview]:
     if item.get("datatype") != slot.datatype:
         raise bad(f"input {slot.name!r} must be {slot.datatype}, got {str(item.get('datatype'))[:40]!r}")
     shape = item.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < MAX_AXIS for size in shape):
+    if not isinstance(shape, list):
         raise bad(f"'shape' of input {slot.name!r} must be a list of sizes that fits {list(slot.shape)}")
-    if len(shape) != len(slot.shape) or any(
-        want not in (-1, have) for want, have in zip(slot.shape, shape, strict=True)
-    ):
+    fits = len(shape) == len(slot.shape)
+    for want, have in zip(slot.shape, shape, strict=False):
+        if type(have) is not int or not 0 <= have < MAX_AXIS:
+            raise bad(f"'shape' of input {slot.name!r} must be a list of sizes that fits {list(slot.shape)}")
+        if want != have and want != -1:
+            fits = False
+    if not fits:
         raise bad(f"input {slot.name!r} must have shape {list(slot.shape)} (-1: any size), got {shape[:16]}")
     parameters = item.get("parameters")
     if parameters is None:
-        return _from_json(slot, shape, item), tail
+        return _from_json(slot, shape, item, no_bool), tail
     if not isinstance(parameters, dict):
         raise bad(f"'parameters' of input {slot.name!r} must be an object")
     _no_shared_memory(slot.name, parameters)
     size = parameters.get("binary_data_size")
     if size is None:
-        return _from_json(slot, shape, item), tail
+        return _from_json(slot, shape, item, no_bool), tail
     if "data" in item:
         raise bad(f"input {slot.name!r} has both 'data' and 'binary_data_size'")
     if type(size) is not int or not 0 <= size <= len(tail):
-        raise bad(f"'binary_data_size' of input {slot.name!r} is {str(size)[:40]}, but {len(tail)} bytes are left")
+        raise bad(
+            f"'binary_data_size' of input {slot.name!r} is {str(size)[:40]}, but {len(tail)} bytes are left"
+        )
     return _from_bytes(slot, shape, tail[:size]), tail[size:]
 
 
@@ -202,8 +275,25 @@ def _object_array(values: list[str]) -> Array:
     return array
 
 
-def _from_json(slot: Slot, shape: list[int], item: dict[str, Any]) -> Array:
+def _packed(slot: Slot, count: int, data: list[Any]) -> Array | None:
+    """Numbers of the right kind, number and size, at a third of the cost of looking at each; None: look at each.
+
+    ``data`` must hold no bool, which Python takes for a number.
+    """
+    code = _CODES.get(slot.datatype)
+    if code is None or len(data) != count or not 0 < count <= MAX_PACKED:
+        return None
+    try:
+        raw = struct.pack(f"<{count}{code}", *data)
+    except (struct.error, OverflowError):
+        return None
+    return np.frombuffer(raw, _DTYPES[slot.datatype])
+
+
+def _from_json(slot: Slot, shape: list[int], item: dict[str, Any], no_bool: bool) -> Array:
     data = item.get("data")
+    if no_bool and type(data) is list and (packed := _packed(slot, math.prod(shape), data)) is not None:
+        return packed.reshape(shape)
     if not isinstance(data, list):
         raise bad(f"input {slot.name!r} has neither a list 'data' nor 'binary_data_size'")
     if data and type(data[0]) is list:
@@ -213,14 +303,18 @@ def _from_json(slot: Slot, shape: list[int], item: dict[str, Any]) -> Array:
     types = set(map(type, data))
     if not types <= _TYPES[slot.datatype]:
         odd = next(value for value in data if type(value) not in _TYPES[slot.datatype])
-        raise bad(f"input {slot.name!r} is {slot.datatype} and takes {_WORDS[slot.datatype]}, got {str(odd)[:40]!r}")
+        raise bad(
+            f"input {slot.name!r} is {slot.datatype} and takes {_WORDS[slot.datatype]}, got {str(odd)[:40]!r}"
+        )
     if slot.datatype == "BYTES":
         return _object_array(data).reshape(shape)
     if slot.datatype in INTEGERS and data:
         limits = np.iinfo(NUMPY_NAMES[slot.datatype])
         low, high = min(data), max(data)
         if low < limits.min or high > limits.max:
-            raise bad(f"input {slot.name!r} is {slot.datatype}: {low if low < limits.min else high} does not fit")
+            raise bad(
+                f"input {slot.name!r} is {slot.datatype}: {low if low < limits.min else high} does not fit"
+            )
     if slot.datatype in FLOATS:
         return _floats(slot, data).reshape(shape)
     return np.array(data, NUMPY_NAMES[slot.datatype]).reshape(shape)

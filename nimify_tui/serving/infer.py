@@ -9,27 +9,69 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nimify_tui.base.errors import InferenceError, ValidationError
+from nimify_tui.base.errors import InferenceError, NimifyError, ValidationError
+from nimify_tui.base.text import clean_line
 from nimify_tui.serving.cache import ResponseCache
 from nimify_tui.serving.datatypes import Array, InferRequest
 from nimify_tui.serving.decode import Decoder
-from nimify_tui.serving.encode import encode
+from nimify_tui.serving.encode import Encoder
 from nimify_tui.serving.limits import RateLimit
 from nimify_tui.serving.metrics import ModelMetrics
 from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
-from nimify_tui.serving.replies import BINARY_TYPE, Refusal, Reply, retry_after
+from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
 from nimify_tui.serving.scheduler import ClientGone, Scheduler, SchedulerSettings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
 
 
-__all__ = ["ClientGone", "Headers", "Inference", "Receive"]
+#: Content-Encoding: what it asks of us.
+COMPRESSIONS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+#: No larger body is answered without a moment's wait, however quick the model.
+MAX_STRAIGHT_BYTES = 64 * 1024
+_X_CACHE: dict[bool, Header] = {True: (b"x-cache", b"HIT"), False: (b"x-cache", b"MISS")}
+
+
+__all__ = ["ClientGone", "Headers", "Inference", "Receive", "admitted"]
+
+
+def admitted(headers: Headers) -> tuple[int | None, str]:
+    """(length of the JSON part before binary tensors, compression) as the headers say. Raises Refusal."""
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    if encoding not in COMPRESSIONS:
+        text = f"bodies may be compressed with gzip or deflate, not {clean_line(encoding, 40)}"
+        raise Refusal(415, text, "malformed", ((b"accept-encoding", b"gzip, deflate"),))
+    if headers.get(b"content-type", b"").startswith((b"multipart/", b"text/xml", b"application/xml")):
+        raise Refusal(415, "expected JSON, or JSON followed by binary tensors", "malformed")
+    if b"content-length" not in headers and b"transfer-encoding" not in headers:
+        raise Refusal(411, "the request has no body: send Content-Length and a JSON object", "malformed")
+    length = headers.get(b"inference-header-content-length")
+    if length is None:
+        return None, COMPRESSIONS[encoding]
+    if not length.isdigit() or len(length) > 12:
+        raise Refusal(400, "Inference-Header-Content-Length must be a whole number of bytes", "malformed")
+    return int(length), COMPRESSIONS[encoding]
+
+
+def inflated(body: bytes, compression: str, max_bytes: int) -> bytes:
+    """The body that was compressed. Raises Refusal when it is not, or is larger than ``max_bytes``."""
+    # 16: zlib's way to ask for gzip's header.
+    reader = zlib.decompressobj(zlib.MAX_WBITS + (16 if compression == "gzip" else 0))
+    try:
+        plain = reader.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise Refusal(400, f"the body is not what {compression} makes", "malformed") from None
+    if len(plain) > max_bytes:
+        text = f"the body has more than {max_bytes} bytes once decompressed; at most {max_bytes} are taken"
+        raise Refusal(413, text, "oversized")
+    if not reader.eof or reader.unused_data:
+        raise Refusal(400, f"the body is not one whole {compression} stream", "malformed")
+    return plain
 
 
 class Inference:
@@ -38,13 +80,13 @@ class Inference:
     def __init__(self, options: Options, model: Model, metrics: ModelMetrics) -> None:
         self._options, self.model, self._metrics = options, model, metrics
         self._decoder = Decoder(model.inputs, model.outputs)
+        self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
         self.scheduler = Scheduler(model, _settings(options), metrics)
         metrics.waiting = lambda: self.scheduler.waiting
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
         metrics.cache = self._cache
-        #: (unix seconds, words) of the last failures, for the diagnostic page.
-        self.last_errors: deque[tuple[float, str]] = deque(maxlen=10)
+        self._flights: dict[bytes, asyncio.Future[list[Array] | None]] = {}
 
     def cut_off(self) -> None:
         """The drain's time is over: whoever still waits gets a 503 now."""
@@ -69,9 +111,55 @@ class Inference:
             metrics.in_flight -= 1
             metrics.answered(status)
 
+    def answer_now(self, json_length: int | None, body: bytes, client: str) -> Reply:
+        """The answer to a small request to a tiny model, without a moment's wait. Raises Refusal.
+
+        For bodies of at most ``straight_bytes``, whose headers ``admitted`` has seen.
+        """
+        status = 500
+        self._metrics.in_flight += 1
+        try:
+            self._let_in(client)
+            began = time.perf_counter()
+            try:
+                request = self._decoder.decode(body, json_length)
+            except ValidationError as error:
+                raise _refusal(error) from None
+            arrays = key = None
+            try:
+                if self._cache is not None:
+                    arrays = self._cache.get(key := self._cache.key(request))
+                hit = None if key is None else arrays is not None
+                if arrays is None:
+                    arrays = self._run(request)
+                    if self._cache is not None and key is not None:
+                        self._cache.put(key, arrays)
+            except NimifyError as error:
+                raise _refusal(error) from None
+            finally:
+                self._metrics.duration.observe(time.perf_counter() - began)
+            reply = self._reply(request, arrays, hit)
+            status = 200
+            return reply
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self._metrics.in_flight -= 1
+            self._metrics.answered(status)
+
+    @property
+    def straight_bytes(self) -> int:
+        """Bodies up to this size may be answered at once: at 4 bytes an element the run is inline.
+
+        JSON can be as short as 2 bytes an element, so a run may last twice as long as a usual inline one.
+        """
+        return int(min(4 * self.model.inline_elements, MAX_STRAIGHT_BYTES))
+
     async def _answer(self, headers: Headers, receive: Receive, client: str) -> Reply:
         try:
-            json_length = self._admit(headers, client)
+            json_length, encoding = admitted(headers)
+            self._let_in(client)
         except Refusal:
             if b"expect" not in headers:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
@@ -81,77 +169,96 @@ class Inference:
             # Before the work of decoding: under overload this is most of what a refusal costs.
             self.scheduler.admit(client, time.perf_counter() + self._options.request_timeout_s)
         began = time.perf_counter()
+        if encoding:
+            body = inflated(body, encoding, self._options.max_body_bytes)
         try:
             request = self._decoder.decode(body, json_length)
         except ValidationError as error:
-            raise Refusal(400, error.message, "malformed") from None
+            raise _refusal(error) from None
         try:
-            arrays = await self._compute(request, receive, client)
-        except ValidationError as error:
-            raise Refusal(400, error.message, "malformed") from None
-        except InferenceError as error:
-            self.last_errors.append((time.time(), error.message))
-            raise Refusal(422, error.message, "failed") from None
+            arrays, hit = await self._compute(request, receive, client)
+        except NimifyError as error:
+            raise _refusal(error) from None
         finally:
             self._metrics.duration.observe(time.perf_counter() - began)
-        answer, length = encode(self._options.name, self._options.version, request, arrays)
-        if length is None:
-            return Reply(200, answer)
-        return Reply(200, answer, (BINARY_TYPE, (b"inference-header-content-length", b"%d" % length)))
+        return self._reply(request, arrays, hit)
 
-    def _admit(self, headers: Headers, client: str) -> int | None:
-        wait_s = self._limit.wait_s(client)
-        if wait_s:
-            rate = self._options.rate_limit_rps
-            raise Refusal(
-                429, f"more than {rate:g} requests a second from this client", "limited", retry_after(wait_s)
-            )
+    def _reply(self, request: InferRequest, arrays: list[Array], hit: bool | None) -> Reply:
+        answer, length = self._encoder.encode(request, arrays)
+        if length is None and hit is None:
+            return Reply(200, answer)
+        headers: tuple[Header, ...] = (JSON_TYPE,) if length is None else (BINARY_TYPE, _json_part(length))
+        return Reply(200, answer, headers if hit is None else (*headers, _X_CACHE[hit]))
+
+    def _let_in(self, client: str) -> None:
+        if self._options.rate_limit_rps:
+            wait_s = self._limit.wait_s(client)
+            if wait_s:
+                rate = self._options.rate_limit_rps
+                text = f"more than {rate:g} requests a second from this client"
+                raise Refusal(429, text, "limited", retry_after(wait_s))
         if self._metrics.in_flight - self.scheduler.waiting > self._options.max_concurrency:
             raise Refusal(
                 503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
             )
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
-            raise Refusal(415, "compressed bodies are not taken: send no Content-Encoding", "malformed")
-        if headers.get(b"content-type", b"").startswith((b"multipart/", b"text/xml", b"application/xml")):
-            raise Refusal(415, "expected JSON, or JSON followed by binary tensors", "malformed")
-        if b"content-length" not in headers and b"transfer-encoding" not in headers:
-            raise Refusal(411, "the request has no body: send Content-Length and a JSON object", "malformed")
-        length = headers.get(b"inference-header-content-length")
-        if length is None:
-            return None
-        if not length.isdigit() or len(length) > 12:
-            raise Refusal(400, "Inference-Header-Content-Length must be a whole number of bytes", "malformed")
-        return int(length)
 
-    async def _compute(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
+    async def _compute(self, request: InferRequest, receive: Receive, client: str) -> tuple[list[Array], bool | None]:
+        """The model's answer, and whether the cache had it; None: there is no cache."""
         cache = self._cache
         if cache is None:
-            return await self._run(request, receive, client)
+            return await self._ran(request, receive, client), None
         key = cache.key(request)
         arrays = cache.get(key)
-        if arrays is None:
-            arrays = await self._run(request, receive, client)
+        while arrays is None and (flight := self._flights.get(key)) is not None:
+            # The same question is being computed: its answer is ours too. When whoever asked gave up or failed,
+            # the next in line asks for itself.
+            await self._joined(flight, self._limit_s(request), receive)
+            arrays = flight.result()
+        if arrays is not None:
+            return arrays, True
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            arrays = await self._ran(request, receive, client)
             cache.put(key, arrays)
-        return arrays
+            return arrays, False
+        finally:
+            del self._flights[key]
+            flight.set_result(arrays)
 
-    async def _run(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
+    async def _ran(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
+        if self.model.inline(request.elements):
+            return self._run(request)
+        gone = asyncio.ensure_future(receive())
+        try:
+            return await self.scheduler.run(request, client, time.perf_counter() + self._limit_s(request), gone)
+        finally:
+            gone.cancel()
+
+    def _run(self, request: InferRequest) -> list[Array]:
         metrics = self._metrics
-        if not self.model.inline(request.elements):
-            return await self._run_elsewhere(request, receive, client)
-        metrics.batch.observe(request.batch)
         began = time.perf_counter()
         arrays = self.model.run(request.inputs, [name for name, _ in request.wanted])
         metrics.compute.observe(time.perf_counter() - began)
-        metrics.queue.observe(0.0)
+        metrics.batch.observe(request.batch)
+        metrics.queue.counts[0] += 1  # it did not wait
         return arrays
 
-    async def _run_elsewhere(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
-        """On a worker's thread, for as long as the client waits and the limits allow."""
-        limit_s = min(self._options.request_timeout_s, request.timeout_s or float("inf"))
+    def _limit_s(self, request: InferRequest) -> float:
+        return min(self._options.request_timeout_s, request.timeout_s or float("inf"))
+
+    async def _joined(self, flight: asyncio.Future[Any], limit_s: float, receive: Receive) -> None:
+        """Wait for the run of the same question. Raises ClientGone, and Refusal when it is not done in time.
+
+        When the drain ends, so does that run, with the refusal of whoever asked first, and ours comes then.
+        """
         gone = asyncio.ensure_future(receive())
         try:
-            return await self.scheduler.run(request, client, time.perf_counter() + limit_s, gone)
+            await asyncio.wait((flight, gone), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if flight.done():
+                return
+            if gone.done():
+                raise ClientGone
+            raise Refusal(503, "the same request was not answered in time", "deadline", retry_after(1))
         finally:
             gone.cancel()
 
@@ -161,6 +268,16 @@ def _settings(options: Options) -> SchedulerSettings:
         options.max_queue, options.request_timeout_s, options.latency_objective_ms / 1000 or None, options.max_batch,
         options.sessions,
     )  # fmt: skip
+
+
+def _refusal(error: NimifyError) -> Refusal:
+    if isinstance(error, InferenceError):
+        return Refusal(422, error.message, "failed")
+    return Refusal(400, error.message, "malformed")
+
+
+def _json_part(length: int) -> Header:
+    return (b"inference-header-content-length", b"%d" % length)
 
 
 async def _read(receive: Receive) -> bytes:

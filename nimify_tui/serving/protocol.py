@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from nimify_tui.serving.lane import VARYING, Lane
 
 #: A body must come at this rate after the first seconds; a fixed deadline would refuse big honest ones.
 MIN_BODY_BYTES_PER_S = 16 * 1024
@@ -48,6 +51,8 @@ class Rules:
     body_timeout_s: float
     keep_alive_s: float
     report: Callable[[str, int, str, bytes, str], None]
+    #: Targets of requests that may be answered without the application; see ``lane``.
+    lanes: Mapping[bytes, Lane]
 
 
 class _Joined:
@@ -113,6 +118,11 @@ class HardProtocol(HttpToolsProtocol):
         self._chunked = False
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
+        self._rested_at = 0.0
+        self._varying: dict[bytes, bytes] = {}
+        #: The straight way of the request that is being received, and what it needs to know.
+        self._lane: tuple[Lane, int | None] | None = None
+        self._straight_body = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client came; until it says something, it counts as idle."""
@@ -131,7 +141,13 @@ class HardProtocol(HttpToolsProtocol):
         if before == _DEAD:
             return
         self._chunk_bytes = len(data) if before in (_IDLE, _HEADER) else 0
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end_at_upgrade()
+        except httptools.HttpParserError:
+            self._refuse(400, "malformed", "this is no valid request in HTTP/1.1")
+            return
         if self._phase == _HEADER:
             # A header that began in the middle of this piece is counted from the next one on.
             self._header_bytes += self._chunk_bytes
@@ -140,6 +156,11 @@ class HardProtocol(HttpToolsProtocol):
             elif self._timer is None:
                 self._timer = self.loop.call_later(self._rules.header_timeout_s, self._late_header)
         elif self._phase == _BODY:
+            if self._lane is not None:  # the straight way is for requests that come in one piece
+                self._lane = None
+                self._begin_cycle()
+                if self._straight_body:
+                    super().on_body(self._straight_body)
             if self._timer is None:
                 self._expect_body(self._rules.body_timeout_s)
         elif self._phase == _IDLE and self._unanswered is None:
@@ -152,14 +173,20 @@ class HardProtocol(HttpToolsProtocol):
         self._phase = _HEADER
         self._header_bytes = self._body_bytes = self._declared = 0
         self._chunked = False
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self._varying = {}
+        self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; the parser has checked that a Content-Length is one whole number."""
         name = name.lower()
-        if name == b"content-length":
-            self._declared = int(value)
-        elif name == b"transfer-encoding":
+        if name in VARYING:
+            if name == b"content-length":
+                self._declared = int(value)
+            self._varying[name] = value
+            return
+        if name == b"transfer-encoding":
             self._chunked = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -175,6 +202,9 @@ class HardProtocol(HttpToolsProtocol):
             self._refuse(431, "header_too_large", f"the header is larger than {MAX_HEADER_BYTES} bytes")
             return
         self._chunk_bytes = 0
+        if self._straight():
+            self._phase = _BODY
+            return
         if self._declared > self._rules.max_body_bytes:
             self._refuse(413, "oversized", self._too_large(f"has {self._declared}"))
             return
@@ -183,9 +213,19 @@ class HardProtocol(HttpToolsProtocol):
             return
         if self.parser.should_upgrade() and (self._declared or self._chunked):
             # The parser gives the body of such a request to nobody.
-            self._refuse(400, "malformed", "this server upgrades no connection: send the body without Upgrade")
+            self._refuse(
+                400, "malformed", "this server upgrades no connection: send the body without Upgrade"
+            )
             return
         self._phase = _BODY
+        self._begin_cycle()
+
+    def _begin_cycle(self) -> None:
+        """Hand the request to the application."""
+        url, headers, expects = self.url, [*self.headers, *self._varying.items()], self.expect_100_continue
+        super().on_message_begin()  # begins all that the straight way does without
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
         super().on_headers_complete()
         self.cycle.transport = self._joined  # type: ignore[assignment]  # all of a transport that an answer uses
         if self._rules.drain.began:
@@ -199,6 +239,9 @@ class HardProtocol(HttpToolsProtocol):
         if self._body_bytes > self._rules.max_body_bytes:
             self._refuse(413, "oversized", self._too_large("has more"))
             return
+        if self._lane is not None:
+            self._straight_body = self._straight_body + body if self._straight_body else body
+            return
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -207,7 +250,41 @@ class HardProtocol(HttpToolsProtocol):
             return
         self._end_timer()
         self._phase = _IDLE
+        if self._lane is not None:
+            self._answer_straight(*self._lane)
+            return
         super().on_message_complete()
+
+    def _straight(self) -> bool:
+        """Whether this request takes the straight way: a lane for it, nothing unusual, and nothing before it."""
+        lane = self._rules.lanes.get(self.url)
+        if lane is None or not 0 < self._declared <= lane.max_body_bytes or self._unanswered is not None:
+            return False
+        parser = self.parser
+        usual = (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+        )
+        if not usual or self._chunked or self.expect_100_continue or self.flow.write_paused:
+            return False
+        known = lane.takes(self.headers)
+        if known is None:
+            return False
+        self._lane, self._straight_body = (lane, known[0]), b""
+        return True
+
+    def _answer_straight(self, lane: Lane, json_length: int | None) -> None:
+        self._lane = None
+        head, body = lane.answer(json_length, self._varying, self._straight_body, self.client)
+        self._straight_body = b""
+        stays = self.parser.should_keep_alive() and not self._rules.drain.began
+        self.transport.write(b"".join((head, b"\r\n" if stays else b"connection: close\r\n\r\n", body)))
+        self.server_state.total_requests += 1
+        if not stays:
+            self._phase = _DEAD
+            self.transport.close()
+            self._watch_sending()
 
     def on_response_complete(self) -> None:
         """The answer is written, if perhaps not yet sent."""
@@ -215,6 +292,7 @@ class HardProtocol(HttpToolsProtocol):
         if self._phase == _DEAD:
             self.transport.close()
             return
+        self._rested_at = self.loop.time()
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_sending()
@@ -227,10 +305,14 @@ class HardProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Idle long enough, unless the client still reads a long answer."""
+        """Idle long enough, unless a request came since, or the client still reads a long answer."""
         self.timeout_keep_alive_task = None
-        if self._phase in (_HEADER, _BODY):
-            return  # the header's or body's own deadline decides
+        if self._phase in (_HEADER, _BODY) or self._unanswered is not None:
+            return  # the request's own deadlines decide, and the time begins anew with its answer
+        rested_s = self.loop.time() - self._rested_at
+        if rested_s < self._rules.keep_alive_s - 0.001:
+            self._rest(self._rules.keep_alive_s - rested_s)
+            return
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes and unsent_bytes != self._unsent_bytes:
             self._unsent_bytes = unsent_bytes
@@ -238,10 +320,6 @@ class HardProtocol(HttpToolsProtocol):
             return
         super().timeout_keep_alive_handler()
         self._watch_sending()
-
-    def send_400_response(self, msg: str) -> None:
-        """What the parser did not understand."""
-        self._refuse(400, "malformed", "this is no valid request in HTTP/1.1")
 
     def end_soon(self) -> None:
         """The drain began: the request that is being answered is the last one here."""
@@ -265,7 +343,7 @@ class HardProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
-    def _unsupported_upgrade_warning(self) -> None:
+    def _end_at_upgrade(self) -> None:
         # The parser stops at an upgrade; this answer is in HTTP/1.1, and the last one.
         if self._phase == _DEAD:
             return
@@ -283,12 +361,16 @@ class HardProtocol(HttpToolsProtocol):
     def _too_large(self, what: str) -> str:
         return f"the body {what} bytes; at most {self._rules.max_body_bytes} are taken"
 
-    def _rest(self) -> None:
-        """Nothing is going on: the keep-alive time begins."""
+    def _rest(self, left_s: float | None = None) -> None:
+        """Nothing is going on: the keep-alive time begins, or ``left_s`` of it are left.
+
+        The timer of an earlier rest is left alone and looks at the time when it is due: setting one anew for each
+        request would cost a tenth of a small request.
+        """
+        if left_s is None:
+            self._rested_at, left_s = self.loop.time(), self._rules.keep_alive_s
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
 
     def _late_header(self) -> None:
         self._timer = None
@@ -316,7 +398,9 @@ class HardProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        self._rules.report(reason, status, self.client[0] if self.client else "", getattr(self, "url", b""), text)
+        self._rules.report(
+            reason, status, self.client[0] if self.client else "", getattr(self, "url", b""), text
+        )
         cycle = self._unanswered
         if cycle is not None:
             if not refused_itself and not self.pipeline:

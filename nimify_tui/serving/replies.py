@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nimify_tui.base.errors import Category
 
@@ -37,8 +37,7 @@ def category_of(status: int, reason: str) -> Category:
     return found or (Category.INTERNAL if status >= 500 else Category.VALIDATION)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer; ``headers`` name its content type."""
 
     status: int

@@ -13,7 +13,7 @@ from nimify_tui import __version__
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.datatypes import Slot
-from nimify_tui.serving.entries import Entry
+from nimify_tui.serving.entries import Entry, Served
 from nimify_tui.serving.health import ErrorBook, diagnosis
 from nimify_tui.serving.infer import ClientGone, Headers, Receive
 from nimify_tui.serving.metrics import CONTENT_TYPE, Metrics
@@ -94,6 +94,8 @@ class Routes:
         self._one_listener = False
         self.public: Table = {}
         self.private: Table = {}
+        #: Where inference requests go: what answers them.
+        self.served: dict[str, Served] = {}
         self.rebuild()
 
     def without_admin_listener(self) -> None:
@@ -116,15 +118,18 @@ class Routes:
         public: Table = {"/v2": ("GET", self._server), "/v2/": ("GET", self._server), **both}
         if self._options.model_control != "explicit":
             public["/v2/repository/index"] = ("POST", self._forbidden)
+        served: dict[str, Served] = {}
         for name, entries in self._shelf.by_name().items():
             for entry in entries:
                 made = ModelRoutes(entry, entries, self._drain)
-                if entry.version:
-                    made.add_to(public, f"/v2/models/{name}/versions/{entry.version}")
-                made.add_to(public, f"/v2/models/{name}")  # the default one is the last
+                bases = [f"/v2/models/{name}/versions/{entry.version}"] if entry.version else []
+                for base in (*bases, f"/v2/models/{name}"):  # the default version is the last
+                    made.add_to(public, base)
+                    if entry.served is not None:
+                        served[f"{base}/infer"] = entry.served
         if self._one_listener:
             public = {**private, **public}
-        self.public, self.private = public, private
+        self.public, self.private, self.served = public, private, served
 
     def control(self, path: str, *, private: bool) -> tuple[str, Handler] | None:
         """Loading and unloading: the model's name may be one that nobody has seen yet."""

@@ -83,12 +83,13 @@ class Runtime:
 
     def _models_changed(self) -> None:
         self._routes.rebuild()
+        self._api.open_lanes()
 
     def _factory(self, *, main: bool) -> tuple[Callable[[], HardProtocol], ServerState]:
         options = self._options
         rules = Rules(
             self._drain, options.max_body_bytes if main else 64 * 1024, options.header_timeout_s,
-            options.body_timeout_s, options.keep_alive_s, self._api.report,
+            options.body_timeout_s, options.keep_alive_s, self._api.report, self._api.lanes if main else {},
         )  # fmt: skip
         return protocol_factory(self._api.main if main else self._api.admin, rules)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -179,5 +178,5 @@ def test_a_machine_that_became_slower_is_noticed_from_runs_of_one_size() -> None
 def test_requests_for_other_outputs_do_not_share_a_run(heavy: HeldModel) -> None:
     one = row(1.0, WIDTH)
     assert key_of(one) == key_of(row(2.0, WIDTH, 3))
-    assert key_of(one) != key_of(dataclasses.replace(one, wanted=(("other", False),)))
+    assert key_of(one) != key_of(one._replace(wanted=(("other", False),)))
     assert key_of(row(1.0, WIDTH, 0)) is None

@@ -121,10 +121,13 @@ def stop_one(folder: Path, *, shared: bool) -> dict[str, Any]:
 
 
 def check_a_stopped_replica_holds_nobody_up(result: dict[str, Any]) -> None:
-    """Only what it had already accepted waits for it; measured 0 or 1 of some 8,000 connections."""
+    """Only what it had already accepted waits for it: at most one connection of each of 8 clients, mostly 0 to 2.
+
+    With a listener each, all 8 clients come to stand before the stopped replica.
+    """
     assert result["wrong"] == {}
     assert result["sent"] > 500
-    assert result["slow"] <= 2
+    assert result["slow"] <= 4
 
 
 def test_a_stopped_replica_takes_no_new_connections(tmp_path: Path) -> None:
