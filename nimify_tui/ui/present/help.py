@@ -11,9 +11,13 @@ from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
 
 Spans = tuple[tuple[str, str], ...]
 _KEYS, _NAMES = 12, 20
+#: With less room than this beside keys and names the words stand below them.
+_LEAST = 30
 
 
-def help_lines(active: Sequence[Scope], glyphs: Glyphs, refusal: Callable[[Command], str], width: int) -> list[Spans]:
+def help_lines(
+    active: Sequence[Scope], glyphs: Glyphs, refusal: Callable[[Command], str], width: int
+) -> list[Spans]:
     """All commands by scope, the active ones first; what cannot be used now is dim and says why."""
     order = [*active, *(each for each in Scope if each not in active)]
     lines: list[Spans] = []
@@ -23,7 +27,8 @@ def help_lines(active: Sequence[Scope], glyphs: Glyphs, refusal: Callable[[Comma
         if not rows:
             continue
         here = scope in active
-        lines.append(((scope.capitalize() if here else f"{scope.capitalize()} (not on this screen)", "bold"),))
+        elsewhere = "" if here else " (not here)" if width < 50 else " (not on this screen)"
+        lines.append(((f"{scope.capitalize()}{elsewhere}", "bold"),))
         for each in rows:
             reason = refusal(each) if here else ""
             if reason and each.changes:
@@ -31,8 +36,8 @@ def help_lines(active: Sequence[Scope], glyphs: Glyphs, refusal: Callable[[Comma
             lines += _entry(each, bool(reason) or not here, width)
         lines.append(())
     for reason in reasons:
-        lines.insert(0, ((f"dim: {reason}", "warn"),))
-    lines += legend(glyphs)
+        lines[:0] = [((each, "warn"),) for each in textwrap.wrap(f"dim: {reason}", max(20, width))]
+    lines += legend(glyphs, width)
     return lines
 
 
@@ -41,19 +46,27 @@ def _entry(command: Command, dim: bool, width: int) -> list[Spans]:
     argument = f" {command.argument}" if command.argument else ""
     names = f":{command.names[0]}{argument}" if command.names else ""
     names_width = _NAMES if width >= 90 else 12
-    names = f"{names:<{names_width}} " if len(names) <= names_width else f"{names} "
-    left = 2 + _KEYS
-    text = textwrap.wrap(names + command.help, max(20, width - left), subsequent_indent=" " * (names_width + 1))
-    style = "dim" if dim else ""
-    first: Spans = ((f"  {keys:<{_KEYS}}", "dim" if dim else "key"), (text[0], style))
-    return [first, *(((" " * left + each, style),) for each in text[1:])]
+    left = 2 + _KEYS + names_width + 1
+    if narrow := width - left < _LEAST:
+        left = 4
+    text = textwrap.wrap(command.help, max(20, width - left))
+    style, key_style = ("dim", "dim") if dim else ("", "key")
+    if narrow and 2 + _KEYS + len(names) > width:
+        names, text = "", [names, *text]
+    head: Spans = ((f"  {keys:<{_KEYS - 1}} ", key_style), (f"{names:<{names_width}} ", style))
+    rest = [((" " * left + each, style),) for each in text]
+    if narrow or len(keys) >= _KEYS or len(names) > names_width:
+        return [head, *rest]  # a line of its own: the words stay in their column
+    return [(*head, (text[0], style)), *rest[1:]]
 
 
-def legend(glyphs: Glyphs) -> list[Spans]:
+def legend(glyphs: Glyphs, width: int) -> list[Spans]:
     """What symbols, – and ? stand for."""
     lines: list[Spans] = [(("Symbols", "bold"),)]
     for state, symbol in glyphs.states.items():
         style = STATE_STYLES.get(state, "") if state != "ok" else ""
         lines.append(((f"  {symbol:<4}", style), (state.upper(), "")))
-    lines.append((("  –   ", "dim"), ("not known; empty: does not apply; 0 is zero; dim: old", "")))
+    first, *more = textwrap.wrap("not known; empty: does not apply; 0 is zero; dim: old", max(20, width - 6))
+    lines.append((("  –   ", "dim"), (first, "")))
+    lines += [((" " * 6 + each, ""),) for each in more]
     return lines
