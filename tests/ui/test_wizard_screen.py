@@ -14,6 +14,7 @@ from nimify_tui.base.errors import ModelError
 from nimify_tui.domain.models import Finding, FindingLevel, ModelReport
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionState, Verb
+from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Limits
 from nimify_tui.ui.present import wizard as present
 from tests.hostile import CORPUS
@@ -218,6 +219,42 @@ def test_a_failed_start_shows_what_failed(models: Path) -> None:
 
     assert "l on its row shows the logs" in run_console(script, world)
     assert world.inferred == []
+
+
+def _local(state: RegionState, **health: Any) -> Any:
+    return msgspec.structs.replace(LOCAL, regions=(frames.region("local", state, production=False, **health),))
+
+
+@pytest.mark.parametrize("then", ["waits on", "answers", "is down", "leaves"])
+def test_the_plan_waits_for_a_region_that_is_still_connecting(then: str, models: Path) -> None:
+    world = world_of_two()
+    world.frame = _local(RegionState.CONNECTING, cause="connecting to local.sock")
+
+    async def script(app: Any, pilot: Any) -> str:
+        await to_page(app, pilot, "limits")
+        await pilot.press("g", "enter")
+        await until(pilot, lambda: "as soon as these regions answer" in screen_text(app))
+        await pilot.press("enter")
+        await pilot.pause(0.6)
+        text = screen_text(app)
+        assert "local  connecting to local.sock, for 41 s" in text
+        assert "esc goes back to the limits" in text
+        assert world.asked == []
+        if then == "answers":
+            world.frame = _local(RegionState.LIVE)
+            await until(pilot, lambda: "y goes on" in screen_text(app))
+        elif then == "is down":
+            world.frame = _local(RegionState.DOWN)
+            await until(pilot, lambda: bool(world.asked))
+        elif then == "leaves":
+            await pilot.press("escape")
+            await until(pilot, lambda: app.top.page == "limits")
+            world.frame = _local(RegionState.LIVE)
+            await pilot.pause(0.6)
+        return str(app.top.page)
+
+    assert run_console(script, world) == ("limits" if then == "leaves" else "plan")
+    assert len(world.asked) == (1 if then in ("answers", "is down") else 0)
 
 
 def test_read_only_the_wizard_does_not_even_open() -> None:

@@ -16,6 +16,7 @@ from nimify_tui.domain.models import ModelReport, TensorInfo
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
 from nimify_tui.domain.services import Limits, ServiceSpec
+from nimify_tui.fleet.frames import RegionRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
@@ -32,7 +33,11 @@ REGION_COLUMNS = (
     Column("services", "SERVICES", 8, align="right"),
     Column("note", "", 16, flex=2),
 )
-LIMIT_COLUMNS = (Column("name", "LIMIT", 20, 28, flex=1), Column("value", "VALUE", 10), Column("why", "", 20, flex=3))
+LIMIT_COLUMNS = (
+    Column("name", "LIMIT", 20, 28, flex=1),
+    Column("value", "VALUE", 10),
+    Column("why", "", 20, flex=3),
+)
 #: A folder with more entries than this shows the first ones and says so.
 MAX_ENTRIES = 5000
 MODEL_SUFFIXES = (".onnx",)
@@ -108,7 +113,9 @@ def entry_row(entry: Entry) -> Row:
     """A file as a row; its name is cleaned when it is drawn."""
     name = f"{entry.name}/" if entry.folder else entry.name
     style = "bold" if entry.is_model else "" if entry.folder else "dim"
-    return Row((Cell(clean_line(name, 400), style), Cell("" if entry.folder else fmt.size(entry.size_bytes), "dim")))
+    return Row(
+        (Cell(clean_line(name, 400), style), Cell("" if entry.folder else fmt.size(entry.size_bytes), "dim"))
+    )
 
 
 def shape_text(tensor: TensorInfo) -> str:
@@ -195,7 +202,9 @@ def draft_lines(draft: Draft, page: str) -> list[Spans]:
 
 def limits_text(limits: Limits) -> str:
     """What differs from the defaults, or that nothing does."""
-    changed = [f"{each.title} {each.show(limits)}" for each in LIMITS if each.value(limits) != each.value(Limits())]
+    changed = [
+        f"{each.title} {each.show(limits)}" for each in LIMITS if each.value(limits) != each.value(Limits())
+    ]
     return ", ".join(changed) or "the defaults"
 
 
@@ -237,7 +246,9 @@ class LimitChoice:
         except ValueError:
             raise ValueError(f"{text!r} is not a number") from None
         if not self.smallest <= value <= self.largest:
-            raise ValueError(f"{self.title} goes from {fmt.count(self.smallest)} to {fmt.count(self.largest)}")
+            raise ValueError(
+                f"{self.title} goes from {fmt.count(self.smallest)} to {fmt.count(self.largest)}"
+            )
         exact: float | int = value if self.field == "rate_limit_rps" else int(value)
         return msgspec.structs.replace(limits, **{self.field: exact})
 
@@ -255,7 +266,12 @@ LIMITS: tuple[LimitChoice, ...] = (
         "max_body_bytes", "largest request body", "--max-body-bytes", "refused with 413 above it", 1024, 2**31
     ),
     LimitChoice(
-        "max_concurrency", "requests at once", "--max-concurrency", "of one replica; the rest waits", 1, 100_000
+        "max_concurrency",
+        "requests at once",
+        "--max-concurrency",
+        "of one replica; the rest waits",
+        1,
+        100_000,
     ),
     LimitChoice("threads", "threads of one replica", "--threads", "one is fair on a shared machine", 1, 256),
 )
@@ -265,7 +281,10 @@ def limit_rows(limits: Limits) -> list[tuple[str, Row]]:
     """The page of limits: first the line that takes them as they are."""
     rows = [("take", Row((Cell("take these limits", "bold"), Cell(""), Cell("enter goes on", "dim"))))]
     rows += [
-        (each.field, Row((Cell(each.title), Cell(each.show(limits)), Cell(f"{each.why}; enter changes it", "dim"))))
+        (
+            each.field,
+            Row((Cell(each.title), Cell(each.show(limits)), Cell(f"{each.why}; enter changes it", "dim"))),
+        )
         for each in LIMITS
     ]
     return rows
@@ -291,8 +310,20 @@ def command_line(draft: Draft) -> str:
 
 def command_lines(draft: Draft, width: int) -> list[str]:
     """The command line over several lines, each to be continued, so that it can be copied as it stands."""
-    wrapped = textwrap.wrap(command_line(draft), max(30, width - 2), break_long_words=False, break_on_hyphens=False)
+    wrapped = textwrap.wrap(
+        command_line(draft), max(30, width - 2), break_long_words=False, break_on_hyphens=False
+    )
     return [*(f"{each} \\" for each in wrapped[:-1]), *wrapped[-1:]]
+
+
+def waiting_lines(regions: Sequence[RegionRow], now: float) -> list[Spans]:
+    """Which regions the plan waits for, and what one can do."""
+    lines: list[Spans] = [(("the plan comes by itself as soon as these regions answer:", ""),)]
+    for each in regions:
+        lasts = fmt.span_words(max(0.0, now - each.health.since))
+        cause = clean_line(each.health.cause, 200) or "connecting"
+        lines.append(((f"{clean_line(each.region.name, 60)}  ", "start"), (f"{cause}, for {lasts}", "dim")))
+    return [*lines, (), (("esc goes back to the limits; nothing was asked for yet", "dim"),)]
 
 
 def done_lines(draft: Draft, answers: Sequence[Spans], width: int) -> list[Spans]:

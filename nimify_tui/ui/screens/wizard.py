@@ -71,6 +71,7 @@ class WizardScreen(ConsoleScreen):
         self._entries: dict[str, Entry] = {}
         self._steps: list[tuple[str, str]] = []
         self._finished = False
+        self._waits = False
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -326,6 +327,15 @@ class WizardScreen(ConsoleScreen):
 
     # -- plan and run ------------------------------------------------------------------------
     def _plan(self) -> None:
+        connecting = [
+            each
+            for each in self._regions(self.console_app.context.frame)
+            if each.region.name in self.draft.regions and each.health.state is RegionState.CONNECTING
+        ]
+        self._waits = bool(connecting)
+        if connecting:
+            self.text.set_lines(present.waiting_lines(connecting, self.console_app.now))
+            return
         self.text.set_lines([(("enter shows the plan again, esc goes back to the limits", ""),)])
         self.console_app.acting.propose(
             self.draft.request(), self._ended, planned=self._planned, confirmed=self._begins
@@ -340,7 +350,9 @@ class WizardScreen(ConsoleScreen):
         self._go("running")
 
     def _follow(self) -> None:
-        """Write the steps down as they come."""
+        """Write the steps down as they come; go on when a region that was waited for is there."""
+        if self.page == "plan" and self._waits:
+            self._plan()
         line = self.console_app.acting.progress_line()
         if self.page == "running" and line and (not self._steps or self._steps[-1][1] != line):
             self._steps.append((fmt.clock(self.console_app.context.clock.now()), line))
