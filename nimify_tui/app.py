@@ -11,7 +11,7 @@ import sys
 
 from nimify_tui.base.files import private_dir, state_home
 from nimify_tui.config import Config
-from nimify_tui.session import Needs, Session, read_config
+from nimify_tui.session import Needs, Session, check_regions, read_config
 from nimify_tui.ui.terminal import TerminalProfile, probe
 
 #: Garbage collection for a store of some 100,000 objects that live long: by Python's own thresholds a full
@@ -23,6 +23,7 @@ LOG_BYTES = 1024 * 1024
 
 def console(options: argparse.Namespace) -> int:
     """`nimify-tui`: the console on the configured regions and on those announced on this machine."""
+    check_regions(read_config(options), options.region or ())  # a demo's own regions come after its console
     return run_console(options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import difflib
 import getpass
 import os
 import socket
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nimify_tui import config as configuration
+from nimify_tui.backends.announced import announced
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.base.errors import ValidationError
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
@@ -62,9 +65,7 @@ class Session:
         self.hint = hint
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()
-        self._gate = Gate(
-            config.gate_policy, self._configured_region, journal, self.clock, self.actor
-        )
+        self._gate = Gate(config.gate_policy, self._configured_region, journal, self.clock, self.actor)
         regions = tuple(region for region in config.regions if not only or region.name in only)
         self._embedded = EmbeddedRegions(
             regions,
@@ -237,10 +238,29 @@ def read_config(options: argparse.Namespace) -> Config:
     return configuration.load([options.config] if options.config else None, overrides=overrides)
 
 
+def check_regions(config: Config, wanted: Sequence[str]) -> None:
+    """Whether every region of ``--region`` is configured or announced on this machine.
+
+    Raises ValidationError (exit code 64) with the nearest known names: waiting would not bring it.
+    """
+    known = sorted(
+        {*(region.name for region in config.regions), *(one.name for one in announced() if one.demo)}
+    )
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3, 0.5)
+            like = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ValidationError(
+                f"region {name!r} is not known here", f"{like}known: {', '.join(known) or 'none'}"
+            )
+
+
 @contextlib.contextmanager
 def open_session(options: argparse.Namespace, needs: Needs | None = None) -> Iterator[Session]:
     """A session for one call without a screen; everything is ended when the block is left."""
-    session = Session(read_config(options), needs or Needs(keep=True), tuple(options.region or ()))
+    config, only = read_config(options), tuple(options.region or ())
+    check_regions(config, only)
+    session = Session(config, needs or Needs(keep=True), only)
     session.engine.start()
     try:
         yield session

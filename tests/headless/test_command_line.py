@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nimify_tui.cli import EXIT_USAGE, _parse, main
+from tests.support import Home
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,35 @@ def test_the_trail_of_a_host_that_changed_nothing(capsys: pytest.CaptureFixture[
     assert "nothing was changed" in capsys.readouterr().err
     assert main(["audit", "show", "-o", "json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["snapshot", "restart scorer --yes", "logs scorer", "rollout status scorer", ""]
+)
+def test_an_unknown_region_ends_at_once_with_the_nearest_name(
+    line: str, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting would not bring it: no session is even opened."""
+
+    def opened(*_: object) -> None:
+        raise AssertionError("a session was opened")
+
+    monkeypatch.setattr("nimify_tui.session.Engine.start", opened)
+    assert main(["--region", "locl", *line.split()]) == EXIT_USAGE
+    said = capsys.readouterr().err
+    assert "region 'locl' is not known here" in said
+    assert "did you mean local?" in said
+
+
+def test_an_unknown_region_that_is_like_none_names_those_there_are(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home.config / "nimify-tui" / "config.toml"
+    path.parent.mkdir(exist_ok=True)
+    regions = "".join(f"[[region]]\nname = '{name}'\nkind = 'embedded'\n" for name in ("lab", "attic"))
+    path.write_text(f"version = 1\n{regions}", encoding="utf-8")
+    assert main(["snapshot", "--region", "lab", "--region", "mars"]) == EXIT_USAGE
+    said = capsys.readouterr().err
+    assert "region 'mars' is not known here" in said
+    assert "known: attic, lab" in said
+    assert "did you mean" not in said
