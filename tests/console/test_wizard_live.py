@@ -90,7 +90,7 @@ def _step_back(tty: PtyRun, page: str) -> None:
 
 
 def test_escape_in_the_middle_leaves_nothing(home: Home, folder: Path) -> None:
-    """Sabotage: pressing y in place of the first escape starts a replica, and this fails."""
+    """Sabotage: a console that carries the plan out after "cancelled" has scorer in its table, and this fails."""
     with PtyRun(CONSOLE, width=80, height=24, env=home.env) as tty:
         _until_the_plan(tty, folder)
         tty.press("escape")
