@@ -25,7 +25,8 @@ def draft_scale(part: ActionRequest, service: Service, replicas: Sequence[Replic
     if service.stopped:
         capacity = "it is stopped: the number counts from its next start"
     elif number > before:
-        goes_on = "the 1 that serves goes on" if ready == 1 else f"the {ready} that serve go on"
+        serving = "the 1 that serves goes on" if ready == 1 else f"the {ready} that serve go on"
+        goes_on = serving if ready else "none serves now"
         more = number - before
         capacity = f"{goes_on}; {more} more {'starts' if more == 1 else 'start'} beside"
     elif number == 0:
@@ -80,7 +81,7 @@ def draft_stop_or_start(part: ActionRequest, service: Service, replicas: Sequenc
         change, capacity = "every replica drains and ends; its address stays its own", nothing_text(replicas)
     else:
         change, capacity = (
-            f"{number} {plural('replica', number)} start",
+            "1 replica starts" if number == 1 else f"{number} replicas start",
             "nothing serves until the first is ready",
         )
     return Draft(

@@ -33,12 +33,13 @@ Ended = Callable[[ActionResult | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An action of this session, for the list of actions."""
+    """An action of this session, or an earlier one that this session undid, for the list of actions."""
 
     plan: Plan
     state: ActionState
     message: str
     at: float
+    actor: str
 
 
 class Acting:
@@ -119,7 +120,9 @@ class Acting:
             self._forget(resolves)
         self._tell(ended, result)
 
-    async def _carry_out(self, plan: Plan, answer: str, settles: UnfinishedAction | None) -> ActionResult | None:
+    async def _carry_out(
+        self, plan: Plan, answer: str, settles: UnfinishedAction | None
+    ) -> ActionResult | None:
         app = self._app
         self._running[plan.id] = Progress(plan_id=plan.id, at=app.now, text=f"{plan.request.verb} begins")
         try:
@@ -128,21 +131,30 @@ class Acting:
             self._running.pop(plan.id, None)
         if result is None:
             return None
-        self.deeds.append(Deed(plan, result.state, result.message, app.now))
+        self.deeds.append(Deed(plan, result.state, result.message, app.now, app.context.actor))
         if plan.request.undoes and result.state is ActionState.OK:
-            how = f"undone by {app.context.actor} at {fmt.clock(app.now)}"
-            self.deeds = [
-                replace(each, state=ActionState.UNDONE, message=f"{how}; before: {each.message}")
-                if each.plan.id == plan.request.undoes
-                else each
-                for each in self.deeds
-            ]
+            self._mark_undone(plan.request.undoes, settles)
         undo = result.undo or plan.undo
         if result.state is not ActionState.FAILED:
             self.last_undo = None if plan.request.undoes else undo
         hint = "u undoes it" if self.last_undo is not None and self.last_undo is undo else "U shows more"
         app.say(result_text(plan, result), result_style(result), hint)
         return result
+
+    def _mark_undone(self, plan_id: str, settles: UnfinishedAction | None) -> None:
+        """The action ``plan_id`` was taken back now; one of an earlier session comes onto the list as that."""
+        how = f"undone by {self._app.context.actor} at {fmt.clock(self._app.now)}"
+        self.deeds = [
+            replace(each, state=ActionState.UNDONE, message=f"{how}; before: {each.message}")
+            if each.plan.id == plan_id
+            else each
+            for each in self.deeds
+        ]
+        if settles is not None and settles.plan.id == plan_id:
+            text = f"{how}; an earlier session was cut short in it"
+            self.deeds.insert(
+                0, Deed(settles.plan, ActionState.UNDONE, text, settles.begun_at, settles.actor)
+            )
 
     def _progressed(self, progress: Progress) -> None:
         """Called from the engine's thread: the newest step replaces the one before (one item of a dict)."""
@@ -159,7 +171,9 @@ class Acting:
     # -- unfinished --------------------------------------------------------------------------
     def look_for_unfinished(self) -> None:
         """Ask for actions that an earlier session left unfinished."""
-        self._app.run_worker(self._look(), name="unfinished", group="unfinished", exclusive=True, exit_on_error=False)
+        self._app.run_worker(
+            self._look(), name="unfinished", group="unfinished", exclusive=True, exit_on_error=False
+        )
 
     async def _look(self) -> None:
         found = await self.answer(self._app.context.unfinished(), "unfinished actions could not be read")
@@ -179,7 +193,9 @@ class Acting:
 
     def replace_unfinished(self, action: UnfinishedAction) -> None:
         """A check came back."""
-        self.unfinished = tuple(action if each.plan.id == action.plan.id else each for each in self.unfinished)
+        self.unfinished = tuple(
+            action if each.plan.id == action.plan.id else each for each in self.unfinished
+        )
 
     # -- answers -----------------------------------------------------------------------------
     async def answer(self, future: Future[T] | asyncio.Future[T], what: str = "") -> T | None:
@@ -220,7 +236,9 @@ def _with_value(future: Future[None]) -> Future[bool]:
 
 def plan_dialog(plan: Plan, verdict: Verdict, now: float, screen_width: int) -> Dialog:
     """The dialog of a plan, with the confirmation that the gate wants."""
-    lines: Sequence[Sequence[tuple[str, str]]] = plan_lines(plan, now, min(_DIALOG_WIDTH, screen_width - 2) - 4)
+    lines: Sequence[Sequence[tuple[str, str]]] = plan_lines(
+        plan, now, min(_DIALOG_WIDTH, screen_width - 2) - 4
+    )
     title = plan_title(plan)
     if not verdict.allowed:
         remedy = f": {verdict.remedy}" if verdict.remedy else ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from nimify_tui.domain.plans import Verb
-from tests.tui import check_golden, screen_lines, screen_text
+from tests.tui import check_golden, screen_lines, screen_text, until
 from tests.ui.world import easy, run_console, unfinished
 
 
@@ -64,3 +65,28 @@ def test_an_unfinished_action_is_put_aside_on_record(key: str, how: str) -> None
     assert "1 of 2 replaced" in run_console(script, world)
     assert [each[1] for each in world.resolved] == [how]
     assert world.asked == []
+
+
+def test_an_action_of_an_earlier_session_that_is_taken_back_is_listed_as_undone() -> None:
+    world = easy()
+    cut = unfinished(world)
+    undo = msgspec.structs.replace(cut.plan.undo, undoes="old-1")
+    plan = msgspec.structs.replace(cut.plan, id="old-1", undo=undo)
+    world.left_unfinished = [msgspec.structs.replace(cut, plan=plan, actor="night@bastion-2")]
+
+    async def script(app: Any, pilot: Any) -> list[str]:
+        await pilot.pause()
+        await pilot.press("U", "u")
+        await pilot.pause()
+        await pilot.press("y")
+        await until(pilot, lambda: "UNDONE" in screen_text(app))
+        return screen_lines(app)
+
+    lines = run_console(script, world, size=(160, 40))
+    [undone] = [line for line in lines if "UNDONE" in line]
+    assert "restart rerank-v2@us-west-2" in undone
+    assert "undone by ops@bastion-1 at 18:42:" in undone
+    assert "night@bastion-2" in undone
+    [back] = [line for line in lines[:-1] if "rollback rerank-v2" in line]
+    assert "OK" in back
+    assert "0 to decide" in "\n".join(lines)

@@ -103,7 +103,7 @@ class UnfinishedScreen(ConsoleScreen):
                 Cell(str(each.state), state_style(each.state)),
                 what,
                 each.message,
-                app.context.actor,
+                each.actor,
             )
             rows.append((each.plan.id, Row(cells)))
         self.done.set_rows(*rows_by_key(rows))
