@@ -117,6 +117,15 @@ class Cluster:
         """The API server answers again."""
         self._processes["kube-apiserver"].send_signal(signal.SIGCONT)
 
+    def forget(self) -> None:
+        """Compact etcd and start the API server anew: every version from before is then too old (410)."""
+        listed = json.loads(self.kubectl("get", "--raw", "/api/v1/nodes?limit=1"))
+        body = json.dumps({"revision": listed["metadata"]["resourceVersion"], "physical": True}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self._etcd_port}/v3/kv/compaction", body)
+        with urllib.request.urlopen(request, timeout=10):
+            self.stop()
+        self.start()
+
     def down(self) -> None:
         """End everything."""
         for name in reversed(list(self._processes)):
@@ -225,10 +234,12 @@ class Cluster:
         ))  # fmt: skip
 
     def _spawn(self, name: str, *flags: str) -> None:
+        # Nothing of the test's private home, at whose end everything that names it is killed.
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [str(self.assets / name), *flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                start_new_session=True, preexec_fn=_die_with_parent, env={**os.environ, "HOME": str(self.folder)},
+                start_new_session=True, preexec_fn=_die_with_parent, env=environment,
             )  # fmt: skip
 
     def _ready(self) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from tests.kube.pki import Pair
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 #: Does the whole answer to one request; the proxy closes the connection afterwards.
 Fault = Callable[["Exchange"], Awaitable[None]]
 _CHUNK_BYTES = 65536

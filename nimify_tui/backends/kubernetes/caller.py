@@ -218,6 +218,17 @@ class Caller:
             if isinstance(sent, Sent):
                 sent.yes = True
 
+        async def once(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            # aiohttp sends a DELETE again when the line breaks before the answer, unless it is another error.
+            try:
+                return await handler(request)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+                raise
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                raise aiohttp.ClientConnectionError("broken off") from error
+
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(head_sent)
         if keep:
@@ -232,6 +243,7 @@ class Caller:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # it would also read ~/.netrc
             trace_configs=[trace],
+            middlewares=() if keep else (once,),
             read_bufsize=256 * 1024,
         )
 

@@ -167,7 +167,8 @@ class Connection:
         ``read_timeout_s`` bounds each silence, also the one before the first byte; a watch gives 150 (bookmarks
         come every 60 s, the first after 120). A request with ``watch`` or ``follow`` is a stream: no
         limit of its whole time and not counted among the lists, of which four run at once (the others wait).
-        Never retried, except once with fresh credentials after a 401; back-off is the caller's.
+        Never retried, but for two cases: with fresh credentials after a 401, and on a new connection when a
+        kept one turns out to be closed; back-off is the caller's.
 
         Raises from nimify_tui.backends.kubernetes.errors: Unauthorized, Forbidden, NotFound, Gone, Invalid,
         TooLargeVersion, other Refused, Throttled(retry_after_s), ServerTrouble(5xx), Unreachable(cause), TlsFailed,

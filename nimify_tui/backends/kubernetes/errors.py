@@ -202,9 +202,8 @@ def from_status(
         said_by(f"{cause.field}: {cause.message}" if cause.field else cause.message or "")
         for cause in causes[:20]
     )
-    return _KINDS.get(code, Refused)(
-        message, _REMEDIES.get(code, ""), code, said_by(status.reason or ""), told
-    )
+    remedy = "is it https?" if foreign and code == 400 else _REMEDIES.get(code, "")
+    return _KINDS.get(code, Refused)(message, remedy, code, said_by(status.reason or ""), told)
 
 
 def said_by(text: str, limit: int = 400) -> str:
