@@ -9,7 +9,7 @@ import difflib
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from nimify_tui.backends.announced import announced
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.clusters import ClusterRegions
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
@@ -31,7 +32,7 @@ from nimify_tui.domain.plans import ActionRequest, ActionResult, Plan, Progress,
 from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.embedded import EmbeddedRegions
-from nimify_tui.engine import Engine, Rooms
+from nimify_tui.engine import Engine, RegionWork, Rooms, Sink
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.store import Fleet
@@ -66,7 +67,9 @@ class Session:
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()
         self._gate = Gate(config.gate_policy, self._configured_region, journal, self.clock, self.actor)
+        clusters = ClusterRegions(config, self.clock, only)
         regions = tuple(region for region in config.regions if not only or region.name in only)
+        regions += clusters.found
         self._embedded = EmbeddedRegions(
             regions,
             self._gate.verify,
@@ -79,7 +82,9 @@ class Session:
         rooms = Rooms(
             regions=regions,
             discover=self._embedded.discover,
-            region_work=self._embedded.watch,
+            region_work=_by_kind(
+                {RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch}
+            ),
             fleet_work=self._embedded.fleet_work(needs.numbers),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
@@ -205,6 +210,15 @@ class Session:
         return self.engine.submit(
             first_answer(lambda: self._mirror.service(key), self.clock, deadline_s=deadline_s)
         )
+
+
+def _by_kind(works: Mapping[RegionKind, RegionWork]) -> RegionWork:
+    """What runs for a region: the work of its kind."""
+
+    async def work(region: Region, sink: Sink) -> None:
+        await works[region.kind](region, sink)
+
+    return work
 
 
 def analyse_model(path: str) -> ModelReport:

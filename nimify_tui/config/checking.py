@@ -151,12 +151,32 @@ def sense(merged: Merged) -> Iterator[Problem]:
 def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
     """Keys whose meaning is settled and which this version cannot honour: said, never passed over."""
     kind = item.get("kind", "embedded")
+    if kind == "kubernetes":
+        yield from _cluster(path, item, merged)
+        return
     if kind != "embedded":
-        remedy = 'remove this region, or use kind = "embedded"'
-        text = f"this version watches embedded regions only, not {kind} ones"
+        remedy = 'remove this region, or use kind = "embedded" or "kubernetes"'
+        text = f"this version watches embedded and Kubernetes regions, not {kind} ones"
         yield Problem(merged.where((*path, "kind")), path_text((*path, "kind")), text, remedy)
         return
     for key in ("context", "url", "namespaces", "prometheus", "alertmanager", "token"):
         if item.get(key):
             text = "means nothing for an embedded region"
             yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
+
+
+def _cluster(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
+    for key in ("url", "token"):
+        if item.get(key):
+            text = "a Kubernetes region is reached by a context of the kubeconfig"
+            yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "name it with context")
+    for key in ("prometheus", "alertmanager"):
+        if item.get(key):
+            text = "this version does not read it for a Kubernetes region"
+            yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
+    for namespace in item.get("namespaces") or ():
+        try:
+            check_name(namespace, "namespace")
+        except ValidationError as error:
+            place = (*path, "namespaces")
+            yield Problem(merged.where(place), path_text(place), error.message, error.remedy)

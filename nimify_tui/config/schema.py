@@ -155,13 +155,18 @@ class Config(Settings, frozen=True):
         )
 
     @property
+    def is_default(self) -> bool:
+        """True when nobody configured a region: then the kubeconfig's current context is watched too."""
+        return self.origins.get("region[0].name") == "default"
+
+    @property
     def regions(self) -> tuple[Region, ...]:
         """The configured regions with the gate's defaults; ``address`` is the folder of an embedded one."""
         return tuple(
             make_region(
                 item.name,
                 RegionKind(item.kind),
-                item.url or item.context or str(state_home() / "embedded" / item.name),
+                _address(item),
                 production=item.production,
                 read_write=item.read_write,
                 policy=self.gate_policy,
@@ -187,6 +192,12 @@ class Config(Settings, frozen=True):
         """(key, value, origin) of every value, defaults too; a secret shows as its reference."""
         for name in Settings.__struct_fields__:
             yield from _rows(name, getattr(self, name), self.origins)
+
+
+def _address(item: RegionConfig) -> str:
+    if item.kind == "kubernetes":
+        return f"context {item.context}" if item.context else "the kubeconfig's current context"
+    return item.url or str(state_home() / "embedded" / item.name)
 
 
 def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str, Any, str]]:

@@ -132,12 +132,20 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 2: security.feed: unknown key|nothing can be set there in this version",
         ),
         (
-            "[[region]]\nname='k'\nkind='kubernetes'\ncontext='prod'\n",
-            "FILE line 3: region[0].kind: this version watches embedded regions only, not kubernetes ones|",
+            "[[region]]\nname='k'\nkind='kubernetes'\nurl='https://h'\n",
+            "FILE line 4: region[0].url: a Kubernetes region is reached by a context of the kubeconfig|",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nnamespaces=['ml', '../x']\n",
+            "FILE line 4: region[0].namespaces: namespace '../x' is not a valid name|",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='http://h'\n",
+            "FILE line 4: region[0].prometheus: this version does not read it for a Kubernetes region|",
         ),
         (
             "[[region]]\nname='d'\nkind='docker'\n",
-            "FILE line 3: region[0].kind: this version watches embedded regions only",
+            "FILE line 3: region[0].kind: this version watches embedded and Kubernetes regions, not docker ones",
         ),
         (
             "[[region]]\nname='e'\nprometheus='http://h'\n",

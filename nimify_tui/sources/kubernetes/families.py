@@ -1,0 +1,105 @@
+"""Which runtime a workload is: one table, looked at from top to bottom.
+
+Images and ports: docs.nvidia.com/nim, triton-inference-server/server, docs.vllm.ai, docs.sglang.ai,
+kserve/kserve. What only a port suggests is not taken for a family: 8000 is everybody's port.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nimify_tui.sources.kubernetes.kinds import Container
+
+#: What is served by none of the known runtimes.
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A runtime: recognised by a label, by the image's path or by words of its command line.
+
+    ``metrics_port`` and ``metrics_path``: where it tells its numbers unless its container says otherwise.
+    """
+
+    name: str
+    images: re.Pattern[str] | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    words: tuple[str, ...] = ()
+    metrics_port: int = 0
+    metrics_path: str = "/metrics"
+
+
+def _images(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+#: First match wins. A label with the value "" matches any value. What stands in front of a runtime (KServe) comes after
+#: the runtimes themselves: a predictor that is a Triton is told as a Triton.
+FAMILIES: tuple[Family, ...] = (
+    Family("ours", _images(r"(^|/)nimify(-tui|-serve)?$"), (("app.kubernetes.io/managed-by", "nimify-tui"),),
+           ("nimify-tui serve",), 8000),
+    Family("nim", _images(r"^nvcr\.io/nim/|(^|/)llm-nim$"), (("app.kubernetes.io/managed-by", "k8s-nim-operator"),),
+           (), 8000, "/v1/metrics"),
+    Family("triton", _images(r"(^|/)tritonserver[^/]*$"), (), ("tritonserver",), 8002),
+    Family("vllm", _images(r"(^|/)vllm[^/]*$"), (), ("vllm serve", "vllm.entrypoints"), 8000),
+    Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000),
+    Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image's name in its parts; ``version`` is the tag, or the first digits of the digest."""
+
+    path: str
+    version: str
+
+
+def image_of(name: str) -> Image:
+    """``nvcr.io/nim/meta/llama:1.12.0@sha256:...`` as path and version ("" when it says none)."""
+    path, _, digest = name.partition("@")
+    head, slash, last = path.rpartition("/")
+    base, _, tag = last.partition(":")
+    return Image(f"{head}{slash}{base}", tag or digest.removeprefix("sha256:")[:12])
+
+
+def family_of(
+    labels: Mapping[str, str], containers: Sequence[Container]
+) -> tuple[Family | None, Container | None]:
+    """The family of a pod template and the container that is the runtime; (None, first container) when unknown."""
+    for family in FAMILIES:
+        for container in containers:
+            line = " ".join([*(container.command or ()), *(container.args or ())])
+            by_image = family.images is not None and family.images.search(image_of(container.image).path)
+            if by_image or any(word in line for word in family.words):
+                return family, container
+        if any(key in labels and value in ("", labels[key]) for key, value in family.labels):
+            return family, containers[0] if containers else None
+    return None, containers[0] if containers else None
+
+
+#: Arguments that name the served model, best first.
+_MODEL_ARGUMENTS = (
+    "--served-model-name",
+    "--model-name",
+    "--model_name",
+    "--model",
+    "--model-path",
+    "--model_id",
+)
+
+
+def model_of(container: Container | None) -> str:
+    """The model that a container's arguments name; "" when they name none."""
+    words: list[str] = [] if container is None else [*(container.command or []), *(container.args or [])]
+    for name in _MODEL_ARGUMENTS:
+        for number, word in enumerate(words):
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+            if word == name and number + 1 < len(words):
+                return words[number + 1]
+    if "serve" in words[:-1] and "vllm" in " ".join(words[:2]):
+        return words[words.index("serve") + 1]
+    return ""

@@ -1,0 +1,293 @@
+"""A cluster as a source: its reflectors, its heartbeat, and what both make of it as updates."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import Cause, Refused, Throttled, Unauthorized, Unreachable
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import NimifyError
+from nimify_tui.base.retry import Backoff
+from nimify_tui.domain.changes import Change
+from nimify_tui.domain.regions import Region, RegionHealth
+from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, Update
+from nimify_tui.sources.kubernetes.cluster import SHOWN, SYSTEM_NAMESPACES, Cluster
+from nimify_tui.sources.kubernetes.health import BEAT_S, Monitor
+from nimify_tui.sources.kubernetes.kinds import KINDS, POD, Kind
+from nimify_tui.sources.kubernetes.pace import Pace, Sleep
+from nimify_tui.sources.kubernetes.reflector import KindState, Reflector
+from nimify_tui.sources.kubernetes.story import Story
+from nimify_tui.sources.kubernetes.telling import Telling
+from nimify_tui.sources.kubernetes.wire import Api
+
+Sink = Callable[[Sequence[Update]], None]
+#: What changed is told at most so often, seconds.
+FLUSH_S = 0.2
+#: The age of the last contact is told at least so often, seconds.
+RETELL_S = 2.0
+#: Back-off of the probes of a region that is DOWN, seconds.
+PROBE_S = (1.0, 30.0)
+_REFUSED = (KindState.FORBIDDEN, KindState.MISSING)
+
+
+class Link(Api, Protocol):
+    """An open way to an API server."""
+
+    address: str
+
+    async def close(self) -> None:
+        """End it."""
+        ...
+
+
+Connect = Callable[[], Awaitable[Link]]
+
+
+class KubernetesSource:
+    """Turns what one cluster tells into updates, for ever.
+
+    ``connect`` makes and opens the connection (reading the kubeconfig; raises NimifyError).
+    ``namespaces`` (empty: all but the cluster's own) narrow what is read.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        connect: Connect,
+        clock: Clock,
+        rng: random.Random | None = None,
+        namespaces: Sequence[str] = (),
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._region, self._connect, self._clock = region, connect, clock
+        self._rng = rng or random.Random()
+        self._namespaces = tuple(namespaces) or ("",)
+        self._sleep = sleep
+        self._probes = Backoff(*PROBE_S, self._rng)
+        self._monitor = Monitor(clock, region.address)
+        self._cluster = Cluster(frozenset() if namespaces else SYSTEM_NAMESPACES)
+        self._story = Story(self._cluster, region.name)
+        self._telling = Telling(self._cluster, region.name)
+        self._reflectors: list[Reflector] = []
+        self._changes: list[Change] = []
+        self._listed = False
+        self._news = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._must_stop = asyncio.Event()
+        self._told: RegionHealth | None = None
+        self._told_at_s = 0.0
+
+    async def run(self, sink: Sink) -> None:
+        """Watch until cancelled; a cluster that cannot be reached is a state of the region, never an error."""
+        self._tell_health(sink)
+        while True:
+            try:
+                link = await self._connect()
+            except NimifyError as error:
+                wait_s = self._probes.next_s()
+                self._monitor.missed(error, wait_s)
+                self._tell_health(sink)
+                await self._sleep(wait_s)
+                continue
+            try:
+                await self._follow(link, sink)
+            finally:
+                await link.close()
+
+    async def _follow(self, link: Link, sink: Sink) -> None:
+        pace = Pace(self._clock, self._rng, self._sleep)
+        self._reflectors = [
+            Reflector(kind, namespace, link, pace, self, self._clock, self._rng)
+            for kind in KINDS
+            for namespace in (self._namespaces if kind.namespaced else ("",))
+        ]
+        self._may_read.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(), name=f"{self._region.name}: read")
+            group.create_task(self._beat(link, pace), name=f"{self._region.name}: heartbeat")
+            group.create_task(self._flush(sink), name=f"{self._region.name}: tell")
+
+    # -- reading -------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Run the reflectors while the server answers heartbeats; they keep their rows and versions in between."""
+        while True:
+            await self._may_read.wait()
+            reading = asyncio.create_task(self._read_all())
+            stop = asyncio.create_task(self._must_stop.wait())
+            try:
+                await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    reading.result()
+            finally:
+                reading.cancel()
+                stop.cancel()
+                await asyncio.gather(reading, stop, return_exceptions=True)
+
+    async def _read_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for each in self._reflectors:
+                group.create_task(each.run(), name=f"{self._region.name}: {each.kind.plural}")
+
+    async def _beat(self, link: Link, pace: Pace) -> None:
+        """Ask ``/livez`` for ever; what does not answer three times is not asked for anything else."""
+        monitor = self._monitor
+        while True:
+            begun_s = self._clock.mono_s()
+            wait_s = BEAT_S
+            try:
+                await _livez(link, monitor.beat_wait_s)
+            except NimifyError as error:
+                was_down = monitor.down
+                if was_down:
+                    wait_s = self._probes.next_s()
+                monitor.missed(error, wait_s)
+                if monitor.down:
+                    if not was_down:
+                        wait_s = self._probes.next_s()
+                        monitor.next_beat_in(wait_s)
+                    self._may_read.clear()
+                    self._must_stop.set()
+            else:
+                if not self._may_read.is_set():
+                    pace.clear()
+                self._probes.reset()
+                monitor.beat(self._clock.mono_s() - begun_s)
+                self._must_stop.clear()
+                self._may_read.set()
+            self._news.set()
+            await self._sleep(wait_s)
+
+    # -- what reflectors tell (Feed) -----------------------------------------------------
+
+    def delta(self, kind: Kind, gone: Sequence[Any], seen: Sequence[Any]) -> None:
+        """Objects that are no more, and new ones."""
+        now, cluster, story = self._clock.now(), self._cluster, self._story
+        if not self._listed or (kind not in SHOWN and kind is not POD):
+            cluster.apply(kind, gone, seen)
+        elif kind is POD:
+            pods = [(cluster.pods.get(each.metadata.uid), each) for each in seen]
+            cluster.apply(kind, gone, seen)
+            for pod, new_pod in pods:
+                self._changes += story.pod(pod, new_pod, now)
+        else:
+            uids = [each.metadata.uid for each in gone if each.metadata.uid in cluster.workloads]
+            self._changes += [story.gone(kind, story.key_of(uid), uid, now) for uid in uids]
+            pairs = [(cluster.workloads.get(each.metadata.uid), each) for each in seen]
+            cluster.apply(kind, gone, seen)
+            for old, new in pairs:
+                self._changes += story.workload(kind, old, new, now)
+        self._news.set()
+
+    def dropped(self, kind: Kind, objects: Sequence[Any]) -> None:
+        """Objects that may not be seen any more: they leave the screen, and nobody says that they were deleted."""
+        self._cluster.apply(kind, objects, ())
+        self._news.set()
+
+    def contact(self) -> None:
+        """The server said something."""
+        self._monitor.contact()
+
+    def trouble(self, error: NimifyError, wait_s: float) -> None:
+        """A kind cannot be read for the moment."""
+        self._monitor.trouble(error, wait_s)
+        self._news.set()
+
+    def kind_changed(self, reflector: Reflector) -> None:
+        """Say anew what is still read, what lags behind, and what is not to be seen."""
+        monitor, every = self._monitor, self._reflectors
+        waiting = [
+            each
+            for each in every
+            if each.state is KindState.WAITING
+            or (each.kind.needed and each.state is KindState.FAILING and not each.complete)
+        ]
+        failing = [each for each in every if each.state is KindState.FAILING]
+        refused = [each for each in every if each.state in _REFUSED]
+        monitor.reading = ", ".join(_progress(each) for each in waiting)
+        monitor.lagging = "; ".join(
+            dict.fromkeys(
+                f"{each.kind.plural} may be old: {each.cause.message}" for each in failing if each.cause
+            )
+        )
+        hidden = [f"{each.kind.plural} ({each.state})" for each in refused]
+        hidden += [f"{each.unreadable} {each.kind.plural} (unreadable)" for each in every if each.unreadable]
+        monitor.hidden = ", ".join(dict.fromkeys(hidden))
+        monitor.blind = all(each.state in _REFUSED for each in every if each.kind.needed)
+        if all(each.cause is None or each.state in _REFUSED for each in every):
+            monitor.untroubled()
+        self._news.set()
+
+    # -- telling -------------------------------------------------------------------------
+
+    async def _flush(self, sink: Sink) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RETELL_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._news.clear()
+            if not self._listed and self._monitor.reading == "":
+                await self._first(sink)
+            elif self._listed:
+                updates = await self._telling.news(self._clock)
+                updates += [Changed(each.at, each) for each in self._changes]
+                self._changes.clear()
+                if updates:
+                    sink(updates)
+            self._tell_health(sink)
+            await self._sleep(FLUSH_S)
+
+    async def _first(self, sink: Sink) -> None:
+        """All is there for the first time."""
+        listed = await self._telling.everything(self._clock)
+        now = self._clock.now()
+        self._listed = True
+        updates: list[Update] = [
+            self._seen(self._monitor.health),
+            RegionListed(now, self._region.name, *listed),
+        ]
+        updates += [Changed(each.at, each) for each in self._story.history(now)]
+        sink(updates)
+
+    def _tell_health(self, sink: Sink) -> None:
+        """The region's state when it is another one, and now and then for the age of the last contact."""
+        health, told = self._monitor.health, self._told
+        mono_s = self._clock.mono_s()
+        same = (
+            told is not None and msgspec.structs.replace(health, last_contact_at=told.last_contact_at) == told
+        )
+        if not same or mono_s - self._told_at_s >= RETELL_S:
+            sink([self._seen(health)])
+
+    def _seen(self, health: RegionHealth) -> RegionSeen:
+        self._told, self._told_at_s = health, self._clock.mono_s()
+        return RegionSeen(self._clock.now(), self._region, health)
+
+
+def _progress(reflector: Reflector) -> str:
+    return (
+        f"{reflector.kind.plural}, {reflector.reading:,} so far"
+        if reflector.reading
+        else reflector.kind.plural
+    )
+
+
+async def _livez(link: Link, wait_s: float) -> None:
+    """One heartbeat. A server that says no, or asks for patience, lives. Raises NimifyError when it does not."""
+    try:
+        async with asyncio.timeout(wait_s), link.get("/livez", accept="*/*", read_timeout_s=wait_s) as answer:
+            await answer.read()
+    except TimeoutError as error:
+        what = f"{link.address}: no answer to a heartbeat within {wait_s:.0f} s"
+        raise Unreachable(what, "look at the network and at the API server", Cause.TIMEOUT) from error
+    except Unauthorized:
+        raise
+    except (Refused, Throttled):
+        return

@@ -1,0 +1,65 @@
+"""The cluster as updates: what was told before is remembered, so only differences are told."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nimify_tui.base.clock import Clock
+from nimify_tui.domain.services import Replica, Service
+from nimify_tui.domain.updates import ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
+from nimify_tui.sources.kubernetes.cluster import Cluster
+from nimify_tui.sources.kubernetes.workloads import service_of
+
+#: After so many replicas the loop is left to the other regions for a moment.
+SLICE = 200
+
+
+class Telling:
+    """What a region's source has told of its services."""
+
+    def __init__(self, cluster: Cluster, region: str) -> None:
+        self._cluster = cluster
+        self._region = region
+        self._services: dict[str, Service] = {}
+        self._replicas: dict[str, dict[str, Replica]] = {}
+
+    async def everything(self, clock: Clock) -> tuple[tuple[Service, ...], tuple[Replica, ...]]:
+        """All services and all replicas."""
+        self._cluster.dirty.update(self._cluster.workloads)
+        await self.news(clock)
+        replicas = tuple(each for some in self._replicas.values() for each in some.values())
+        return tuple(self._services.values()), replicas
+
+    async def news(self, clock: Clock) -> list[Update]:
+        """What is other than it was told; lets other regions run in between."""
+        gone: list[Update] = []
+        seen: list[Update] = []
+        dirty, looked_at = self._cluster.dirty, 0
+        while dirty:
+            looked_at += self._one(dirty.pop(), clock.now(), gone, seen)
+            if looked_at >= SLICE:
+                looked_at = 0
+                await asyncio.sleep(0)
+        # Services that are gone come first: another one may have their name by now.
+        return gone + seen
+
+    def _one(self, uid: str, now: float, gone: list[Update], seen: list[Update]) -> int:
+        """Look at one workload; returns how much work that was."""
+        before, told = self._services.get(uid), self._replicas.get(uid, {})
+        if uid not in self._cluster.workloads:
+            self._services.pop(uid, None)
+            self._replicas.pop(uid, None)
+            if before is not None:
+                gone.append(ServiceGone(now, before.key))
+            return 1
+        service, replicas = service_of(self._cluster, uid, self._region, now)
+        if before is not None and before.key != service.key:  # it got, or gave up, the plain name
+            gone.append(ServiceGone(now, before.key))
+            before, told = None, {}
+        if before != service:
+            seen.append(ServiceSeen(now, service))
+        # Gone before new: a StatefulSet's next pod has the name of the one before.
+        seen += [ReplicaGone(now, old.key) for pod, old in told.items() if pod not in replicas]
+        seen += [ReplicaSeen(now, new) for pod, new in replicas.items() if told.get(pod) != new]
+        self._services[uid], self._replicas[uid] = service, replicas
+        return 1 + len(replicas)

@@ -1,0 +1,158 @@
+"""Workloads as services and their pods as replicas, in the words of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.sources.kubernetes.cluster import Cluster
+from nimify_tui.sources.kubernetes.families import OTHER, Family, family_of, image_of, model_of
+from nimify_tui.sources.kubernetes.kinds import DAEMON_SET, DEPLOYMENT, REPLICA_SET, Container, Pod, Workload
+from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
+
+#: Labels and names from a cluster: at most so many, of at most so many characters.
+_LABELS, _LABEL_CHARS = 40, 260
+#: States whose reason says more than "it does not get on".
+_TELLING = (ReplicaState.BACKOFF, ReplicaState.NOT_READY, ReplicaState.EXITED)
+_HASH = "controller-revision-hash"
+
+
+def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Service, dict[str, Replica]]:
+    """The workload ``uid`` as it is now, and its replicas by the uid of their pod."""
+    one, kind = cluster.workloads[uid], cluster.kind_of[uid]
+    meta, status, template = one.metadata, one.status, one.spec.template
+    key = ServiceKey(region, clean_line(cluster.service_name(uid), 120), clean_line(meta.namespace, 80))
+    labels = {**(meta.labels or {}), **(template.metadata.labels or {})}
+    family, container = family_of(labels, template.spec.containers or ())
+    desired = status.desired_number_scheduled if kind is DAEMON_SET else one.spec.replicas
+    wanted = desired if desired is not None else 1  # the API's default
+    revision = revision_of(cluster, uid)
+    replicas = _replicas(cluster, uid, key, wanted, now)
+    created_at = seconds(meta.creation_timestamp) or now
+    service = Service(
+        key=key,
+        uid=uid,
+        family=family.name if family is not None else OTHER,
+        revision=revision,
+        desired_replicas=wanted,
+        generation=meta.generation,
+        observed_generation=status.observed_generation,
+        created_at=created_at,
+        changed_at=_changed_at(cluster, uid, created_at),
+        progress=_progress(one, uid, cluster, wanted, list(replicas.values()), revision),
+        failure=_failure(cluster, uid, one, list(replicas.values())),
+        model_name=clean_line(model_of(container) or _image_words(container), 200),
+        labels=_labels(one, kind.name, family, container),
+    )
+    return service, replicas
+
+
+def revision_of(cluster: Cluster, uid: str) -> int:
+    """The number of the revision that should run; 0 when the cluster has not told it yet."""
+    one, kind = cluster.workloads[uid], cluster.kind_of[uid]
+    if kind is DEPLOYMENT:
+        return _digits(one.metadata.annotations.revision if one.metadata.annotations else "")
+    if kind is DAEMON_SET:
+        # Its status names no revision: the newest there is.
+        numbers = [cluster.revision_number(uid, _hash(pod)) for pod in cluster.pods_of(uid)]
+        return max(numbers, default=0)
+    return cluster.revision_number(uid, one.status.update_revision)
+
+
+def _digits(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _hash(pod: Pod) -> str:
+    return (pod.metadata.labels or {}).get(_HASH, "")
+
+
+def _pod_revision(cluster: Cluster, uid: str, pod: Pod) -> int:
+    owner = pod.metadata.owner
+    if owner is not None and owner.kind == REPLICA_SET.name:
+        found = cluster.replica_sets.get(owner.uid)
+        notes = found.metadata.annotations if found is not None else None
+        return _digits(notes.revision) if notes is not None else 0
+    return cluster.revision_number(uid, _hash(pod))
+
+
+def _replicas(cluster: Cluster, uid: str, key: ServiceKey, wanted: int, now: float) -> dict[str, Replica]:
+    """A replica for each pod, by its uid; pods that are over are left out once others have taken their places."""
+    made = {}
+    for pod in cluster.pods_of(uid):
+        name = clean_line(pod.metadata.name, 120)
+        replica = replica_of(
+            pod, ReplicaKey(key, name), _pod_revision(cluster, uid, pod), cluster.warnings_of(pod.metadata.uid),
+            cluster.nodes.get(pod.spec.node_name), now,
+        )  # fmt: skip
+        made[pod.metadata.uid] = replica
+    alive = {uid: each for uid, each in made.items() if each.state is not ReplicaState.EXITED}
+    return alive if len(alive) >= wanted else made
+
+
+def _changed_at(cluster: Cluster, uid: str, created_at: float) -> float:
+    """When the template changed last, as far as the cluster keeps it: the newest of its ReplicaSets."""
+    times = [seconds(each.metadata.creation_timestamp) or 0.0 for each in cluster.sets_of(uid)]
+    return max([created_at, *times])
+
+
+def _progress(
+    one: Workload, uid: str, cluster: Cluster, wanted: int, replicas: Sequence[Replica], revision: int
+) -> str:
+    """What a roll-out is doing ("" when none is under way)."""
+    status, kind = one.status, cluster.kind_of[uid]
+    if kind is DEPLOYMENT and one.spec.paused:
+        return "roll-out paused"
+    if status.observed_generation < one.metadata.generation:
+        return "the cluster has not taken it up yet"
+    new = status.updated_number_scheduled if kind is DAEMON_SET else status.updated_replicas
+    old = [each for each in replicas if each.revision != revision and each.state is not ReplicaState.EXITED]
+    if new >= wanted and not old:
+        return ""
+    if not old and new < wanted:
+        return f"{new} of {wanted} made"
+    return f"{min(new, wanted)} of {wanted} replaced"
+
+
+def _failure(cluster: Cluster, uid: str, one: Workload, replicas: Sequence[Replica]) -> str:
+    """Why the workload itself does not get on; "" when it does, or when a pod of it says why."""
+    progressing = condition(one.status.conditions, "Progressing")
+    told = any(each.reason and each.state in _TELLING for each in replicas)
+    if progressing is not None and progressing.status == "False" and not told:
+        if progressing.reason == "ProgressDeadlineExceeded":
+            return "the roll-out made no progress within its deadline"
+        return f"the roll-out stopped: {clean_line(progressing.message or progressing.reason, 200)}"
+    failing = condition(one.status.conditions, "ReplicaFailure")
+    if failing is not None and failing.status == "True":
+        return f"pods cannot be made: {clean_line(failing.message or failing.reason, 200)}"
+    if one.status.replicas < (one.spec.replicas or 0):
+        for event in reversed(cluster.warnings_of(uid)):
+            if event.reason == "FailedCreate":
+                return f"pods cannot be made: {clean_line(event.message, 200)}"
+    return ""
+
+
+def _image_words(container: Container | None) -> str:
+    if container is None:
+        return ""
+    image = image_of(container.image)
+    name = image.path.rpartition("/")[2]
+    return f"{name} {image.version}" if image.version else name
+
+
+def _labels(one: Workload, kind: str, family: Family | None, container: Container | None) -> dict[str, str]:
+    """What is told beside the numbers: kind, image and version, then the workload's own labels."""
+    told = {"kind": kind}
+    if container is not None:
+        image = image_of(container.image)
+        told["image"] = clean_line(image.path, _LABEL_CHARS)
+        if image.version:
+            told["version"] = clean_line(image.version, 80)
+        if family is not None:
+            ports = [each.container_port for each in container.ports or () if each.name == "metrics"]
+            told["metrics"] = f"{ports[0] if ports else family.metrics_port}{family.metrics_path}"
+    for name, value in list((one.metadata.labels or {}).items())[:_LABELS]:
+        told.setdefault(clean_line(name, _LABEL_CHARS), clean_line(value, _LABEL_CHARS))
+    return told
