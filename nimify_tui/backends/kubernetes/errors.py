@@ -13,7 +13,7 @@ import msgspec
 
 from nimify_tui.base.errors import Category, ClusterError, NetworkError, RateLimited
 from nimify_tui.base.redact import redact
-from nimify_tui.base.text import clean_line
+from nimify_tui.base.text import MAX_LINE_CHARS, clean_line, shorten_middle
 
 #: Seconds to wait when a throttling server does not say how long.
 DEFAULT_RETRY_AFTER_S = 1.0
@@ -207,8 +207,11 @@ def from_status(
 
 
 def said_by(text: str, limit: int = 400) -> str:
-    """Foreign words for an error message: one inert line without anything that looks like a secret."""
-    return redact(clean_line(text, limit))
+    """Foreign words for an error message: one inert line without anything that looks like a secret.
+
+    What is too long loses its middle: the server quotes whole objects there and says at the end what is wrong.
+    """
+    return shorten_middle(redact(clean_line(text, MAX_LINE_CHARS)), limit)
 
 
 def _seconds(text: str) -> float:

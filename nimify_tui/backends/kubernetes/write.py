@@ -15,7 +15,13 @@ from typing import Any
 import msgspec
 
 from nimify_tui.backends.kubernetes.caller import Caller, Sent, cause_without_secrets, translated
-from nimify_tui.backends.kubernetes.errors import OutcomeUnknown, ServerTrouble, Unreachable
+from nimify_tui.backends.kubernetes.errors import (
+    Conflict,
+    Invalid,
+    OutcomeUnknown,
+    ServerTrouble,
+    Unreachable,
+)
 from nimify_tui.backends.kubernetes.limits import TokenBucket
 from nimify_tui.base.errors import GateRefused, NetworkError, ValidationError
 from nimify_tui.domain.plans import Permit, Plan
@@ -96,7 +102,13 @@ class Writer:
         self._leave(permit, plan, dry_run)
         guarded = _guarded(body, kind, uid, resource_version)
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **_dry(dry_run)}
-        return await self._send("PATCH", path, query, str(kind), guarded, deadline_s)
+        try:
+            return await self._send("PATCH", path, query, str(kind), guarded, deadline_s)
+        except Invalid as error:
+            if not uid or not _is_another(error):
+                raise
+            words = f"{path} is another object now"
+            raise Conflict(words, "read it again and make the plan anew", 409, "Conflict") from error
 
     async def scale(
         self,
@@ -206,6 +218,11 @@ class Writer:
         return written
 
 
+def _is_another(error: Invalid) -> bool:
+    """Whether a 422 says that the uid is another one (which the server calls an immutable field)."""
+    return any(cause.startswith("metadata.uid:") for cause in error.causes)
+
+
 def _dry(dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
 
@@ -213,13 +230,16 @@ def _dry(dry_run: bool) -> dict[str, str]:
 def _guarded(
     body: Mapping[str, Any] | Sequence[Mapping[str, Any]], kind: PatchKind, uid: str, resource_version: str
 ) -> object:
-    """``body`` with its preconditions: fields of the metadata, or test operations of a JSON patch."""
+    """``body`` with its preconditions: fields of the metadata that the server compares."""
     wanted = {key: value for key, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
     if kind is PatchKind.JSON:
         if isinstance(body, Mapping):
             raise ValidationError("a JSON patch is a list of operations")
-        tests = [{"op": "test", "path": f"/metadata/{key}", "value": value} for key, value in wanted.items()]
-        return [*tests, *body]
+        # Not "test": the server answers its failure with a 422 that does not say what failed.
+        names = [
+            {"op": "replace", "path": f"/metadata/{key}", "value": value} for key, value in wanted.items()
+        ]
+        return [*names, *body]
     if not isinstance(body, Mapping):
         raise ValidationError(f"a {kind.name.lower()} patch is an object")
     if not wanted:
