@@ -83,6 +83,7 @@ class Decoder:
         self._outputs = {slot.name: slot for slot in outputs}
         self._all_json = tuple((slot.name, False) for slot in outputs)
         self._all_binary = tuple((slot.name, True) for slot in outputs)
+        self._names = [slot.name for slot in outputs]
         self._words = ", ".join(slot.words for slot in inputs)
         self._plans: dict[bytes, _Plan] = {}
 
@@ -104,6 +105,12 @@ class Decoder:
                 self._plans.clear()
             self._plans[head] = _Plan(request, len(body))
         return request
+
+    def names_of(self, wanted: tuple[tuple[str, bool], ...]) -> list[str]:
+        """The names alone, in order, for the model."""
+        if wanted is self._all_json or wanted is self._all_binary:
+            return self._names
+        return [name for name, _ in wanted]
 
     def _decode(self, body: bytes, tail: memoryview) -> InferRequest:
         document = self._document(body)

@@ -18,7 +18,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.serving.cache import ResponseCache
 from nimify_tui.serving.datatypes import Array, InferRequest
 from nimify_tui.serving.decode import Decoder
-from nimify_tui.serving.encode import Encoder
+from nimify_tui.serving.encode import MAX_KEPT, Encoder
 from nimify_tui.serving.limits import RateLimit
 from nimify_tui.serving.metrics import ModelMetrics
 from nimify_tui.serving.model import Model
@@ -82,6 +82,8 @@ class Inference:
         self._decoder = Decoder(model.inputs, model.outputs)
         self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
+        self._rate_limited, self._max_concurrency = bool(options.rate_limit_rps), options.max_concurrency
+        self._binary_headers: dict[int, tuple[Header, ...]] = {}
         self.scheduler = Scheduler(model, _settings(options), metrics)
         metrics.waiting = lambda: self.scheduler.waiting
         self._cache = ResponseCache(options.cache_bytes, options.cache_ttl_s) if options.cache_bytes else None
@@ -187,17 +189,25 @@ class Inference:
         answer, length = self._encoder.encode(request, arrays)
         if length is None and hit is None:
             return Reply(200, answer)
-        headers: tuple[Header, ...] = (JSON_TYPE,) if length is None else (BINARY_TYPE, _json_part(length))
+        headers: tuple[Header, ...] = (JSON_TYPE,)
+        if length is not None:
+            headers = self._binary_headers.get(length, ())
+            if not headers:
+                # The same tuple for the same length: whoever writes it out knows it again at a glance.
+                headers = self._binary_headers[length] = (BINARY_TYPE, _json_part(length))
+                if len(self._binary_headers) > MAX_KEPT:
+                    self._binary_headers.clear()
         return Reply(200, answer, headers if hit is None else (*headers, _X_CACHE[hit]))
 
     def _let_in(self, client: str) -> None:
-        if self._options.rate_limit_rps:
+        if self._rate_limited:
             wait_s = self._limit.wait_s(client)
             if wait_s:
                 rate = self._options.rate_limit_rps
                 text = f"more than {rate:g} requests a second from this client"
                 raise Refusal(429, text, "limited", retry_after(wait_s))
-        if self._metrics.in_flight - self.scheduler.waiting > self._options.max_concurrency:
+        busy = self._metrics.in_flight
+        if busy > self._max_concurrency and busy - self.scheduler.waiting > self._max_concurrency:
             raise Refusal(
                 503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
             )
@@ -237,7 +247,7 @@ class Inference:
     def _run(self, request: InferRequest) -> list[Array]:
         metrics = self._metrics
         began = time.perf_counter()
-        arrays = self.model.run(request.inputs, [name for name, _ in request.wanted])
+        arrays = self.model.run(request.inputs, self._decoder.names_of(request.wanted))
         metrics.compute.observe(time.perf_counter() - began)
         metrics.batch.observe(request.batch)
         metrics.queue.counts[0] += 1  # it did not wait

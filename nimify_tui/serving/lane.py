@@ -30,12 +30,13 @@ MAX_KNOWN = 256
 class Lane:
     """The straight way to one path of one model version. All methods belong to the event loop."""
 
-    __slots__ = ("_api", "_inference", "_known", "_openings", "_path", "max_body_bytes")
+    __slots__ = ("_api", "_inference", "_known", "_last", "_openings", "_path", "max_body_bytes")
 
     def __init__(self, api: Api, inference: Inference, path: bytes) -> None:
         self._api, self._inference, self._path = api, inference, path
         self._known: dict[tuple[tuple[bytes, bytes], ...], int | None] = {}
         self._openings: dict[tuple[int, tuple[Header, ...]], bytes] = {}
+        self._last: tuple[tuple[Header, ...], bytes] = ((), b"")
         self.max_body_bytes = inference.straight_bytes
 
     def takes(self, headers: RawHeaders) -> tuple[int | None] | None:
@@ -78,6 +79,14 @@ class Lane:
         return b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b" % (opening, length, request_id, traced), reply.body
 
     def _opening(self, reply: Reply) -> bytes:
+        if reply.status == 200 and reply.headers is self._last[0]:
+            return self._last[1]
+        made = self._kept_opening(reply)
+        if reply.status == 200:
+            self._last = (reply.headers, made)
+        return made
+
+    def _kept_opening(self, reply: Reply) -> bytes:
         key = (reply.status, reply.headers)
         made = self._openings.get(key)
         if made is None:

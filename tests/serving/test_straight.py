@@ -119,3 +119,50 @@ def test_equal_questions_at_once_are_run_once() -> None:
         assert sorted(answer.headers["x-cache"] for answer in answers) == ["HIT"] * 7 + ["MISS"]
         runs = 'nimify_inference_compute_duration_seconds_count{model="m",version="1"}'
         assert server.metrics()[runs] == 1
+
+
+def test_a_repeated_header_is_only_taken_for_itself(small: Server) -> None:
+    """After a straight answer the same header bytes are not parsed again; anything else is."""
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(ROW)
+    good, other = head + ROW, head + ROW.replace(b"0.5", b"1.5")
+    with small.connect() as connection:
+        answers = []
+        for data in (good, good, other, good):
+            connection.sendall(data)
+            answers.append(read_answer(connection))
+        assert [answer.status for answer in answers] == [200] * 4
+        assert answers[0].body == answers[1].body == answers[3].body != answers[2].body
+        connection.sendall(good + good)  # two in one piece
+        assert [read_answer(connection).status for _ in range(2)] == [200] * 2
+        connection.sendall(good[:-1])  # one in two pieces
+        connection.sendall(good[-1:])
+        assert read_answer(connection).status == 200
+        connection.sendall(head + b"{" * len(ROW))
+        assert read_answer(connection).status == 400
+        connection.sendall(good.replace(b"Host: t", b"Host: \x00"))
+        assert read_answer(connection).status == 400
+
+
+def test_the_middle_of_a_header_is_never_taken_for_one(small: Server) -> None:
+    """Sabotage: learned without ``before == _IDLE`` (protocol.py), the second piece alone is answered with 200."""
+    tail = b"POST nowhere\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(ROW) + ROW
+    with small.connect() as connection:
+        connection.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nX-Note: ")
+        threading.Event().wait(0.05)  # two pieces, as the server sees them
+        connection.sendall(tail)
+        assert read_answer(connection).status == 200
+        connection.sendall(tail)
+        assert read_answer(connection).status == 400
+
+
+def test_the_way_closes_with_the_model() -> None:
+    """A connection that knows a header must not reach a model that was unloaded meanwhile."""
+    with running(models_factory.mlp((8, 16, 4))) as server:
+        head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(ROW)
+        with server.connect() as connection:
+            for _ in range(2):
+                connection.sendall(head + ROW)
+                assert read_answer(connection).status == 200
+            assert server.ask("POST", "/v2/repository/models/m/unload", admin=True).status in (200, 422)
+            connection.sendall(head + ROW)
+            assert read_answer(connection).status in (404, 503)
