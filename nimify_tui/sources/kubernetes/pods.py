@@ -30,13 +30,20 @@ _NODES = re.compile(r"0/(\d+) nodes are available: (.*?)(?:\. preemption: .*|\.?
 _LACK = re.compile(r"(\d+) Insufficient (\S+)\Z")
 _TAINT = re.compile(r"(\d+) node\(s\) had untolerated taint(?:\(s\))?(?: \{([^}:]*):? ?[^}]*\})?\Z")
 _SOME = re.compile(r"(\d+) node\(s\) (.*)\Z")
+#: What the scheduler says of nodes, for one and for several of them.
 _PHRASES = {
-    "didn't match Pod's node affinity/selector": "do not match its node selector",
-    "were unschedulable": "are cordoned",
-    "didn't match pod topology spread constraints": "would break its topology spread",
-    "didn't match pod anti-affinity rules": "hold a pod it must not be with",
-    "had volume node affinity conflict": "cannot reach its volume",
-    "didn't have free ports for the requested pod ports": "have its port taken",
+    "didn't match Pod's node affinity/selector": (
+        "does not match its node selector",
+        "do not match its node selector",
+    ),
+    "were unschedulable": ("is cordoned", "are cordoned"),
+    "didn't match pod topology spread constraints": ("would break its topology spread",) * 2,
+    "didn't match pod anti-affinity rules": (
+        "holds a pod it must not be with",
+        "hold a pod it must not be with",
+    ),
+    "had volume node affinity conflict": ("cannot reach its volume",) * 2,
+    "didn't have free ports for the requested pod ports": ("has its port taken", "have its port taken"),
 }
 
 
@@ -177,15 +184,19 @@ def unschedulable(message: str, containers: Sequence[Container] = ()) -> str:
         return f"no node for it: {clean_line(message, _SAID)}" if message else "no node for it yet"
     parts = []
     for part in re.split(r", (?=\d+ )", match[2]):
+        many = not part.startswith("1 ")
         if lack := _LACK.match(part):
             wanted = _wanted(lack[2], containers)
+            verb = "lack" if many else "lacks"
             parts.append(
-                f"{lack[1]} lack {clean_line(lack[2], 60)}{f' (it wants {wanted})' if wanted else ''}"
+                f"{lack[1]} {verb} {clean_line(lack[2], 60)}{f' (it wants {wanted})' if wanted else ''}"
             )
         elif taint := _TAINT.match(part):
-            parts.append(f"{taint[1]} have a taint{f' {clean_line(taint[2], 80)}' if taint[2] else ''}")
+            verb = "have" if many else "has"
+            parts.append(f"{taint[1]} {verb} a taint{f' {clean_line(taint[2], 80)}' if taint[2] else ''}")
         elif some := _SOME.match(part):
-            parts.append(f"{some[1]} {_PHRASES.get(some[2], clean_line(some[2], 80))}")
+            known = _PHRASES.get(some[2])
+            parts.append(f"{some[1]} {known[many] if known is not None else clean_line(some[2], 80)}")
         else:
             parts.append(clean_line(part, 80))
     return f"none of {match[1]} nodes has room: {', '.join(parts)}"
