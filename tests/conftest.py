@@ -11,7 +11,6 @@ from tests.kube.fixtures import cluster
 from tests.skips import SkipPolicy
 from tests.support import Home, private_home
 
-
 __all__ = ["cluster"]
 
 

@@ -56,7 +56,9 @@ def room(rooms: str = "", packages: str = "", not_stdlib: set[str] | None = None
 ROOMS: dict[str, Room] = {
     "base": room(not_stdlib=NETWORK),
     "domain": room("base", "msgspec", NETWORK | PROCESSES | {"asyncio", "threading"}, clock=False),
-    "backends": room("base domain", "msgspec httptools pynvml kubernetes aiohttp yarl yaml docker prometheus_api_client"),
+    "backends": room(
+        "base domain", "msgspec httptools pynvml kubernetes aiohttp yarl yaml docker prometheus_api_client"
+    ),
     "sources": room("base domain backends", "msgspec"),
     "fleet": room("base domain", "msgspec", NETWORK | PROCESSES, clock=False),
     "gate": room("base domain", "msgspec", NETWORK | PROCESSES),

@@ -81,7 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     count, port = _number(int, 0, 1e9), _number(int, 0, 65535)
-    positive, seconds = _number(int, 1, 1e12), _number(float, 0.05, 86400)
     add(
         "model",
         type=Path,
@@ -101,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name in ("revision", "service", "region"):
         add(f"--{name}", default="", help="only a field of log lines and metrics")
+    _add_limits(add)
+    _add_running(add)
+    return made
+
+
+def _add_limits(add: Callable[..., argparse.Action]) -> None:
+    """What requests and clients may do."""
+    positive, seconds, count = _number(int, 1, 1e12), _number(float, 0.05, 86400), _number(int, 0, 1e9)
     add("--max-body-bytes", type=positive, default=8 * 1024 * 1024)
     add("--header-timeout-s", type=seconds, default=5.0, help="for a whole request header")
     add("--body-timeout-s", type=seconds, default=15.0, help="plus the time the body needs at 16 KiB/s")
@@ -115,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
         "--cache-bytes", type=_number(int, 0, 1e12), default=0, help="keep answers of this model; 0: no cache"
     )
     add("--cache-ttl-s", type=seconds, default=60.0)
+
+
+def _add_running(add: Callable[..., argparse.Action]) -> None:
+    """How models are loaded and run."""
     add("--max-batch", type=_number(int, 0, 4096), default=0, help="items of one run; 0: as measured to pay")
     add(
         "--latency-objective-ms",
@@ -138,7 +149,6 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="a folder that keeps optimised graphs, for models that load slowly",
     )
-    add("--artifact-cache-bytes", type=positive, default=4 * 1024**3)
+    add("--artifact-cache-bytes", type=_number(int, 1, 1e12), default=4 * 1024**3)
     add("--model-control", choices=("admin", "explicit"), default="admin",
         help="explicit: models may also be loaded and unloaded on the main listener")  # fmt: skip
-    return made

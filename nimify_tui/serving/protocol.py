@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from nimify_tui.serving.lane import VARYING, Lane
+from nimify_tui.serving.joined import Joined
+from nimify_tui.serving.lane import VARYING
+from nimify_tui.serving.rules import Rules
+from nimify_tui.serving.straight import BODY, DEAD, HEADER, IDLE, StraightProtocol
 
 #: A body must come at this rate after the first seconds; a fixed deadline would refuse big honest ones.
 MIN_BODY_BYTES_PER_S = 16 * 1024
@@ -27,114 +28,22 @@ MAX_HEADER_BYTES = 32 * 1024
 #: After a refusal the rest of what the client sends is thrown away for so long: closing at once would
 #: reset the connection, and the client would never see why.
 LINGER_S = 2.0
-_IDLE, _HEADER, _BODY, _DEAD = range(4)
 _STATUS = {
     400: b"400 Bad Request", 408: b"408 Request Timeout", 413: b"413 Content Too Large",
     431: b"431 Request Header Fields Too Large",
 }  # fmt: skip
 
 
-class Drain:
-    """Whether this process is going away; connections ask with every request."""
-
-    def __init__(self) -> None:
-        self.began = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a connection may do. ``report`` is told (reason, status, client, path, text) of every refusal."""
-
-    drain: Drain
-    max_body_bytes: int
-    header_timeout_s: float
-    body_timeout_s: float
-    keep_alive_s: float
-    report: Callable[[str, int, str, bytes, str], None]
-    #: Targets of requests that may be answered without the application; see ``lane``.
-    lanes: Mapping[bytes, Lane]
-
-
-class _Joined:
-    """What an answer writes to: its head waits for its body, so that both leave in one system call."""
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-            self._transport.write(data)
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
-            self._head = data
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def lose(self) -> None:
-        """The connection is gone: an answer that waited for its client to read goes nowhere."""
-        self._transport, self._head = _LOST, b""
-
-
-class _Lost(asyncio.Transport):
-    """Takes what nobody will read; the real transport raises once it is closed."""
-
-    def write(self, data: object) -> None:
-        """Nowhere."""
-
-    def close(self) -> None:
-        """It is."""
-
-    def is_closing(self) -> bool:
-        return True
-
-
-_LOST = _Lost()
-
-
-class _Again(NamedTuple):
-    """A header that was answered the straight way; ``data_bytes`` with its body."""
-
-    head: bytes
-    data_bytes: int
-    url: bytes
-    lane: Lane
-    json_length: int | None
-
-
-class HardProtocol(HttpToolsProtocol):
+class HardProtocol(StraightProtocol):
     """One connection."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, rules: Rules) -> None:
-        super().__init__(config=config, server_state=state, app_state={})
-        self._rules = rules
+        super().__init__(config, state, rules)
         self.timeout_keep_alive = rules.keep_alive_s  # type: ignore[assignment]  # uvicorn says int, call_later takes any
-        self._phase = _IDLE
-        self._header_bytes = self._chunk_bytes = self._body_bytes = self._declared = 0
-        self._chunked = False
+        self._header_bytes = self._chunk_bytes = self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
         self._rested_at = 0.0
-        self._varying: dict[bytes, bytes] = {}
-        #: The straight way of the request that is being received, and what it needs to know.
-        self._lane: tuple[Lane, int | None] | None = None
-        self._straight_body = b""
-        self._answered_straight: tuple[Lane, int | None] | None = None
-        self._again: _Again | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client came; until it says something, it counts as idle."""
@@ -144,17 +53,17 @@ class HardProtocol(HttpToolsProtocol):
             # uvloop sets it only for sockets made with IPPROTO_TCP; an inherited one may not be (12x slower).
             with contextlib.suppress(OSError):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._joined = _Joined(transport)
+        self._joined = Joined(transport)
         self._rest()
 
     def data_received(self, data: bytes) -> None:
         """Parse, then set the timer that fits what is unfinished now."""
         before = self._phase
-        if before == _DEAD:
+        if before == DEAD:
             return
-        if before == _IDLE and self._again is not None and self._repeated(self._again, data):
+        if before == IDLE and self._again is not None and self._repeated(self._again, data):
             return
-        self._chunk_bytes = len(data) if before in (_IDLE, _HEADER) else 0
+        self._chunk_bytes = len(data) if before in (IDLE, HEADER) else 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -162,33 +71,26 @@ class HardProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(400, "malformed", "this is no valid request in HTTP/1.1")
             return
-        if self._answered_straight is not None:
-            if before == _IDLE:
-                self._learn(data, *self._answered_straight)
-            self._answered_straight = None
-        if self._phase == _HEADER:
+        self._learned(data, before == IDLE)
+        if self._phase == HEADER:
             # A header that began in the middle of this piece is counted from the next one on.
             self._header_bytes += self._chunk_bytes
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._refuse(431, "header_too_large", f"the header is larger than {MAX_HEADER_BYTES} bytes")
             elif self._timer is None:
                 self._timer = self.loop.call_later(self._rules.header_timeout_s, self._late_header)
-        elif self._phase == _BODY:
-            if self._lane is not None:  # the straight way is for requests that come in one piece
-                self._lane = None
-                self._begin_cycle()
-                if self._straight_body:
-                    super().on_body(self._straight_body)
+        elif self._phase == BODY:
+            self._leave_lane()
             if self._timer is None:
                 self._expect_body(self._rules.body_timeout_s)
-        elif self._phase == _IDLE and self._unanswered is None:
+        elif self._phase == IDLE and self._unanswered is None:
             self._rest()
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             return
-        self._phase = _HEADER
+        self._phase = HEADER
         self._header_bytes = self._body_bytes = self._declared = 0
         self._chunked = False
         self.url = b""
@@ -212,7 +114,7 @@ class HardProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin the answer, unless the header alone says that there is none to give."""
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             return
         self._end_timer()
         too_large = self._header_bytes + self._chunk_bytes > MAX_HEADER_BYTES
@@ -221,7 +123,7 @@ class HardProtocol(HttpToolsProtocol):
             return
         self._chunk_bytes = 0
         if self._straight():
-            self._phase = _BODY
+            self._phase = BODY
             return
         if self._declared > self._rules.max_body_bytes:
             self._refuse(413, "oversized", self._too_large(f"has {self._declared}"))
@@ -235,7 +137,7 @@ class HardProtocol(HttpToolsProtocol):
                 400, "malformed", "this server upgrades no connection: send the body without Upgrade"
             )
             return
-        self._phase = _BODY
+        self._phase = BODY
         self._begin_cycle()
 
     def _begin_cycle(self) -> None:
@@ -249,9 +151,17 @@ class HardProtocol(HttpToolsProtocol):
         if self._rules.drain.began:
             self.cycle.keep_alive = False
 
+    def _leave_lane(self) -> None:
+        """The straight way is for requests that come in one piece: this one did not."""
+        if self._lane is not None:
+            self._lane = None
+            self._begin_cycle()
+            if self._straight_body:
+                super().on_body(self._straight_body)
+
     def on_body(self, body: bytes) -> None:
         """Count what really comes: a chunked body declares no size."""
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             return
         self._body_bytes += len(body)
         if self._body_bytes > self._rules.max_body_bytes:
@@ -264,79 +174,19 @@ class HardProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             return
         self._end_timer()
-        self._phase = _IDLE
+        self._phase = IDLE
         if self._lane is not None:
             self._answer_straight(*self._lane)
             return
         super().on_message_complete()
 
-    def _straight(self) -> bool:
-        """Whether this request takes the straight way: a lane for it, nothing unusual, and nothing before it."""
-        lane = self._rules.lanes.get(self.url)
-        if lane is None or not 0 < self._declared <= lane.max_body_bytes or self._unanswered is not None:
-            return False
-        parser = self.parser
-        usual = (
-            parser.get_method() == b"POST"
-            and parser.get_http_version() == "1.1"
-            and not parser.should_upgrade()
-        )
-        if not usual or self._chunked or self.expect_100_continue or self.flow.write_paused:
-            return False
-        known = lane.takes(self.headers)
-        if known is None:
-            return False
-        self._lane, self._straight_body = (lane, known[0]), b""
-        return True
-
-    def _answer_straight(self, lane: Lane, json_length: int | None) -> None:
-        self._lane = None
-        stays = self.parser.should_keep_alive() and not self._rules.drain.began
-        self._send_straight(lane, json_length, self._straight_body, stays)
-        self._straight_body = b""
-        if stays:
-            self._answered_straight = (lane, json_length)
-
-    def _send_straight(self, lane: Lane, json_length: int | None, body: bytes, stays: bool) -> None:
-        head, answer = lane.answer(json_length, self._varying, body, self.client)
-        self.transport.write(b"".join((head, b"\r\n" if stays else b"connection: close\r\n\r\n", answer)))
-        self.server_state.total_requests += 1
-        if not stays:
-            self._phase = _DEAD
-            self.transport.close()
-            self._watch_sending()
-
-    def _learn(self, data: bytes, lane: Lane, json_length: int | None) -> None:
-        """Remember the header of a request that was the whole of what came, byte for byte."""
-        head_bytes = len(data) - self._declared
-        head = data[:head_bytes]
-        # Nothing before it, nothing after it, and no second request in it.
-        whole = head.endswith(b"\r\n\r\n") and head.count(b"\r\n\r\n") == 1 and head.startswith(b"POST ")
-        self._again = _Again(head, len(data), self.url, lane, json_length) if whole else None
-
-    def _repeated(self, again: _Again, data: bytes) -> bool:
-        """Answer a request whose header is the last one's, byte for byte, without parsing it again.
-
-        The parser is between two requests then, and has found this very header good; a keep-alive client mostly
-        differs in the body alone. Whatever is not exactly one such request goes through the parser.
-        """
-        if len(data) != again.data_bytes or not data.startswith(again.head):
-            return False
-        if self._rules.lanes.get(again.url) is not again.lane or self._rules.drain.began:
-            return False
-        if self._unanswered is not None or self.flow.write_paused:
-            return False
-        self._send_straight(again.lane, again.json_length, data[len(again.head) :], True)
-        self._rest()
-        return True
-
     def on_response_complete(self) -> None:
         """The answer is written, if perhaps not yet sent."""
         self._joined.flush()
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             self.transport.close()
             return
         self._rested_at = self.loop.time()
@@ -354,7 +204,7 @@ class HardProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Idle long enough, unless a request came since, or the client still reads a long answer."""
         self.timeout_keep_alive_task = None
-        if self._phase in (_HEADER, _BODY) or self._unanswered is not None:
+        if self._phase in (HEADER, BODY) or self._unanswered is not None:
             return  # the request's own deadlines decide, and the time begins anew with its answer
         rested_s = self.loop.time() - self._rested_at
         if rested_s < self._rules.keep_alive_s - 0.001:
@@ -376,25 +226,19 @@ class HardProtocol(HttpToolsProtocol):
 
     def end_unfinished(self) -> None:
         """The drain is over: a request that is not even whole is given up."""
-        if self._phase in (_HEADER, _BODY):
+        if self._phase in (HEADER, BODY):
             self.transport.abort()
 
     @property
     def busy(self) -> bool:
         """Whether a request is unfinished."""
-        return self._phase in (_HEADER, _BODY) or self._unanswered is not None
-
-    @property
-    def _unanswered(self) -> RequestResponseCycle | None:
-        """The newest request whose answer is not complete."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return None if cycle is None or cycle.response_complete else cycle
+        return self._phase in (HEADER, BODY) or self._unanswered is not None
 
     def _end_at_upgrade(self) -> None:
         # The parser stops at an upgrade; this answer is in HTTP/1.1, and the last one.
-        if self._phase == _DEAD:
+        if self._phase == DEAD:
             return
-        self._phase = _DEAD
+        self._phase = DEAD
         self._end_timer()
         cycle = self._unanswered
         if cycle is None:
@@ -439,8 +283,8 @@ class HardProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str, text: str) -> None:
         """Answer at once, then throw away what still comes for a while."""
-        refused_itself = self._phase == _BODY
-        self._phase = _DEAD
+        refused_itself = self._phase == BODY
+        self._phase = DEAD
         self._end_timer()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():

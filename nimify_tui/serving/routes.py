@@ -19,8 +19,8 @@ from nimify_tui.serving.infer import ClientGone, Headers, Receive
 from nimify_tui.serving.metrics import CONTENT_TYPE, Metrics
 from nimify_tui.serving.openapi import document
 from nimify_tui.serving.options import NAME, Options
-from nimify_tui.serving.protocol import Drain
 from nimify_tui.serving.replies import Refusal, Reply, retry_after
+from nimify_tui.serving.rules import Drain
 from nimify_tui.serving.shelf import Shelf
 
 Scope = dict[str, Any]

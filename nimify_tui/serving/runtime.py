@@ -20,8 +20,9 @@ from nimify_tui.serving.listeners import Listeners
 from nimify_tui.serving.logs import JsonLog
 from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.options import Options
-from nimify_tui.serving.protocol import Drain, HardProtocol, Rules, protocol_factory
+from nimify_tui.serving.protocol import HardProtocol, protocol_factory
 from nimify_tui.serving.routes import Routes
+from nimify_tui.serving.rules import Drain, Rules
 from nimify_tui.serving.shelf import Shelf
 
 #: A second signal leaves running requests so long.

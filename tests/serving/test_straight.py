@@ -33,7 +33,8 @@ WAYS = {
 
 def ask(server: Server, body: bytes, *, pieces: int, more: bytes = b"") -> Answer:
     """One piece takes the straight way, several the application's."""
-    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nX-Request-Id: same\r\nTraceparent: 00-%b-%b-01\r\n" % (b"a" * 32, b"b" * 16) + more
+    trace = b"Traceparent: 00-%b-%b-01\r\n" % (b"a" * 32, b"b" * 16)
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: t\r\nX-Request-Id: same\r\n" + trace + more
     data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with server.connect() as connection:
         if pieces == 1:

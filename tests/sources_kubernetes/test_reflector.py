@@ -141,7 +141,7 @@ def test_while_it_is_listed_again_the_old_rows_stay() -> None:
         held.append(len(bench.reflector.rows))
         return original(query)
 
-    bench.server._list = watched  # type: ignore[method-assign, assignment]
+    bench.server._list = watched  # type: ignore[method-assign, assignment]  # what the server sends is looked at
     play(bench)
     assert held == [7, 7, 7]
     assert len(bench.told()) == 8

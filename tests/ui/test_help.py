@@ -40,6 +40,11 @@ def test_no_line_is_wider_than_the_frame_and_no_word_is_lost(width: int) -> None
             assert word in said, (each.id, word)
 
 
+def test_the_enter_key_is_a_word_where_only_ascii_is_drawn() -> None:
+    [opens] = [line for line in lines_at(106) if ":open [" in line]
+    assert opens.split()[0] == "enter"
+
+
 def test_a_long_name_stands_alone_above_its_words() -> None:
     rollback = commands.by_id("fleet.rollback")
     lines = lines_at(74)

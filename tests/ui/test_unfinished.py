@@ -70,6 +70,7 @@ def test_an_unfinished_action_is_put_aside_on_record(key: str, how: str) -> None
 def test_an_action_of_an_earlier_session_that_is_taken_back_is_listed_as_undone() -> None:
     world = easy()
     cut = unfinished(world)
+    assert cut.plan.undo is not None
     undo = msgspec.structs.replace(cut.plan.undo, undoes="old-1")
     plan = msgspec.structs.replace(cut.plan, id="old-1", undo=undo)
     world.left_unfinished = [msgspec.structs.replace(cut, plan=plan, actor="night@bastion-2")]

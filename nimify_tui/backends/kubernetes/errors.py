@@ -13,7 +13,7 @@ import msgspec
 
 from nimify_tui.base.errors import Category, ClusterError, NetworkError, RateLimited
 from nimify_tui.base.redact import redact
-from nimify_tui.base.text import MAX_LINE_CHARS, clean_line, shorten_middle
+from nimify_tui.base.text import ELLIPSIS, MAX_LINE_CHARS, clean_line, shorten_middle
 
 #: Seconds to wait when a throttling server does not say how long.
 DEFAULT_RETRY_AFTER_S = 1.0
@@ -211,7 +211,9 @@ def said_by(text: str, limit: int = 400) -> str:
 
     What is too long loses its middle: the server quotes whole objects there and says at the end what is wrong.
     """
-    return shorten_middle(redact(clean_line(text, MAX_LINE_CHARS)), limit)
+    half = MAX_LINE_CHARS // 2
+    ends = text if len(text) <= MAX_LINE_CHARS else f"{text[:half]}{ELLIPSIS}{text[-half + 1 :]}"
+    return shorten_middle(redact(clean_line(ends, MAX_LINE_CHARS)), limit)
 
 
 def _seconds(text: str) -> float:

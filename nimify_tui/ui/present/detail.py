@@ -25,9 +25,9 @@ TABS: tuple[str, ...] = ("overview", "logs", "events", "revisions", "metrics", "
 
 REPLICA_COLUMNS: tuple[Column, ...] = (
     Column("replica", "REPLICA", 14, 24, flex=1, shorten="middle"),
-    Column("where", "WHERE", 7, 14, flex=1, priority=2),
+    Column("where", "WHERE", 7, 14, flex=1, priority=1),
     Column("state", "STATE", 9),
-    Column("since", "SINCE", 5, align="right", priority=1),
+    Column("since", "SINCE", 5, align="right", priority=2),
     Column("rev", "REV", 4, align="right", priority=3),
     Column("run", "RUN", 4, align="right", priority=4),
     Column("pid", "PID", 7, align="right", priority=9),
@@ -49,11 +49,11 @@ REVISION_COLUMNS: tuple[Column, ...] = (
 )
 METRIC_COLUMNS: tuple[Column, ...] = (
     Column("name", "METRIC", 25, 34, flex=2),
-    Column("where", "WHERE", 6, 14, flex=1),
+    Column("where", "WHERE", 6, 14, flex=1, priority=2),
     Column("value", "VALUE", 7, align="right"),
-    Column("age", "AGE", 8, align="right"),
-    Column("state", "", 6),
-    Column("source", "SOURCE, REASON", 14, flex=3),
+    Column("age", "AGE", 8, align="right", priority=3),
+    Column("state", "", 6, priority=1),
+    Column("source", "SOURCE, REASON", 14, flex=3, priority=4),
 )
 #: The service is the screen's own: its column would say the same in each row.
 EVENT_COLUMNS = tuple(replace(each, shown=False) if each.key == "service" else each for each in feeds.CHANGE_COLUMNS)

@@ -73,9 +73,9 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
         items.append((0, ((facts.note, "warn"),)))
     mode_style = "" if facts.mode.startswith("READ-WRITE") else "bold"
     right_all: list[tuple[int, Spans]] = [
-        (0, ((fmt.clock_minutes(facts.now), ""),)),
+        (1, ((fmt.clock_minutes(facts.now), ""),)),
         (6, ((clean_line(facts.actor, 40), "dim"),)),
-        (1, ((facts.mode, mode_style),)),
+        (0, ((facts.mode, mode_style),)),
     ]
     kept = _fit(
         [*((rank, spans, 0) for rank, spans in items), *((rank, spans, 1) for rank, spans in right_all)], width

@@ -33,7 +33,7 @@ def help_lines(
             reason = refusal(each) if here else ""
             if reason and each.changes:
                 reasons[reason] = None
-            lines += _entry(each, bool(reason) or not here, width)
+            lines += _entry(each, bool(reason) or not here, width, glyphs)
         lines.append(())
     for reason in reasons:
         lines[:0] = [((each, "warn"),) for each in textwrap.wrap(f"dim: {reason}", max(20, width))]
@@ -41,8 +41,9 @@ def help_lines(
     return lines
 
 
-def _entry(command: Command, dim: bool, width: int) -> list[Spans]:
-    keys = " ".join(key_text(each) for each in command.keys)
+def _entry(command: Command, dim: bool, width: int, glyphs: Glyphs) -> list[Spans]:
+    enter = "⏎" if glyphs.name == "unicode" else "enter"
+    keys = " ".join(enter if each == "enter" else key_text(each) for each in command.keys)
     argument = f" {command.argument}" if command.argument else ""
     names = f":{command.names[0]}{argument}" if command.names else ""
     names_width = _NAMES if width >= 90 else 12

@@ -33,6 +33,8 @@ from nimify_tui.ui.widgets.textline import StatusLine
 
 #: Seconds between two looks at the log's tail.
 LOG_POLL_S = 0.25
+#: Below this width only the open tab has its name.
+_TAB_NAMES = 76
 #: Tab -> scopes that work on it besides the screen's own.
 _TAB_SCOPES: dict[str, tuple[Scope, ...]] = {
     "logs": (Scope.LOGS,),
@@ -194,7 +196,9 @@ class DetailScreen(ConsoleScreen):
         title: list[tuple[str, str]] = []
         for number, name in enumerate(present.TABS, 1):
             shown = name[:6] if width < 84 and name == "configuration" else name
-            title += [(f"{number} {shown}", "title" if name == self.tab else "dim"), ("  ", "")]
+            if width < _TAB_NAMES and name != self.tab:
+                shown = ""  # its digit still opens it
+            title += [(f"{number} {shown}".rstrip(), "title" if name == self.tab else "dim"), ("  ", "")]
         self.tabs.set(title[:-1])
 
     def _show_detail(self, detail: ServiceDetail, now: float, short: bool) -> None:

@@ -44,6 +44,8 @@ _TITLES = {
     "running": "carrying it out",
 }
 _MAX_REPLICAS = 64
+#: Below this width a page's title stands alone on its line.
+_NARROW = 70
 
 
 class WizardScreen(ConsoleScreen):
@@ -121,8 +123,11 @@ class WizardScreen(ConsoleScreen):
         """Fill the panes."""
         app = self.console_app
         self.status.set_spans(*head.status_spans(frame, app.head_facts(), app.size.width))
-        facts = clean_line(str(self._folder), 60) if self.page == "model" else "esc goes back"
-        self.rule.set(f"new service: {_TITLES[self.page]}", facts)
+        if app.size.width < _NARROW:  # the question itself must be whole
+            self.rule.set(_TITLES[self.page], "")
+        else:
+            facts = clean_line(str(self._folder), 60) if self.page == "model" else "esc goes back"
+            self.rule.set(f"new service: {_TITLES[self.page]}", facts)
         self.so_far.set_lines(present.draft_lines(self.draft, self.page))
         self.line.set_spans([(f" {present.command_line(self.draft)}", "dim")])
         if self.page == "regions":
@@ -288,7 +293,8 @@ class WizardScreen(ConsoleScreen):
     def _ask_replicas(self) -> None:
         self.text.set_lines(
             [
-                (("1 is enough to try it; 2 serve on while one is replaced or crashes", ""),),
+                (("1 is enough to try it", ""),),
+                (("2 serve on while one restarts", ""),),
                 (("any time later: s on the fleet screen", "dim"),),
             ]
         )

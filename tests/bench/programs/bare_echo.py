@@ -11,7 +11,8 @@ from typing import Any
 
 import uvloop
 
-from nimify_tui.serving.protocol import Drain, Rules, protocol_factory
+from nimify_tui.serving.protocol import protocol_factory
+from nimify_tui.serving.rules import Drain, Rules
 
 
 async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
