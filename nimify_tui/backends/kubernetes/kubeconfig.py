@@ -212,10 +212,13 @@ def _text_of(file: Path, *, must_exist: bool) -> str | None:
         raise ConfigurationError(f"the kubeconfig {file} does not exist", remedy) from error
     except OSError as error:
         raise ConfigurationError(f"the kubeconfig {file} cannot be read: {error.strerror}", remedy) from error
-    with open(handle, "rb") as opened:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ConfigurationError(f"the kubeconfig {file} is no regular file", "write it into a file")
-        data = opened.read(MAX_FILE_BYTES + 1)
+        with open(handle, "rb", closefd=False) as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(data) > MAX_FILE_BYTES:
         raise ConfigurationError(f"the kubeconfig {file} is larger than {MAX_FILE_BYTES} bytes", remedy)
     try:
@@ -270,9 +273,7 @@ def _server(cluster: _Reader, *, tls: bool) -> str:
 def _login(user: _Reader) -> Login:
     if user.inner("auth-provider") is not None:
         user.fail(
-            "auth-provider",
-            "auth-provider is gone from Kubernetes",
-            "use an exec plugin (kubelogin, gke-gcloud-auth-plugin)",
+            "auth-provider", "auth-provider is not spoken here", "use an exec plugin, e.g. kubelogin for OIDC"
         )
     for key in ("as-uid", "as-user-extra"):
         if (user.node.fields or {}).get(key) is not None:
