@@ -1,0 +1,152 @@
+"""Small parts of the Kubernetes transport: the token bucket, proxies, errors out of statuses, lanes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from nimify_tui.backends.kubernetes.connection import Lane, lane_of
+from nimify_tui.backends.kubernetes.errors import (
+    BadAnswer,
+    Conflict,
+    DisruptionBlocked,
+    Invalid,
+    ServerTrouble,
+    Throttled,
+    Unreachable,
+    from_status,
+    said_by,
+)
+from nimify_tui.backends.kubernetes.limits import TokenBucket
+from nimify_tui.backends.kubernetes.place import ClusterPlace
+from nimify_tui.backends.kubernetes.proxies import proxy_for
+from nimify_tui.base.clock import ManualClock
+from nimify_tui.base.errors import ConfigurationError, InternalError
+from tests.kube.reach import failure, names, opened, run
+
+
+def test_the_bucket_lets_a_burst_through_and_then_a_rate() -> None:
+    clock = ManualClock()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def go() -> None:
+        bucket = TokenBucket(clock, rate_per_s=10, burst=3, sleep=sleep)
+        for _ in range(5):
+            await bucket.take()
+        assert slept == pytest.approx([0.1, 0.2]), "each waits behind the one before"
+        clock.advance(100)
+        slept.clear()
+        for _ in range(4):
+            await bucket.take()
+        assert slept == pytest.approx([0.1]), "an idle bucket is no fuller than its burst"
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("server", "own", "environ", "proxy"),
+    [
+        ("https://api", "", {}, ""),
+        ("https://api", "http://own:1", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "*"}, "http://own:1"),
+        ("https://api", "", {"HTTPS_PROXY": "env:2"}, "http://env:2"),
+        ("https://api", "", {"https_proxy": "http://env:2"}, "http://env:2"),
+        ("http://api", "", {"HTTPS_PROXY": "http://env:2"}, ""),
+        ("https://127.0.0.1:6443", "", {"HTTPS_PROXY": "http://env:2"}, ""),
+        ("https://localhost:6443", "", {"HTTPS_PROXY": "http://env:2"}, ""),
+        ("https://api.corp", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "a, corp"}, ""),
+        ("https://corp", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "corp"}, ""),
+        ("https://corp", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": ".corp"}, "http://env:2"),
+        ("https://a.corp", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "*.corp"}, ""),
+        ("https://notcorp", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "corp"}, "http://env:2"),
+        ("https://10.1.2.3", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "10.0.0.0/8"}, ""),
+        ("https://11.1.2.3", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "10.0.0.0/8"}, "http://env:2"),
+        ("https://[fd00::1]:6443", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "[fd00::1]:6443"}, ""),
+        ("https://api:6443", "", {"HTTPS_PROXY": "http://env:2", "NO_PROXY": "api:443"}, "http://env:2"),
+    ],
+)
+def test_proxies_as_kubectl_reads_them(server: str, own: str, environ: dict[str, str], proxy: str) -> None:
+    assert proxy_for(server, own, environ) == proxy
+
+
+def test_a_kind_of_proxy_that_is_not_spoken_is_told_without_its_password() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        proxy_for("https://api", "socks5://me:sesame@host:1", {})
+    assert "of the kind socks5" in caught.value.message
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_blocked_eviction_is_not_throttling() -> None:
+    body = {
+        "reason": "TooManyRequests", "message": "Cannot evict pod",
+        "details": {"causes": [{"reason": "DisruptionBudget", "message": "The budget web needs 2"}]},
+    }  # fmt: skip
+    error = from_status(429, json.dumps(body).encode())
+    assert isinstance(error, DisruptionBlocked)
+    assert isinstance(from_status(429, b'{"reason": "TooManyRequests"}'), Throttled)
+
+
+def test_hostile_statuses() -> None:
+    nulls = b'{"code": null, "reason": null, "message": null, "details": {"causes": null}}'
+    assert isinstance(from_status(409, nulls), Conflict)
+    assert isinstance(from_status(0, b"\xff\x00"), ServerTrouble)
+    many = {"details": {"causes": [{"field": f"f{n}", "message": "m" * 9000} for n in range(5000)]}}
+    error = from_status(422, json.dumps(many).encode())
+    assert isinstance(error, Invalid)
+    assert len(error.causes) == 20
+    assert all(len(cause) <= 400 for cause in error.causes)
+    assert said_by("a\x1b]0;x\x07b\u202e token=abcdefgh12345").startswith("ab token=•••")
+    assert "where it hurts" in said_by("x" * 50_000 + " where it hurts")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "lane"),
+    [
+        ("/api/v1/pods", {"limit": "500"}, Lane.LIST),
+        ("/api/v1/pods", {"watch": "1"}, Lane.STREAM),
+        ("/api/v1/pods", {"watch": "false"}, Lane.LIST),
+        ("/api/v1/namespaces/a/pods/b/log", {"follow": "true"}, Lane.STREAM),
+        ("/livez", {}, Lane.PROBE),
+        ("/readyz/ping", {}, Lane.PROBE),
+    ],
+)
+def test_lanes(path: str, query: dict[str, str], lane: Lane) -> None:
+    assert lane_of(path, query) is lane
+
+
+@pytest.mark.parametrize("path", ["api/v1", "/api/../secrets", "/api/./x", "/api?x=1", "/api#x", "/a\\b"])
+def test_paths_that_lead_elsewhere_are_not_sent(path: str) -> None:
+    async def go() -> None:
+        async with opened(ClusterPlace("one", "https://127.0.0.1:1")) as connection:
+            assert isinstance(await failure(names(connection, path)), InternalError)
+
+    run(go())
+
+
+async def through(reply: bytes) -> tuple[list[bytes], Exception]:
+    """What a proxy that answers ``reply`` was asked, and how the request ended."""
+    heads: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    proxy = f"http://me:sesame@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, opened(ClusterPlace("one", "https://api.example:6443", proxy=proxy)) as connection:
+        return heads, await failure(names(connection, "/api/v1/nodes"))
+
+
+def test_a_proxy_that_refuses_is_told_apart_from_a_dead_server() -> None:
+    heads, error = run(through(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+    assert heads[0].startswith(b"CONNECT api.example:6443 ")
+    assert isinstance(error, Unreachable)
+    assert error.cause == "the proxy refused"
+    assert "sesame" not in str(error)
+    _, error = run(through(b"what?\r\n\r\n"))
+    assert isinstance(error, Unreachable | BadAnswer)

@@ -1,0 +1,329 @@
+"""A real cluster as a region: its services, what is wrong with them, what happened, and the line to it cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from nimify_tui.backends.kubernetes.connection import Connection
+from nimify_tui.backends.kubernetes.place import ClusterPlace
+from nimify_tui.base.clock import SystemClock
+from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import Region, RegionKind, RegionState
+from nimify_tui.domain.services import ReplicaState, ServiceState
+from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, Update
+from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.fleet.store import Fleet
+from nimify_tui.sources.kubernetes.region import KubernetesSource
+from tests.kube import pki
+from tests.kube.cluster import Cluster
+from tests.kube.faults import FaultProxy, answer, cut, first
+from tests.kube.reach import behind, place_of, run
+
+T = TypeVar("T")
+SPACE = "watched"
+REGION = Region(name="us-east-1", kind=RegionKind.KUBERNETES, address="context us-east-1", short="use1")
+TRITON = "nvcr.io/nvidia/tritonserver:26.09-py3"
+#: Waits of ours pass so many times faster.
+FASTER = 20.0
+
+
+def deployment(name: str, image: str, replicas: int = 1, fault: str = "", **container: Any) -> dict[str, Any]:
+    labels = {"app": name} | ({"lab/fault": fault} if fault else {})
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "main", "image": image, **container}]},
+    }
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SPACE}, "spec": spec,
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def space(cluster: Cluster) -> Iterator[None]:
+    """A namespace of these tests' own; what is in it goes with each test."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    yield
+    cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=false")
+
+
+class Watching:
+    """A source on a real cluster, heard by a fleet."""
+
+    def __init__(self, place: ClusterPlace) -> None:
+        self.updates: list[Update] = []
+        self.fleet = Fleet()
+        self.clock = SystemClock()
+        self._place = place
+        self._came = asyncio.Event()
+        self.source = KubernetesSource(
+            REGION, self._connect, self.clock, namespaces=(SPACE,), sleep=lambda s: asyncio.sleep(s / FASTER)
+        )
+
+    async def _connect(self) -> Connection:
+        connection = Connection(self._place, clock=self.clock)
+        await connection.open()
+        return connection
+
+    def _sink(self, updates: Sequence[Update]) -> None:
+        self.updates += updates
+        self.fleet.apply_many(updates)
+        self._came.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self.source.run(self._sink))
+        try:
+            yield
+            assert not task.done(), "the source must never end by itself"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def until(self, probe: Callable[[], T | None], what: str, deadline_s: float = 40.0) -> T:
+        """Until ``probe`` answers; it is asked again at each update."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not (found := probe()):
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            raise AssertionError(f"not seen: {what}; rows {self.rows}") from None
+        return found
+
+    async def until_state(self, state: RegionState) -> None:
+        await self.until(lambda: self.state is state, f"region {state}")
+
+    @property
+    def state(self) -> RegionState | None:
+        return next(
+            (each.health.state for each in reversed(self.updates) if isinstance(each, RegionSeen)), None
+        )
+
+    @property
+    def rows(self) -> dict[str, ServiceRow]:
+        rows = self.fleet.publish(self.clock.now()).rows
+        return {row.name: row for row_id, row in rows.items() if "@" not in row_id}
+
+    def row(self, name: str, state: ServiceState) -> ServiceRow | None:
+        found = self.rows.get(name)
+        return found if found is not None and found.state is state else None
+
+    def changes(self, kind: ChangeKind) -> list[str]:
+        return [
+            each.change.text
+            for each in self.updates
+            if isinstance(each, Changed) and each.change.kind is kind
+        ]
+
+    def versions(self) -> dict[str, dict[str, str]]:
+        """By kind: what each reflector holds, uid -> version."""
+        return {
+            each.kind.plural: {uid: one.metadata.resource_version for uid, one in each.rows.items()}
+            for each in self.source._reflectors
+        }
+
+
+def truth(cluster: Cluster, plural: str) -> dict[str, str]:
+    items = json.loads(cluster.kubectl("get", plural, "--namespace", SPACE, "--output=json"))["items"]
+    return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in items}
+
+
+async def agrees(watching: Watching, cluster: Cluster) -> None:
+    """What the source holds becomes what the server has."""
+    for plural in ("deployments", "replicasets", "pods"):
+
+        async def same(plural: str = plural) -> bool:
+            return watching.versions()[plural] == await asyncio.to_thread(truth, cluster, plural)
+
+        for _ in range(60):
+            if await same():
+                break
+            await asyncio.sleep(0.1)
+        assert await same(), plural
+
+
+def test_services_and_their_troubles_are_rows(cluster: Cluster, tmp_path: Path) -> None:
+    if not cluster.simulates:
+        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    cluster.apply(
+        deployment("triton", TRITON, 2),
+        deployment("big", "vllm/vllm-openai:v0.11.0", resources={"limits": {"nvidia.com/gpu": "99"}}),
+        deployment("oom", "vllm/vllm-openai:v0.11.0", fault="oom", resources={"limits": {"memory": "2Gi"}}),
+    )
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until_state(RegionState.LIVE)
+            row = await watching.until(lambda: watching.row("triton", ServiceState.OK), "triton well")
+            assert (row.family, row.ready, row.desired, row.production) == ("triton", 2, 2, True)
+            row = await watching.until(lambda: watching.row("big", ServiceState.DOWN), "no room")
+            assert "2 lack nvidia.com/gpu (it wants 99)" in row.reason
+            row = await watching.until(lambda: watching.row("oom", ServiceState.DOWN), "out of memory")
+            assert "out of memory, killed at its limit of 2Gi" in row.reason
+            await watching.until(lambda: watching.changes(ChangeKind.CRASH), "the crash as a change")
+
+    run(go())
+
+
+def test_what_is_done_to_it_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    if not cluster.simulates:
+        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    cluster.apply(deployment("triton", TRITON, 2))
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until(lambda: watching.row("triton", ServiceState.OK), "triton well")
+            await asyncio.to_thread(
+                cluster.kubectl,
+                "-n",
+                SPACE,
+                "set",
+                "image",
+                "deploy/triton",
+                f"main={TRITON.replace('09', '10')}",
+            )
+            await asyncio.to_thread(cluster.kubectl, "-n", SPACE, "scale", "deploy/triton", "--replicas=3")
+
+            def three() -> ServiceRow | None:
+                row = watching.row("triton", ServiceState.OK)
+                return row if row is not None and row.ready == 3 else None
+
+            assert (await watching.until(three, "three ready")).desired == 3
+            await watching.until(lambda: watching.changes(ChangeKind.ROLLOUT), "the roll-out")
+            assert watching.changes(ChangeKind.ROLLOUT) == [
+                "image nvcr.io/nvidia/tritonserver 26.09-py3 -> 26.10-py3"
+            ]
+            assert watching.changes(ChangeKind.SCALE) == ["scaled from 2 to 3"]
+            await agrees(watching, cluster)
+            await asyncio.to_thread(cluster.kubectl, "-n", SPACE, "delete", "deploy", "triton")
+            await watching.until(lambda: "triton" not in watching.rows, "triton gone")
+            assert watching.changes(ChangeKind.DELETE) == ["Deployment deleted"]
+
+    run(go())
+
+
+def test_a_line_that_is_cut_again_and_again_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: going on after a cut with the half of a line that was there."""
+    cluster.apply(deployment("a", TRITON, 3))
+
+    async def go() -> None:
+        proxy = FaultProxy(cluster.port, pki.own(tmp_path, "proxy"))
+        async with proxy:
+            pods = f"/api/v1/namespaces/{SPACE}/pods"
+            proxy.faults[f"{pods}?watch"] = first(8, cut(3000))
+            proxy.faults[f"/apis/apps/v1/namespaces/{SPACE}/deployments"] = first(
+                2, answer("503 Service Unavailable")
+            )
+            proxy.faults[f"/apis/apps/v1/namespaces/{SPACE}/replicasets"] = first(
+                1, answer("429 Too Many Requests", headers="Retry-After: 1\r\n")
+            )
+            watching = Watching(behind(proxy, cluster, tmp_path))
+            async with watching.running():
+                await watching.until(lambda: "a" in watching.rows, "the row")
+                for number in (5, 2, 6):
+                    await asyncio.to_thread(
+                        cluster.kubectl, "-n", SPACE, "scale", "deploy/a", f"--replicas={number}"
+                    )
+                await watching.until(lambda: watching.rows["a"].desired == 6, "six wanted")
+                await agrees(watching, cluster)
+            lists = [each for each in proxy.asked if each.startswith(f"GET {pods}?") and "limit=" in each]
+            assert len(lists) == 1, "a cut is resumed, not listed again"
+
+    run(go())
+
+
+def test_a_server_that_falls_silent_is_down_in_time_and_resumed_without_a_list(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Its connections stay open, nothing comes any more. Sabotage seen failing: no heartbeat."""
+    cluster.apply(deployment("a", TRITON))
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until(lambda: "a" in watching.rows, "the row")
+            await watching.until_state(RegionState.LIVE)
+            cluster.freeze()
+            try:
+                await watching.until_state(RegionState.DOWN)
+                row = watching.rows["a"]
+                assert row.state is ServiceState.UNKNOWN
+                assert row.reason.startswith("no contact")
+            finally:
+                cluster.thaw()
+            await watching.until_state(RegionState.LIVE)
+            await asyncio.to_thread(cluster.kubectl, "-n", SPACE, "scale", "deploy/a", "--replicas=4")
+            await watching.until(lambda: watching.rows["a"].desired == 4, "four wanted")
+            assert len([each for each in watching.updates if isinstance(each, RegionListed)]) == 1
+
+    run(go(), 90)
+
+
+def test_who_may_read_nothing_is_told_so(cluster: Cluster, tmp_path: Path) -> None:
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path, user="viewer"))
+        async with watching.running():
+            await watching.until_state(RegionState.AUTH)
+            stranger = Watching(place_of(cluster, tmp_path, user_fields={"token": "wrong"}))
+            async with stranger.running():
+                await stranger.until_state(RegionState.AUTH)
+
+    run(go())
+
+
+def test_one_namespace_of_a_user_who_may_read_only_that(cluster: Cluster, tmp_path: Path) -> None:
+    """Nodes are not to be seen then, and the services are."""
+    cluster.apply(
+        deployment("a", TRITON),
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "view", "namespace": SPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "User", "name": "viewer", "apiGroup": "rbac.authorization.k8s.io"}],
+        },
+    )  # fmt: skip
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path, user="viewer"))
+        async with watching.running():
+            await watching.until(lambda: "a" in watching.rows, "the row")
+            await watching.until_state(RegionState.LIVE)
+            health = [each.health for each in watching.updates if isinstance(each, RegionSeen)][-1]
+            assert "nodes (forbidden)" in health.cause
+
+    run(go())
+
+
+def test_restarting_replicas_end_as_ready(cluster: Cluster, tmp_path: Path) -> None:
+    if not cluster.simulates:
+        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    cluster.apply(deployment("a", TRITON, 2))
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until(lambda: watching.row("a", ServiceState.OK), "well")
+            await asyncio.to_thread(cluster.kubectl, "-n", SPACE, "rollout", "restart", "deploy/a")
+            await watching.until(lambda: watching.changes(ChangeKind.RESTART), "the restart")
+            key = ServiceKey("us-east-1", "a", SPACE)
+
+            def replaced() -> bool:
+                found = [each for each in watching.fleet.targets() if each.key.service == key]
+                return len(found) == 2 and all(
+                    each.revision == 2 and each.state is ReplicaState.READY for each in found
+                )
+
+            await watching.until(replaced, "two ready ones of revision 2")
+
+    run(go())

@@ -1,0 +1,304 @@
+"""A cluster as a region: complete before it is LIVE, never blank when it is lost, and only differences are told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from nimify_tui.backends.kubernetes.errors import Forbidden, ServerTrouble, Unreachable
+from nimify_tui.base.clock import ManualClock
+from nimify_tui.base.errors import ConfigurationError, NimifyError
+from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
+from nimify_tui.domain.services import ServiceState
+from nimify_tui.domain.updates import (
+    Changed,
+    RegionListed,
+    RegionSeen,
+    ReplicaGone,
+    ReplicaSeen,
+    ServiceGone,
+    ServiceSeen,
+    Update,
+)
+from nimify_tui.fleet.store import Fleet
+from nimify_tui.sources.kubernetes.kinds import KINDS
+from nimify_tui.sources.kubernetes.region import KubernetesSource
+from tests.sources_kubernetes.server import Stream
+from tests.sources_kubernetes.support import NOW, REGION, sample, samples
+
+T = TypeVar("T")
+FACT = Region(name=REGION, kind=RegionKind.KUBERNETES, address="context k", short="use1")
+
+
+class Wire:
+    """An API server with the recorded objects; each path is served, refused or cut off as the test says."""
+
+    address = "https://k"
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[dict[str, Any]]] = {kind.path(): [] for kind in KINDS}
+        for kind, made in samples():
+            self.lists[kind.path()].append(made)
+        self.refuse: dict[str, NimifyError] = {}
+        self.asked: list[str] = []
+        self._watches: dict[str, asyncio.Queue[bytes | None]] = {}
+        self.closed = 0
+
+    def say(self, plural: str, type_: str, made: Mapping[str, Any]) -> None:
+        """An event of a watch."""
+        path = next(kind.path() for kind in KINDS if kind.plural == plural)
+        self._watches[path].put_nowait(json.dumps({"type": type_, "object": made}).encode() + b"\n")
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    @contextlib.asynccontextmanager
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "", read_timeout_s: float = 30.0,
+        limit_bytes: int = 0,
+    ) -> AsyncGenerator[Stream]:  # fmt: skip
+        watch = "watch" in (query or {})
+        self.asked.append(f"{path} watch" if watch else path)
+        await asyncio.sleep(0)
+        if (error := self.refuse.get(path) or self.refuse.get("*")) is not None:
+            raise error
+        if watch:
+            queue = self._watches[path] = asyncio.Queue()
+            yield Stream(self._events(queue))
+        else:
+            body = json.dumps({"metadata": {"resourceVersion": "7"}, "items": self.lists.get(path)}).encode()
+            yield Stream(self._once(body))
+
+    async def _once(self, body: bytes) -> AsyncIterator[bytes]:
+        yield body
+
+    async def _events(self, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+        while (piece := await queue.get()) is not None:
+            yield piece
+
+
+class Stand:
+    """A source on a wire, and a fleet that hears it. Time moves on when all others have had their turns."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(NOW)
+        self.wire = Wire()
+        self.updates: list[Update] = []
+        self.fleet = Fleet()
+        self.connect_errors: list[NimifyError] = []
+        self._came = asyncio.Event()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = 0
+        self.source = KubernetesSource(FACT, self._connect, self.clock, sleep=self._sleep)
+
+    async def _connect(self) -> Wire:
+        if self.connect_errors:
+            raise self.connect_errors.pop(0)
+        return self.wire
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until that much time has passed by the clock of the test."""
+        done = asyncio.get_running_loop().create_future()
+        self._order += 1
+        heapq.heappush(self._sleepers, (self.clock.mono_s() + seconds, self._order, done))
+        await done
+
+    async def _pass_time(self) -> None:
+        """When all have had their turns, time goes on to the next who sleeps."""
+        while True:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            if self._sleepers:
+                at_s, _, done = heapq.heappop(self._sleepers)
+                self.clock.advance(max(0.0, at_s - self.clock.mono_s()))
+                if not done.done():
+                    done.set_result(None)
+
+    def _sink(self, updates: Sequence[Update]) -> None:
+        self.updates += updates
+        self.fleet.apply_many(updates)
+        self._came.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self.source.run(self._sink))
+        time = asyncio.create_task(self._pass_time())
+        try:
+            yield
+        finally:
+            failed = task.done()
+            task.cancel()
+            time.cancel()
+            await asyncio.gather(task, time, return_exceptions=True)
+            assert not failed, "the source must never end by itself"
+
+    async def until(self, probe: Callable[[], T | None]) -> T:
+        """Until ``probe`` answers."""
+        async with asyncio.timeout(10):
+            while not (answer := probe()):
+                self._came.clear()
+                await self._came.wait()
+        return answer
+
+    async def until_state(self, state: RegionState) -> RegionHealth:
+        return await self.until(
+            lambda: now if (now := self.health) is not None and now.state is state else None
+        )
+
+    @property
+    def health(self) -> RegionHealth | None:
+        return next((each.health for each in reversed(self.updates) if isinstance(each, RegionSeen)), None)
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [each for each in self.updates if isinstance(each, kind)]
+
+
+def test_it_is_live_with_everything_at_once() -> None:
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+        (listed,) = stand.of(RegionListed)
+        assert {each.key.name for each in listed.services} >= {"llama", "triton", "redis", "dcgm"}
+        assert len(listed.replicas) == 15
+        assert stand.of(ServiceSeen) == [], "nothing is told before it is complete"
+        rows = stand.fleet.publish(stand.clock.now()).rows
+        assert {name: row.state for name, row in rows.items()}["ml/triton"] is ServiceState.OK
+        assert rows["ml/vllm-oom"].reason.endswith("restarts)")
+        assert "out of memory, killed at its limit of 2Gi" in rows["ml/vllm-oom"].reason
+        assert stand.wire.closed == 1
+
+    asyncio.run(run())
+
+
+def test_only_differences_are_told() -> None:
+    """Sabotage seen failing: telling every replica of a service whose one pod changed."""
+
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(
+                lambda: len([each for each in stand.wire.asked if each.endswith("watch")]) == len(KINDS)
+            )
+            pod = sample("pods", "triton")
+            pod["metadata"]["resourceVersion"] = "99999999"
+            stand.wire.say("pods", "MODIFIED", pod)
+            stand.wire.say("pods", "DELETED", pod)
+            await stand.until(lambda: stand.of(ReplicaGone))
+        assert [each.key.replica for each in stand.of(ReplicaGone)] == [pod["metadata"]["name"]]
+        assert stand.of(ReplicaSeen) == []
+        assert stand.of(ServiceSeen) == []
+
+    asyncio.run(run())
+
+
+def test_a_pod_of_the_same_name_is_another_replica() -> None:
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(
+                lambda: len([each for each in stand.wire.asked if each.endswith("watch")]) == len(KINDS)
+            )
+            pod = sample("pods", "redis-0")
+            stand.wire.say("pods", "DELETED", pod)
+            pod["metadata"]["uid"] = "next"
+            stand.wire.say("pods", "ADDED", pod)
+            await stand.until(lambda: stand.of(ReplicaSeen))
+        told = [type(each) for each in stand.updates if isinstance(each, ReplicaGone | ReplicaSeen)]
+        assert told == [ReplicaGone, ReplicaSeen]
+
+    asyncio.run(run())
+
+
+def test_a_deleted_workload_leaves_and_is_told() -> None:
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(
+                lambda: len([each for each in stand.wire.asked if each.endswith("watch")]) == len(KINDS)
+            )
+            stand.wire.say("deployments", "DELETED", sample("deployments", "llama"))
+            await stand.until(lambda: stand.of(ServiceGone))
+        assert [each.key.name for each in stand.of(ServiceGone)] == ["llama"]
+        changes = [each.change for each in stand.of(Changed) if each.change.kind is ChangeKind.DELETE]
+        assert [each.text for each in changes] == ["Deployment deleted"]
+
+    asyncio.run(run())
+
+
+def test_a_kind_that_may_not_be_read_is_no_failure_of_the_region() -> None:
+    """Sabotage seen failing: waiting for every kind before the region is LIVE."""
+
+    async def run() -> None:
+        stand = Stand()
+        stand.wire.refuse = {"/api/v1/nodes": Forbidden("no"), "/api/v1/events": ServerTrouble("status 500")}
+        async with stand.running():
+            health = await stand.until_state(RegionState.STALE)
+            assert health.cause == "events may be old: status 500"
+            assert stand.of(RegionListed) != []
+            stand.wire.refuse.pop("/api/v1/events")
+            health = await stand.until_state(RegionState.LIVE)
+        assert health.cause == "not seen: nodes (forbidden)"
+
+    asyncio.run(run())
+
+
+def test_where_nothing_may_be_read_it_is_a_matter_of_rights() -> None:
+    async def run() -> None:
+        stand = Stand()
+        stand.wire.refuse = {kind.path(): Forbidden("no") for kind in KINDS}
+        async with stand.running():
+            health = await stand.until_state(RegionState.AUTH)
+        assert "pods (forbidden)" in health.cause
+
+    asyncio.run(run())
+
+
+def test_lost_it_keeps_its_rows_and_is_asked_for_nothing_but_a_sign_of_life() -> None:
+    """Sabotage seen failing: reflectors that go on while the region is DOWN; a list after it is back."""
+
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(
+                lambda: len([each for each in stand.wire.asked if each.endswith("watch")]) == len(KINDS)
+            )
+            stand.wire.refuse = {"*": Unreachable("connection refused")}
+            health = await stand.until_state(RegionState.DOWN)
+            assert health.cause == "no contact from this host (connection refused)"
+            assert health.next_try_at is not None
+            stand.wire.asked.clear()
+            asked = stand.wire.asked
+            await stand.until(lambda: len(asked) > 5 or None)
+            assert set(asked) == {"/livez"}
+            frame = stand.fleet.publish(stand.clock.now())
+            assert frame.rows["ml/triton"].state is ServiceState.UNKNOWN, "never that it is down"
+            stand.wire.refuse = {}
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(lambda: len([each for each in asked if each.endswith("watch")]) == len(KINDS))
+        assert [each for each in asked if not each.endswith("watch") and each != "/livez"] == []
+        assert len(stand.of(RegionListed)) == 1
+
+    asyncio.run(run())
+
+
+def test_a_bad_kubeconfig_is_a_state_and_is_read_again() -> None:
+    async def run() -> None:
+        stand = Stand()
+        stand.connect_errors = [ConfigurationError("the kubeconfig has no context 'k'", "there are: a")]
+        async with stand.running():
+            health = await stand.until_state(RegionState.DOWN)
+            assert "no context 'k'" in health.cause
+            assert health.remedy == "there are: a"
+            await stand.until_state(RegionState.LIVE)
+
+    asyncio.run(run())
