@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from nimify_tui.domain.changes import Change, ChangeKind
+from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.services import STATE_RANK, Replica, ReplicaState, Service, ServiceState
 
 #: A replica that only just stopped being ready is not unwell yet (an adopted one is asked first).
@@ -99,8 +100,14 @@ def _severity(replica: Replica) -> tuple[int, float, str]:
     return rank, replica.since, replica.key.replica
 
 
+def short_name(replica: ReplicaKey) -> str:
+    """A replica's name where its service stands beside it: of ``llama-6d766cfdf6-fjnrb`` the last part is enough."""
+    template_hash, dash, own = replica.replica.removeprefix(f"{replica.service.name}-").partition("-")
+    return own if dash and own and template_hash != replica.service.name else replica.replica
+
+
 def _words(service: Service, worst: Replica, trouble: Sequence[Replica], ready: int) -> str:
-    name = worst.key.replica
+    name = short_name(worst.key)
     reason = worst.reason
     if worst.state is ReplicaState.HUNG:
         text = f"{name} hangs: {reason}" if reason else f"{name} hangs"

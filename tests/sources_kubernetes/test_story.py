@@ -117,7 +117,7 @@ def test_each_crash_is_told_once_and_being_ready_again_ends_the_chain() -> None:
     (crash,) = teller.becomes(POD, made)
     name = made["metadata"]["name"]
     assert (crash.kind, crash.text, crash.evidence) == (
-        ChangeKind.CRASH, f"{name}: exit code 1", "exit code 1; no weights",
+        ChangeKind.CRASH, f"{name}: exit code 1", "no weights",
     )  # fmt: skip
     assert teller.becomes(POD, made) == []
     replica = next(each for each in shown("triton", teller.world)[1] if each.key.replica == name)

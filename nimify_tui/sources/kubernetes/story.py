@@ -139,9 +139,10 @@ class Story:
             name = clean_line(one.metadata.name, 120)
             words = end_words(end, each.name, one, warnings)
             last = clean_line(end.message.strip().rpartition("\n")[2], 200)
+            code = exit_words(end) if words != exit_words(end) else ""  # said once is enough
             yield self._change(
                 f"{one.metadata.uid}-{each.name}-{each.restart_count}", at, ChangeKind.CRASH, uid, f"{name}: {words}",
-                evidence="; ".join(filter(None, (exit_words(end), last))), replica=name,
+                evidence="; ".join(filter(None, (code, last))), replica=name,
             )  # fmt: skip
 
     def _change(
