@@ -63,7 +63,9 @@ class Model:
         self.outputs = _slots(self._session.get_outputs())
         self.names = [slot.name for slot in self.outputs]
         #: Seconds of a warm run, 0 when no guess fitted the open axes; elements of that run's inputs.
-        self.run_s, self._warm_elements, self._warm_size = 0.0, 0, 1
+        self.run_s, self._warm_elements = 0.0, 0
+        #: The size of open axes in that run.
+        self.warm_size = 1
         opener.step("warm-up")
         self.warmed = self._warm()
         inline = self.warmed and self.run_s < INLINE_S
@@ -110,7 +112,7 @@ class Model:
                 runs.append(self._timed(sample))
             self.run_s = min(runs)
             self._warm_elements = max(1, sum(array.size for array in sample.values()))
-            self._warm_size = size
+            self.warm_size = size
             return True
         return False
 
@@ -118,14 +120,14 @@ class Model:
         if not self.warmed:
             return
         self.batch_axis = verify(
-            lambda rows: self.run(rows, self.names), self.inputs, self.outputs, self._warm_size
+            lambda rows: self.run(rows, self.names), self.inputs, self.outputs, self.warm_size
         )
         if not self.batch_axis.verified:
             self.run_time.add(1.0, self.run_s)
             return
         rng = np.random.default_rng(1)
         # Zeros and ones are in the domain of whatever counts tokens or classes.
-        row = {slot.name: sample_rows(slot, 1, self._warm_size, rng, 2) for slot in self.inputs}
+        row = {slot.name: sample_rows(slot, 1, self.warm_size, rng, 2) for slot in self.inputs}
         self.row_elements = max(1, sum(array.size for array in row.values()))
 
         def timed(rows: int) -> float:
@@ -143,7 +145,7 @@ class Model:
     def _measure_sessions(self, threads: int) -> Sessions:
         if not self.warmed or self.run_s < INLINE_S:
             return Sessions(1, "1 worker: its runs are too short to share out")
-        sample = {slot.name: _sample(slot, self._warm_size) for slot in self.inputs}
+        sample = {slot.name: _sample(slot, self.warm_size) for slot in self.inputs}
         return sessions_that_pay(lambda: self.run(sample, self.names), self.run_s, threads)
 
     def _timed(self, sample: dict[str, Array]) -> float:
