@@ -16,6 +16,7 @@ import numpy as np
 from nimify_tui.base.errors import InferenceError, ModelError, NimifyError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.batch_axis import BatchAxis, sample_rows, verify
+from nimify_tui.serving.bfloat import run_of
 from nimify_tui.serving.datatypes import FROM_ORT, NUMPY_NAMES, Array, Slot
 from nimify_tui.serving.opening import Opener
 from nimify_tui.serving.sessions import Sessions, sessions_that_pay
@@ -62,6 +63,8 @@ class Model:
         self.inputs = _slots(self._session.get_inputs())
         self.outputs = _slots(self._session.get_outputs())
         self.names = [slot.name for slot in self.outputs]
+        if any(slot.datatype == "BF16" for slot in (*self.inputs, *self.outputs)):
+            self._run = run_of(ort, self._session)
         #: Seconds of a warm run, 0 when no guess fitted the open axes; elements of that run's inputs.
         self.run_s, self._warm_elements = 0.0, 0
         #: The size of open axes in that run.

@@ -178,7 +178,7 @@ def _example(model: Model) -> dict[str, Any]:
     for slot in model.inputs:
         shape = [model.warm_size if size < 0 else size for size in slot.shape]
         zero = {"BOOL": False, "BYTES": ""}.get(slot.datatype, 0)
-        if not model.warmed or math.prod(shape) > _MAX_EXAMPLE:
+        if not model.warmed or slot.datatype == "BF16" or math.prod(shape) > _MAX_EXAMPLE:
             return {}
         tensor = {"name": slot.name, "datatype": slot.datatype, "shape": shape, "data": [zero] * math.prod(shape)}
         inputs.append(tensor)
