@@ -115,6 +115,19 @@ def every_type() -> bytes:
     return identity(**ALL_TYPES)
 
 
+def bfloat16() -> bytes:
+    """``x`` BF16 [n] and ``k`` INT64 [1] to ``y = 2 x`` BF16 and ``k_out``."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["wide", "wide"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.BFLOAT16),
+        helper.make_node("Identity", ["k"], ["k_out"]),
+    ]
+    inputs = [_info("x", TensorProto.BFLOAT16, ["n"]), _info("k", TensorProto.INT64, [1])]
+    outputs = [_info("y", TensorProto.BFLOAT16, ["n"]), _info("k_out", TensorProto.INT64, [1])]
+    return _model(nodes, inputs, outputs)
+
+
 def reciprocal() -> bytes:
     """``y = 1 / x``: infinity for 0."""
     nodes = [helper.make_node("Reciprocal", ["x"], ["y"])]

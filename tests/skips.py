@@ -13,6 +13,7 @@ ALLOWED = (
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
     "promtool is not installed",
     "rsvg-convert is not installed",
+    "schemathesis is not installed",
 )
 """The only reasons for which a test may be skipped."""
 

@@ -144,6 +144,11 @@ class Api:
             refusal.status, _error(clean_line(refusal.text, 2000), category), (JSON_TYPE, *refusal.headers)
         )
 
+    def refused_early(self, reason: str, status: int, client: str, path: bytes, text: str) -> None:
+        """A connection refused a request that the application never saw."""
+        self._errors.note(category_of(status, reason), status, text)
+        self.report(reason, status, client, path, text)
+
     def report(self, reason: str, status: int, client: str, path: bytes, text: str) -> None:
         """Count a refusal; one that concerns security is also a line in the log."""
         self._metrics.refused(reason)

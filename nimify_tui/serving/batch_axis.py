@@ -42,6 +42,8 @@ def verify(
     run: Run, inputs: Sequence[Slot], outputs: Sequence[Slot], open_size: int, seed: int = 1
 ) -> BatchAxis:
     """Compare single runs with batches of :data:`ROWS` rows; ``open_size`` stands for other open axes."""
+    if any(slot.datatype == "BF16" for slot in (*inputs, *outputs)):
+        return BatchAxis(False, "numbers in BF16 are not compared")
     for kind, slots in (("input", inputs), ("output", outputs)):
         for slot in slots:
             if not slot.shape or slot.shape[0] >= 0:

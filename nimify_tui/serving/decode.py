@@ -2,7 +2,7 @@
 
 Rules: https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/ and Triton's binary
 tensor data extension. BYTES elements are a little-endian u32 length and that many bytes. Two freedoms
-beyond the rules: FP16 is also taken as JSON numbers, and unknown parameters are ignored.
+beyond the rules: FP16 is also taken as JSON numbers, and unknown parameters are ignored. BF16 is binary only.
 Every function here raises ValidationError for a client's mistake, in words that say what was expected.
 """
 
@@ -301,6 +301,8 @@ def _from_json(slot: Slot, shape: list[int], item: dict[str, Any], no_bool: bool
     data = item.get("data")
     if no_bool and type(data) is list and (packed := _packed(slot, math.prod(shape), data)) is not None:
         return packed.reshape(shape)
+    if slot.datatype == "BF16":
+        raise bad(f"input {slot.name!r} is BF16, which has no JSON: send it as binary data")
     if not isinstance(data, list):
         raise bad(f"input {slot.name!r} has neither a list 'data' nor 'binary_data_size'")
     if data and type(data[0]) is list:

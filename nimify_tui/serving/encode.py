@@ -1,7 +1,7 @@
 """Arrays to Open Inference Protocol v2 responses, JSON and the binary tensor extension.
 
 NaN and infinity have no JSON: an output that holds them is answered with 422 and the advice to ask for
-binary data, never with a silent null. FP16 is written as JSON numbers unless binary data was asked for.
+binary data, never with a silent null; so is BF16. FP16 is written as JSON numbers unless binary data was asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from nimify_tui.serving.datatypes import PROTOCOL_NAMES, Array, InferRequest
+from nimify_tui.serving.datatypes import BF16, PROTOCOL_NAMES, Array, InferRequest
 from nimify_tui.serving.decode import all_finite
 from nimify_tui.serving.replies import Refusal
 
@@ -74,6 +74,9 @@ class Encoder:
 
 def _json_data(name: str, array: Array) -> bytes:
     flat = array.ravel()
+    if array.dtype == BF16:
+        words = f"output {name!r} is BF16, which JSON cannot carry; ask for it with binary_data: true"
+        raise Refusal(422, words, "not_finite")
     if array.dtype == object:
         return orjson.dumps([_text(value) for value in flat])
     if array.dtype.kind == "f" and not all_finite(flat):

@@ -14,6 +14,7 @@ from nimify_tui.base.clock import rfc3339
 from nimify_tui.base.errors import Category
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.entries import Entry
+from nimify_tui.serving.listeners import max_connections
 from nimify_tui.serving.metrics import Metrics, ModelMetrics
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.shelf import Shelf
@@ -71,8 +72,9 @@ def diagnosis(
         "limits": {
             "max_body_bytes": options.max_body_bytes, "header_timeout_s": options.header_timeout_s,
             "body_timeout_s": options.body_timeout_s, "request_timeout_s": options.request_timeout_s,
-            "max_concurrency": options.max_concurrency, "max_queue": options.max_queue,
-            "rate_limit_rps": options.rate_limit_rps, "threads": options.threads, "cache_bytes": options.cache_bytes,
+            "max_connections": max_connections(), "max_concurrency": options.max_concurrency,
+            "max_queue": options.max_queue, "rate_limit_rps": options.rate_limit_rps, "threads": options.threads,
+            "cache_bytes": options.cache_bytes,
             "latency_objective_ms": options.latency_objective_ms, "max_batch": options.max_batch,
             "sessions": options.sessions, "model_control": options.model_control,
         },

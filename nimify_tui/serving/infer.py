@@ -25,6 +25,7 @@ from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
 from nimify_tui.serving.scheduler import ClientGone, Scheduler, SchedulerSettings
+from nimify_tui.serving.turns import HEAVY_BYTES, Turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
@@ -77,8 +78,8 @@ def inflated(body: bytes, compression: str, max_bytes: int) -> bytes:
 class Inference:
     """Answers the infer requests of one model, within the limits of ``options``."""
 
-    def __init__(self, options: Options, model: Model, metrics: ModelMetrics) -> None:
-        self._options, self.model, self._metrics = options, model, metrics
+    def __init__(self, options: Options, model: Model, metrics: ModelMetrics, turns: Turns) -> None:
+        self._options, self.model, self._metrics, self._turns = options, model, metrics, turns
         self._decoder = Decoder(model.inputs, model.outputs)
         self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
@@ -167,23 +168,36 @@ class Inference:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
             raise
         body = await _read(receive)
+        began = time.perf_counter()
         if not self.model.inline(1):
             # Before the work of decoding: under overload this is most of what a refusal costs.
-            self.scheduler.admit(client, time.perf_counter() + self._options.request_timeout_s)
-        began = time.perf_counter()
-        if encoding:
-            body = inflated(body, encoding, self._options.max_body_bytes)
+            self.scheduler.admit(client, began + self._options.request_timeout_s)
+        if encoding or len(body) > HEAVY_BYTES:
+            async with self._turns.one():
+                if time.perf_counter() - began > self._options.request_timeout_s:
+                    words = "large bodies of others took all the time of this one"
+                    raise Refusal(503, words, "deadline", retry_after(1))
+                request = self._decoded(body, json_length, encoding)
+        else:
+            request = self._decoded(body, json_length, encoding)
         try:
-            request = self._decoder.decode(body, json_length)
-        except ValidationError as error:
-            raise _refusal(error) from None
-        try:
-            arrays, hit = await self._compute(request, receive, client)
+            arrays, hit = await self._compute(request, receive, client, began)
         except NimifyError as error:
             raise _refusal(error) from None
         finally:
             self._metrics.duration.observe(time.perf_counter() - began)
+        if sum(array.nbytes for array in arrays) > HEAVY_BYTES:
+            async with self._turns.one():
+                return self._reply(request, arrays, hit)
         return self._reply(request, arrays, hit)
+
+    def _decoded(self, body: bytes, json_length: int | None, encoding: str) -> InferRequest:
+        if encoding:
+            body = inflated(body, encoding, self._options.max_body_bytes)
+        try:
+            return self._decoder.decode(body, json_length)
+        except ValidationError as error:
+            raise _refusal(error) from None
 
     def _reply(self, request: InferRequest, arrays: list[Array], hit: bool | None) -> Reply:
         answer, length = self._encoder.encode(request, arrays)
@@ -212,35 +226,42 @@ class Inference:
                 503, f"{self._options.max_concurrency} requests are being answered", "busy", retry_after(1)
             )
 
-    async def _compute(self, request: InferRequest, receive: Receive, client: str) -> tuple[list[Array], bool | None]:
-        """The model's answer, and whether the cache had it; None: there is no cache."""
-        cache = self._cache
+    async def _compute(
+        self, request: InferRequest, receive: Receive, client: str, began: float
+    ) -> tuple[list[Array], bool | None]:
+        """The model's answer, and whether the cache had it; None: there is no cache.
+
+        ``began``: when the request was whole, in perf_counter's seconds; its deadlines count from there.
+        """
+        cache, deadline = self._cache, began + self._limit_s(request)
         if cache is None:
-            return await self._ran(request, receive, client), None
+            return await self._ran(request, receive, client, deadline), None
         key = cache.key(request)
         arrays = cache.get(key)
         while arrays is None and (flight := self._flights.get(key)) is not None:
             # The same question is being computed: its answer is ours too. When whoever asked gave up or failed,
             # the next in line asks for itself.
-            await self._joined(flight, self._limit_s(request), receive)
+            await self._joined(flight, deadline, receive)
             arrays = flight.result()
         if arrays is not None:
             return arrays, True
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
-            arrays = await self._ran(request, receive, client)
+            arrays = await self._ran(request, receive, client, deadline)
             cache.put(key, arrays)
             return arrays, False
         finally:
             del self._flights[key]
             flight.set_result(arrays)
 
-    async def _ran(self, request: InferRequest, receive: Receive, client: str) -> list[Array]:
+    async def _ran(
+        self, request: InferRequest, receive: Receive, client: str, deadline: float
+    ) -> list[Array]:
         if self.model.inline(request.elements):
             return self._run(request)
         gone = asyncio.ensure_future(receive())
         try:
-            return await self.scheduler.run(request, client, time.perf_counter() + self._limit_s(request), gone)
+            return await self.scheduler.run(request, client, deadline, gone)
         finally:
             gone.cancel()
 
@@ -256,12 +277,13 @@ class Inference:
     def _limit_s(self, request: InferRequest) -> float:
         return min(self._options.request_timeout_s, request.timeout_s or float("inf"))
 
-    async def _joined(self, flight: asyncio.Future[Any], limit_s: float, receive: Receive) -> None:
+    async def _joined(self, flight: asyncio.Future[Any], deadline: float, receive: Receive) -> None:
         """Wait for the run of the same question. Raises ClientGone, and Refusal when it is not done in time.
 
         When the drain ends, so does that run, with the refusal of whoever asked first, and ours comes then.
         """
         gone = asyncio.ensure_future(receive())
+        limit_s = max(0.0, deadline - time.perf_counter())
         try:
             await asyncio.wait((flight, gone), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if flight.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from nimify_tui.base.errors import ConfigurationError, NetworkError
 from nimify_tui.serving.options import Options
 
 BACKLOG = 1024
+#: More are not needed; a process may be allowed a billion.
+MAX_DESCRIPTORS = 65_536
+#: Connections of the admin listener, what a refused one holds while its refusal is read, files of the process.
+ADMIN_CONNECTIONS, LINGERING, OWN_FILES = 32, 32, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,21 @@ class Listeners:
     main: socket.socket
     admin: socket.socket | None
     shared: bool
+
+
+def raise_descriptors() -> None:
+    """As many descriptors as this process may have: a shell's 1,024 are too few for 1,000 clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections() -> int:
+    """Of the main listener: what is left for it, so that a crowd there never keeps a probe out."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return max(8, allowed - ADMIN_CONNECTIONS - LINGERING - OWN_FILES)
 
 
 def open_listeners(options: Options) -> Listeners:

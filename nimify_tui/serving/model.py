@@ -16,6 +16,7 @@ import numpy as np
 from nimify_tui.base.errors import InferenceError, ModelError, NimifyError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.serving.batch_axis import BatchAxis, sample_rows, verify
+from nimify_tui.serving.bfloat import run_of
 from nimify_tui.serving.datatypes import FROM_ORT, NUMPY_NAMES, Array, Slot
 from nimify_tui.serving.opening import Opener
 from nimify_tui.serving.sessions import Sessions, sessions_that_pay
@@ -62,8 +63,12 @@ class Model:
         self.inputs = _slots(self._session.get_inputs())
         self.outputs = _slots(self._session.get_outputs())
         self.names = [slot.name for slot in self.outputs]
+        if any(slot.datatype == "BF16" for slot in (*self.inputs, *self.outputs)):
+            self._run = run_of(ort, self._session)
         #: Seconds of a warm run, 0 when no guess fitted the open axes; elements of that run's inputs.
-        self.run_s, self._warm_elements, self._warm_size = 0.0, 0, 1
+        self.run_s, self._warm_elements = 0.0, 0
+        #: The size of open axes in that run.
+        self.warm_size = 1
         opener.step("warm-up")
         self.warmed = self._warm()
         inline = self.warmed and self.run_s < INLINE_S
@@ -110,7 +115,7 @@ class Model:
                 runs.append(self._timed(sample))
             self.run_s = min(runs)
             self._warm_elements = max(1, sum(array.size for array in sample.values()))
-            self._warm_size = size
+            self.warm_size = size
             return True
         return False
 
@@ -118,14 +123,14 @@ class Model:
         if not self.warmed:
             return
         self.batch_axis = verify(
-            lambda rows: self.run(rows, self.names), self.inputs, self.outputs, self._warm_size
+            lambda rows: self.run(rows, self.names), self.inputs, self.outputs, self.warm_size
         )
         if not self.batch_axis.verified:
             self.run_time.add(1.0, self.run_s)
             return
         rng = np.random.default_rng(1)
         # Zeros and ones are in the domain of whatever counts tokens or classes.
-        row = {slot.name: sample_rows(slot, 1, self._warm_size, rng, 2) for slot in self.inputs}
+        row = {slot.name: sample_rows(slot, 1, self.warm_size, rng, 2) for slot in self.inputs}
         self.row_elements = max(1, sum(array.size for array in row.values()))
 
         def timed(rows: int) -> float:
@@ -143,7 +148,7 @@ class Model:
     def _measure_sessions(self, threads: int) -> Sessions:
         if not self.warmed or self.run_s < INLINE_S:
             return Sessions(1, "1 worker: its runs are too short to share out")
-        sample = {slot.name: _sample(slot, self._warm_size) for slot in self.inputs}
+        sample = {slot.name: _sample(slot, self.warm_size) for slot in self.inputs}
         return sessions_that_pay(lambda: self.run(sample, self.names), self.run_s, threads)
 
     def _timed(self, sample: dict[str, Array]) -> float:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nimify_tui import __version__
 from nimify_tui.base.errors import Category
 from nimify_tui.serving.datatypes import INTEGERS, Slot
 from nimify_tui.serving.entries import Entry
+from nimify_tui.serving.model import Model
+from nimify_tui.serving.options import NAME
 from nimify_tui.serving.shelf import Shelf
 
 _JSON = "application/json"
+#: A larger example explains nothing.
+_MAX_EXAMPLE = 1024
 _ERRORS = {
     "400": "The request is not understood; the words say what is wrong with it.",
     "403": "Not allowed on this listener.",
@@ -42,12 +47,15 @@ def document(shelf: Shelf) -> dict[str, Any]:
         "/v2/openapi.json": _get("openapi", "This document."),
         "/metrics": _get("metrics", "Prometheus metrics. On the admin listener.", "text/plain"),
         "/health": _get("health", "The diagnostic page. On the admin listener."),
-        "/v2/repository/index": _control("repositoryIndex", "All models and versions with their states."),
+        "/v2/repository/index": _control(
+            "repositoryIndex", "All models and versions with their states.", {"ready": {"type": "boolean"}}
+        ),
         "/v2/repository/models/{name}/load": _control(
-            "load", "Load a model as it lies there now.", named=True
+            "load", "Load a model as it lies there now.", {"parameters": {"type": "object", "maxProperties": 0}},
+            named=True,
         ),
         "/v2/repository/models/{name}/unload": _control(
-            "unload", "Take a model away once it has answered.", named=True
+            "unload", "Take a model away once it has answered.", {"parameters": {"type": "object"}}, named=True
         ),
     }
     for name, entries in shelf.by_name().items():
@@ -69,7 +77,7 @@ def document(shelf: Shelf) -> dict[str, Any]:
 
 def _error_schema() -> dict[str, Any]:
     return {
-        "type": "object", "required": ["error"],
+        "type": "object", "required": ["error", "category"],
         "properties": {
             "error": {"type": "string"},
             "category": {"type": "string", "enum": [category.value for category in Category]},
@@ -89,16 +97,22 @@ def _get(name: str, text: str, kind: str = _JSON) -> dict[str, Any]:
     return {"get": {"operationId": name, "summary": text, "responses": answers}}
 
 
-def _control(name: str, text: str, *, named: bool = False) -> dict[str, Any]:
+def _control(
+    name: str, text: str, properties: dict[str, Any], *, named: bool = False
+) -> dict[str, Any]:
     schema = {"type": "object"} if named else {"type": "array", "items": {"type": "object"}}
     made: dict[str, Any] = {
         "operationId": name, "summary": text,
         "description": "On the admin listener; on the main one only with --model-control explicit.",
-        "requestBody": {"required": False, "content": {_JSON: {"schema": {"type": "object"}}}},
+        "requestBody": {
+            "required": False, "content": {_JSON: {"schema": {"type": "object", "properties": properties}}},
+        },
         "responses": {"200": {"description": text, "content": {_JSON: {"schema": schema}}}, **_refusals("403", "422")},
     }  # fmt: skip
     if named:
-        made["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+        pattern = "^" + NAME.pattern.replace("\\Z", "$")
+        schema = {"type": "string", "pattern": pattern}
+        made["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": schema}]
     return {"post": made}
 
 
@@ -110,6 +124,7 @@ def _add(paths: dict[str, Any], base: str, entry: Entry, ready: str) -> None:
     request = {"$ref": f"#/components/schemas/{ready}.request"} if ready else {"type": "object"}
     answer = {"$ref": f"#/components/schemas/{ready}.response"} if ready else {"type": "object"}
     binary = {"schema": {"type": "string", "format": "binary"}}
+    example = _example(entry.served.inference.model) if entry.served is not None else {}
     paths[f"{base}/infer"] = {"post": {
         "operationId": f"infer_{made}", "summary": f"Ask {what}.",
         "parameters": [{
@@ -117,7 +132,10 @@ def _add(paths: dict[str, Any], base: str, entry: Entry, ready: str) -> None:
             "description": "Bytes of the JSON part when binary tensors follow it.",
             "schema": {"type": "integer", "minimum": 1},
         }],
-        "requestBody": {"required": True, "content": {_JSON: {"schema": request}, "application/octet-stream": binary}},
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": request, **example}, "application/octet-stream": binary},
+        },
         "responses": {
             "200": {"description": "The outputs.",
                     "content": {_JSON: {"schema": answer}, "application/octet-stream": binary}},
@@ -154,18 +172,33 @@ def _model_schemas(entry: Entry, schemas: dict[str, Any]) -> str:
     return name
 
 
+def _example(model: Model) -> dict[str, Any]:
+    """A request that the model answers; nothing where none is known, or it would be long."""
+    inputs = []
+    for slot in model.inputs:
+        shape = [model.warm_size if size < 0 else size for size in slot.shape]
+        zero = {"BOOL": False, "BYTES": ""}.get(slot.datatype, 0)
+        if not model.warmed or slot.datatype == "BF16" or math.prod(shape) > _MAX_EXAMPLE:
+            return {}
+        tensor = {"name": slot.name, "datatype": slot.datatype, "shape": shape, "data": [zero] * math.prod(shape)}
+        inputs.append(tensor)
+    return {"example": {"inputs": inputs}}
+
+
 def _tensors(slots: tuple[Slot, ...], *, all_of_them: bool) -> dict[str, Any]:
     made: dict[str, Any] = {
         "type": "array",
         "maxItems": len(slots),
-        "items": {"oneOf": [_tensor(each) for each in slots]},
+        "items": {"oneOf": [_tensor(each, asked=all_of_them) for each in slots]},
     }
     if all_of_them:
         made["minItems"] = len(slots)
+    if all_of_them and len(slots) > 1:
+        made["allOf"] = [{"contains": {"properties": {"name": {"const": each.name}}}} for each in slots]
     return made
 
 
-def _tensor(slot: Slot) -> dict[str, Any]:
+def _tensor(slot: Slot, *, asked: bool) -> dict[str, Any]:
     sizes = [{"type": "integer", "minimum": 0} if size < 0 else {"const": size} for size in slot.shape]
     shape: dict[str, Any] = {"type": "array", "minItems": len(sizes), "maxItems": len(sizes)}
     if sizes:
@@ -176,7 +209,7 @@ def _tensor(slot: Slot) -> dict[str, Any]:
         else {"BOOL": "boolean", "BYTES": "string"}.get(slot.datatype, "number")
     )
     return {
-        "type": "object", "required": ["name", "datatype", "shape"],
+        "type": "object", "required": ["name", "datatype", "shape", *(["data"] if asked else [])],
         "properties": {
             "name": {"const": slot.name}, "datatype": {"const": slot.datatype}, "shape": shape,
             "parameters": {"type": "object"},

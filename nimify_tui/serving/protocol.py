@@ -14,11 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
+import orjson
 import uvicorn
 from uvicorn.server import ServerState
 
 from nimify_tui.serving.joined import Joined
 from nimify_tui.serving.lane import VARYING
+from nimify_tui.serving.listeners import LINGERING
+from nimify_tui.serving.replies import category_of
 from nimify_tui.serving.rules import Rules
 from nimify_tui.serving.straight import BODY, DEAD, HEADER, IDLE, StraightProtocol
 
@@ -30,7 +33,7 @@ MAX_HEADER_BYTES = 32 * 1024
 LINGER_S = 2.0
 _STATUS = {
     400: b"400 Bad Request", 408: b"408 Request Timeout", 413: b"413 Content Too Large",
-    431: b"431 Request Header Fields Too Large",
+    431: b"431 Request Header Fields Too Large", 503: b"503 Service Unavailable",
 }  # fmt: skip
 
 
@@ -54,6 +57,9 @@ class HardProtocol(StraightProtocol):
             with contextlib.suppress(OSError):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._joined = Joined(transport)
+        if len(self.connections) > self._rules.max_connections:
+            self._turn_away()
+            return
         self._rest()
 
     def data_received(self, data: bytes) -> None:
@@ -234,6 +240,14 @@ class HardProtocol(StraightProtocol):
         """Whether a request is unfinished."""
         return self._phase in (HEADER, BODY) or self._unanswered is not None
 
+    def _turn_away(self) -> None:
+        """There are more connections than descriptors for them, nearly: the probes need the rest."""
+        if len(self.connections) > self._rules.max_connections + LINGERING:
+            self._phase = DEAD
+            self.transport.abort()
+            return
+        self._refuse(503, "crowded", f"{self._rules.max_connections} connections are open: come back later")
+
     def _end_at_upgrade(self) -> None:
         # The parser stops at an upgrade; this answer is in HTTP/1.1, and the last one.
         if self._phase == DEAD:
@@ -302,9 +316,10 @@ class HardProtocol(StraightProtocol):
             if cycle.response_started or self.pipeline:
                 self.transport.abort()
                 return
-        body = b'{"error":"' + text.encode() + b'"}'
-        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(head % (_STATUS[status], len(body)) + body)
+        body = orjson.dumps({"error": text, "category": category_of(status, reason).value})
+        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
+        later = b"retry-after: 1\r\n" if status == 503 else b""
+        self.transport.write(head % (_STATUS[status], later, len(body)) + body)
         self.flow.resume_reading()
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_S, self.transport.abort)

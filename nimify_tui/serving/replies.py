@@ -21,7 +21,8 @@ CATEGORIES = {
     "malformed": Category.VALIDATION, "method": Category.VALIDATION, "not_found": Category.VALIDATION,
     "oversized": Category.VALIDATION, "header_too_large": Category.VALIDATION, "refused": Category.SECURITY,
     "limited": Category.RATE_LIMIT, "queue_full": Category.RATE_LIMIT, "busy": Category.RATE_LIMIT,
-    "overload": Category.RATE_LIMIT, "slow": Category.TIMEOUT, "deadline": Category.TIMEOUT,
+    "overload": Category.RATE_LIMIT, "crowded": Category.RATE_LIMIT,
+    "slow": Category.TIMEOUT, "deadline": Category.TIMEOUT,
     "loading": Category.MODEL, "unavailable": Category.MODEL, "failed": Category.INFERENCE,
     "not_finite": Category.INFERENCE, "draining": Category.CLUSTER,
 }  # fmt: skip

@@ -190,7 +190,9 @@ class Routes:
         raise Refusal(403, words, "refused")
 
     async def _index(self, _scope: Scope, _headers: Headers, receive: Receive) -> Reply:
-        only_ready = (await _read_object(receive)).get("ready") is True
+        only_ready = (await _read_object(receive)).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise Refusal(400, "'ready' must be true or false", "malformed")
         rows = [row for row in self._shelf.index() if not only_ready or row["state"] == "READY"]
         return Reply(200, orjson.dumps(rows))
 

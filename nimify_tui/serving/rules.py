@@ -25,5 +25,7 @@ class Rules:
     body_timeout_s: float
     keep_alive_s: float
     report: Callable[[str, int, str, bytes, str], None]
+    #: So many at once on the listener; further ones are told so and closed.
+    max_connections: int
     #: Targets of requests that may be answered without the application; see ``lane``.
     lanes: Mapping[bytes, Lane]

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from nimify_tui.serving.api import Api
 from nimify_tui.serving.control import Control
 from nimify_tui.serving.health import ErrorBook
-from nimify_tui.serving.listeners import Listeners
+from nimify_tui.serving.listeners import ADMIN_CONNECTIONS, Listeners, max_connections, raise_descriptors
 from nimify_tui.serving.logs import JsonLog
 from nimify_tui.serving.metrics import Metrics
 from nimify_tui.serving.options import Options
@@ -41,6 +41,7 @@ class Runtime:
         self._options, self._log, self._listeners = options, log, listeners
         # Overflow is looked for where it matters; doing it around each request would cost 3 us.
         np.seterr(all="ignore")
+        raise_descriptors()
         self._loop = asyncio.get_running_loop()
         self._drain = Drain()
         metrics, errors = Metrics(options.revision), ErrorBook()
@@ -90,7 +91,8 @@ class Runtime:
         options = self._options
         rules = Rules(
             self._drain, options.max_body_bytes if main else 64 * 1024, options.header_timeout_s,
-            options.body_timeout_s, options.keep_alive_s, self._api.report, self._api.lanes if main else {},
+            options.body_timeout_s, options.keep_alive_s, self._api.refused_early,
+            max_connections() if main else ADMIN_CONNECTIONS, self._api.lanes if main else {},
         )  # fmt: skip
         return protocol_factory(self._api.main if main else self._api.admin, rules)
 

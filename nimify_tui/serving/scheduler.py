@@ -93,7 +93,7 @@ class Scheduler:
         )
         # Below one whole run a worker, the limit would cut what batches gain instead of the queue.
         high = settings.max_queue + self.sessions * max(1, self._choice.rows)
-        objective_s = settings.objective_s or settings.request_timeout_s
+        objective_s = _KEPT * (settings.objective_s or settings.request_timeout_s)
         self._limit = AdaptiveLimit(max(2, self.sessions * self._choice.rows), high, objective_s)
         self._threads = [
             threading.Thread(target=self._work, name=f"infer-{number}", daemon=True)

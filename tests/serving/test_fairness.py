@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import threading
+import time
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -15,6 +20,8 @@ from nimify_tui.serving.fairness import FairQueue
 from nimify_tui.serving.replies import Refusal
 from tests import models_factory
 from tests.serving.scheduling import HeldModel, ask, busy, load, placed, row, scheduler
+from tests.serving.servers import HOST, Server, read_answer, running, tensor, until
+from tests.serving.test_limits import request, slow_model
 
 
 @dataclass(eq=False)
@@ -85,3 +92,59 @@ def test_a_full_queue_makes_room_for_another_client(model: HeldModel) -> None:
     assert {(refusal.status, refusal.reason) for refusal in refused} == {(503, "queue_full")}
     assert len(refused) == 17
     assert all(name == b"retry-after" for refusal in refused for name, _ in refusal.headers)
+
+
+#: Sabotage: everybody is the same client.
+NOBODY = """
+from nimify_tui.serving.fairness import FairQueue
+before = FairQueue.push
+def push(self, item):
+    item.client = ""
+    before(self, item)
+FairQueue.push = push
+"""
+
+
+def polite_share(code: str = "") -> float:
+    """What one client with one connection waits, of what each of 24 connections of another address waits."""
+    body = json.dumps({"inputs": [tensor("x", [1, 256], "FP32", [0.5] * 256)]}).encode()
+    raw = request(body)
+    with running(slow_model(15), "--max-batch", "1", "--max-queue", "100", code=code) as server:
+        stop, greedy_s = threading.Event(), []
+
+        def greedy() -> None:
+            with from_address(server, "127.0.0.2") as connection:
+                while not stop.is_set():
+                    greedy_s.append(asked(connection, raw))
+
+        threads = [threading.Thread(target=greedy) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        until(lambda: server.metric("nimify_inference_queue_requests") >= 20, why="the greedy one fills the queue")
+        with from_address(server, "127.0.0.3") as connection:
+            polite_s = [asked(connection, raw) for _ in range(12)]
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    return median(polite_s) / median(greedy_s)
+
+
+def from_address(server: Server, address: str) -> socket.socket:
+    """A connection of another client: all of 127/8 is this machine."""
+    return socket.create_connection((HOST, server.port), 30, (address, 0))
+
+
+def asked(connection: socket.socket, raw: bytes) -> float:
+    """Seconds until the answer."""
+    began = time.perf_counter()
+    connection.sendall(raw)
+    assert read_answer(connection).status == 200
+    return time.perf_counter() - began
+
+
+def test_a_polite_client_does_not_wait_for_a_greedy_one() -> None:
+    assert polite_share() < 0.3  # about two runs of 24
+
+
+def test_sabotage_as_one_client_it_waits_for_all_of_them() -> None:
+    assert polite_share(NOBODY) > 0.6

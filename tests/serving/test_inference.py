@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -130,6 +131,31 @@ def test_every_type_in_binary_by_tritonclient(typed: Server) -> None:
         for kind in VALUES:
             assert np.array_equal(answer.as_numpy(f"{kind}_out"), array_of(kind)), kind
         assert answer.get_output("fp32_out")["parameters"]["binary_data_size"] == 8
+
+
+def test_bf16_comes_and_goes_as_binary_alone() -> None:
+    """ml_dtypes, which onnx brings, doubles them too. The last rounds to even, 3e38 leaves the range."""
+    numbers = np.array([1.0, -2.5, 3e38, 0.0, np.inf, 1.00390625], ml_dtypes.bfloat16)
+    with running(models_factory.bfloat16(), "--cache-bytes", "10000") as server:
+        with triton.InferenceServerClient(f"{HOST}:{server.port}") as made:
+            for values in (numbers, numbers[:3], numbers, numbers[:0]):
+                x = triton.InferInput("x", [len(values)], "BF16").set_data_from_numpy(values)
+                k = triton.InferInput("k", [1], "INT64").set_data_from_numpy(np.array([7]), binary_data=False)
+                wanted = [triton.InferRequestedOutput("y"), triton.InferRequestedOutput("k_out", binary_data=False)]
+                answer = made.infer("m", [x, k], outputs=wanted)
+                assert answer.get_output("y")["datatype"] == "BF16"
+                with np.errstate(over="ignore"):
+                    expected = (values.astype(np.float32) * 2).astype(ml_dtypes.bfloat16)
+                assert np.asarray(answer.as_numpy("y"), ml_dtypes.bfloat16).tobytes() == expected.tobytes()
+                assert answer.as_numpy("k_out").tolist() == [7]
+        k_in = tensor("k", [1], "INT64", [7])
+        refused = server.infer({"inputs": [tensor("x", [1], "BF16", [1.0]), k_in]})
+        assert (refused.status, "binary" in refused.error) == (400, True)
+        x_in = {"name": "x", "shape": [1], "datatype": "BF16", "parameters": {"binary_data_size": 2}}
+        refused = server.infer(*binary_body({"inputs": [x_in, k_in]}, b"\0\0"))
+        assert (refused.status, "binary_data: true" in refused.error) == (422, True)
+        page = server.ask("GET", "/health", admin=True).json["model"]
+        assert "BF16" in page["batch"]["words"]
 
 
 def test_binary_and_json_mixed_in_both_directions(typed: Server) -> None:

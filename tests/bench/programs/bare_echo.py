@@ -33,7 +33,7 @@ async def serve() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
     listener.setblocking(False)
-    rules = Rules(Drain(), 8 * 1024 * 1024, 5.0, 15.0, 5.0, lambda *_: None, {})
+    rules = Rules(Drain(), 8 * 1024 * 1024, 5.0, 15.0, 5.0, lambda *_: None, 60_000, {})
     make, _ = protocol_factory(echo, rules)
     await asyncio.get_running_loop().create_server(make, sock=listener, backlog=1024)
     print(listener.getsockname()[1], flush=True)
