@@ -234,9 +234,10 @@ def _deploy_options(deploy: _Parser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see INTERFACES: 0, 1, 2, 64, 77, 78, 130, 143)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in _PASSED_ON:
-        module, function = _PASSED_ON[arguments[0]]
-        return int(getattr(importlib.import_module(module), function)(arguments[1:]))
+    if passed := _passed_on(arguments):
+        call, words = passed
+        module, function = _PASSED_ON[call]
+        return int(getattr(importlib.import_module(module), function)(words))
     options, service = _parse(arguments)
     options.open_service = service
     name = options.call or "console"
@@ -259,6 +260,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+
+
+def _passed_on(arguments: list[str]) -> tuple[str, list[str]] | None:
+    """A call that owns its arguments, and those: flags in front of the call are of the same line as those behind."""
+    if not _PASSED_ON.keys() & set(arguments):
+        return None
+    known, rest = (None, arguments[1:]) if arguments[0] in _PASSED_ON else build_parser().parse_known_args(arguments)
+    call = arguments[0] if known is None else known.call
+    if call not in _PASSED_ON:
+        return None  # the word is an argument of another call
+    before = len(arguments) - len(rest) - 1
+    return call, [*arguments[:before], *rest]
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str]:

@@ -18,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from rich.console import Console
 from textual import _compositor
+from textual._parser import Parser
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -41,16 +43,20 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "LinuxDriver.start_application_mode": (LinuxDriver.start_application_mode, ["self"]),
     "LinuxDriver.stop_application_mode": (LinuxDriver.stop_application_mode, ["self"]),
     "LinuxDriver.close": (LinuxDriver.close, ["self"]),
+    "LinuxDriver.run_input_thread": (LinuxDriver.run_input_thread, ["self"]),
+    "XTermParser.feed": (XTermParser.feed, ["self", "data"]),
+    "XTermParser.tick": (XTermParser.tick, ["self"]),
 }
 #: Attributes that `__init__` sets and we read or replace.
 ATTRIBUTES: dict[str, tuple[type, list[str]]] = {
     "App": (App, ["_batch_count", "_driver"]),
-    "LinuxDriver": (LinuxDriver, ["_file"]),
+    "LinuxDriver": (LinuxDriver, ["_file", "exit_event", "fileno"]),
+    "Parser": (Parser, ["_timeout_time"]),
     "Driver": (Driver, ["_app"]),
     "Console": (Console, ["_color_system"]),
 }
 #: The only modules of theirs with an underscore that may be imported.
-MODULES = {"textual._compositor", "rich._palettes"}
+MODULES = {"textual._compositor", "textual._xterm_parser", "rich._palettes"}
 WHERE = "see the pin in pyproject.toml and nimify_tui/ui/frugal.py"
 
 

@@ -137,12 +137,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The demo's flags; those of the console (``--ascii``, ``--color`` ...) may follow."""
+    """The demo's flags; those of the console (``--ascii``, ``--color`` ...) may stand among them."""
     names = ", ".join([*scenarios.TABLE, scenarios.SURPRISE, scenarios.NONE])
     made = _Parser(
         prog="nimify-tui demo",
         description="A real fleet on this machine (models, servers, traffic, a fault), then the console on it.",
-        epilog="The console's flags (see `nimify-tui --help`) may follow.",
+        epilog="The console's flags (see `nimify-tui --help`) are understood too.",
+        allow_abbrev=False,
     )
     add = made.add_argument
     add("--regions", type=_regions, default=len(REGIONS), metavar="N", help="the first N of the six regions")

@@ -34,6 +34,7 @@ from textual.screen import Screen
 from nimify_tui.ui import theme as themes
 from nimify_tui.ui.frame import FrameEncoder
 from nimify_tui.ui.glyphs import Glyphs
+from nimify_tui.ui.keyboard import read_keys
 from nimify_tui.ui.terminal import FlowControl, SlowLine, TerminalProfile, probe
 
 #: A frame is put off while an earlier one has been on its way for this long (seconds).
@@ -140,6 +141,10 @@ class MeteredDriver(LinuxDriver):
             self._app.encoder.reset()
             self._app.flow.forget()
         super().start_application_mode()  # type: ignore[no-untyped-call]  # LinuxDriver is not annotated
+
+    def run_input_thread(self) -> None:
+        """Read keys with a parser that never takes an escape and the key behind it for one."""
+        read_keys(self.fileno, self.exit_event, self.process_message)
 
     def process_message(self, message: Message) -> None:
         """Take the answers to our flow control's questions; runs in the input thread."""

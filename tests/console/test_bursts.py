@@ -37,7 +37,8 @@ def _all_there(text: str) -> bool:
 
 def test_whole_bursts_lose_no_key(home: Home, services: tuple[str, ...]) -> None:
     """Sabotages: with Widget.focus in place of ScreenPrompt.focus a hidden prompt keeps the focus and the keys
-    after the filter do nothing; a dialog that gets its keys from Textual is closed twice, and the console ends.
+    after the filter do nothing; a dialog that gets its keys from Textual is closed twice, and the console ends;
+    with Textual's own key parser the escape in front of y and of : is lost, and the plan stays open.
     """
     with _console(home) as tty:
         tty.wait(_all_there, 30, "the three services")
@@ -71,6 +72,12 @@ def test_whole_bursts_lose_no_key(home: Home, services: tuple[str, ...]) -> None
         tty.wait_text("esc closes", 5)
         tty.send("q\x10filter\rbet\rr")
         tty.wait_text("Restart beta", 10)
+        tty.send("\x1by")
+        tty.wait_gone("Restart beta", 5)
+        tty.send("r")
+        tty.wait_text("Restart beta", 10)
+        tty.send("\x1b:filter alp\r")
+        tty.wait_text("filter alp", 5)
 
 
 def test_a_bracketed_paste_goes_into_the_prompt_or_says_why_not(

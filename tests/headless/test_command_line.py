@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from nimify_tui.cli import EXIT_USAGE, _parse, main
+from nimify_tui.cli import EXIT_USAGE, _parse, _passed_on, main
 from tests.support import Home
 
 
@@ -31,6 +33,39 @@ def test_flags_mean_the_same_before_and_after_the_call() -> None:
     before, _ = _parse(["--read-only", "--region", "a", "snapshot"])
     after, _ = _parse(["snapshot", "--read-only", "--region", "a"])
     assert (before.read_only, before.region) == (after.read_only, after.region) == (True, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("line", "room", "words"),
+    [
+        ("demo --scenario attack", "demo", "--scenario attack"),
+        ("--ascii demo", "demo", "--ascii"),
+        ("--color 16 --ascii demo --scenario attack --seed 4", "demo", "--color 16 --ascii --scenario attack --seed 4"),
+        ("--region demo --read-only demo --headless", "demo", "--region demo --read-only --headless"),
+        ("serve m.onnx --port 1", "serving", "m.onnx --port 1"),
+    ],
+)
+def test_the_demo_takes_flags_before_its_name_too(
+    line: str, room: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, list[str]]] = []
+
+    def take(name: str) -> Callable[[list[str]], int]:
+        def called(words: list[str]) -> int:
+            taken.append((name, words))
+            return 0
+
+        return called
+
+    for name in ("demo", "serving"):
+        monkeypatch.setattr(f"nimify_tui.{name}.main.main", take(name))
+    assert main(line.split()) == 0
+    assert taken == [(room, words.split())]
+
+
+def test_a_service_called_demo_is_a_service() -> None:
+    assert _passed_on(["restart", "demo", "--yes"]) is None
+    assert _passed_on(["--region", "demo", "snapshot"]) is None
 
 
 def test_silence_after_the_call_does_not_undo_what_was_said_before() -> None:
