@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.workloads import Surroundings
 
 
 class ServiceState(enum.StrEnum):
@@ -87,7 +88,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``generation`` counts changes of the desired state; ``observed_generation`` equals it when the
     region has made it true. ``progress`` says in words what a roll-out is doing ("1 of 3
-    replaced"). ``endpoint`` is where clients reach it ("http://127.0.0.1:43117").
+    replaced"). ``endpoint`` is where this host reaches it ("http://127.0.0.1:43117"). ``around`` is what
+    a cluster has around it.
     """
 
     key: ServiceKey
@@ -107,6 +109,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model_sha256: str = ""
     revisions: tuple[Revision, ...] = ()
     labels: dict[str, str] = {}
+    around: Surroundings = Surroundings()
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):

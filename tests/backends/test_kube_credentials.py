@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import json
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -186,6 +188,29 @@ def test_a_plugin_that_waits_for_somebody_is_ended_with_its_children(tmp_path: P
     assert "did not answer within 2 s" in error.message
     assert "in a shell" in error.remedy
     wait_until_dead(int(child.read_text(encoding="utf-8")))
+
+
+def test_a_plugin_whose_child_holds_its_pipes_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails when the transport is not closed: it is then collected after its loop has ended, and says so."""
+    said: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: said.append(f"{told.exc_value!r}"))
+    child = tmp_path / "child"
+    answer = json.dumps({"kind": "ExecCredential", "apiVersion": V1, "status": {"token": "t"}})
+    text = (
+        "import subprocess\n"
+        "started = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        f"open({str(child)!r}, 'w').write(str(started.pid))\n"
+        f"print({answer!r})"
+    )
+    plugin = script(tmp_path, text)
+    try:
+        assert run(run_plugin(plugin, with_plugin(plugin))).token == "t"
+        gc.collect()
+        assert said == []
+    finally:
+        os.kill(int(child.read_text(encoding="utf-8")), signal.SIGKILL)
 
 
 def test_a_plugin_has_no_terminal_and_an_empty_stdin(tmp_path: Path) -> None:

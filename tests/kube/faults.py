@@ -85,8 +85,9 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         try:
+            # Cancelled at the proxy's end: asyncio logs a handler that is.
             with contextlib.suppress(
-                ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError
+                ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError, TimeoutError
             ):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target = head.split(b" ", 2)[:2]
@@ -193,6 +194,16 @@ def cut(after_bytes: int) -> Fault:
 
     async def fault(one: Exchange) -> None:
         await one.forward(after_bytes)
+
+    return fault
+
+
+def cuts(*after_bytes: int) -> Fault:
+    """:func:`cut` after each of these, one request after the other; honest afterwards."""
+    left = list(after_bytes)
+
+    async def fault(one: Exchange) -> None:
+        await one.forward(left.pop(0) if left else None)
 
     return fault
 

@@ -15,15 +15,16 @@ from typing import Any
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.sources.kubernetes.cluster import Cluster
-from nimify_tui.sources.kubernetes.kinds import EVENT, KINDS, POD, Event, Kind, Node, Pod
+from nimify_tui.sources.kubernetes.kinds import EVENT, POD, Event, Kind, Node, Pod
 from nimify_tui.sources.kubernetes.pods import replica_of, seconds
+from nimify_tui.sources.kubernetes.table import CUSTOM_KINDS, KINDS
 from nimify_tui.sources.kubernetes.workloads import service_of
 
 SAMPLES = Path(__file__).with_name("samples") / "kubernetes-1.37.2.jsonl"
 REGION = "us-east-1"
 #: Shortly after the samples were taken.
 NOW = seconds("2026-11-25T05:17:40Z") or 0.0
-KIND_OF: dict[str, Kind] = {kind.plural: kind for kind in KINDS}
+KIND_OF: dict[str, Kind] = {kind.plural: kind for kind in (*KINDS, *CUSTOM_KINDS)}
 
 
 def samples() -> list[tuple[Kind, dict[str, Any]]]:

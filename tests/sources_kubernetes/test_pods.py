@@ -29,7 +29,7 @@ CRASH = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s res
     [
         ("vllm-oom", ReplicaState.BACKOFF, "crash loop, out of memory, killed at its limit of 2Gi"),
         ("crasher", ReplicaState.BACKOFF, "crash loop, exit code 1"),
-        ("toolarge", ReplicaState.NOT_READY, "none of 4 nodes has room: 4 lack nvidia.com/gpu (it wants 99)"),
+        ("toolarge", ReplicaState.NOT_READY, "needs 99 GPUs, no node of 1 has more than 8"),
         ("triton", ReplicaState.READY, ""),
     ],
 )

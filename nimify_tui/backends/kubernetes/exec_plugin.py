@@ -24,6 +24,7 @@ from nimify_tui.backends.kubernetes.place import ClusterPlace, ExecPlugin
 PLUGIN_S = 20.0
 _MAX_STDOUT_BYTES = 1024 * 1024
 _KEPT_STDERR_BYTES = 8 * 1024
+_PIPE_BYTES = 65536
 #: What it started and left behind may hold its pipes open; they are not waited for longer.
 _PIPES_S = 1.0
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -73,8 +74,11 @@ async def run_plugin(
             f"the credential plugin {name} speaks {said_by(plugin.api_version, 80)}",
             f"set its apiVersion to {VERSIONS[0]} and use a newer plugin",
         )
+    loop = asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(
+        # As asyncio.create_subprocess_exec does it, but with the transport in hand: it has to be closed.
+        transport, ending = await loop.subprocess_exec(
+            lambda: _Ending(limit=_PIPE_BYTES, loop=loop),
             _program(plugin), *plugin.args,
             env=_environment(plugin, place, environ), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
@@ -83,9 +87,10 @@ async def run_plugin(
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         hint = said_by(plugin.install_hint) or "install it, or correct the command in the kubeconfig"
         raise CredentialsFailed(f"the credential plugin {name} cannot be started: {words}", hint) from error
+    process = asyncio.subprocess.Process(transport, ending, loop)
     try:
         async with asyncio.timeout(timeout_s):
-            stdout, stderr = await _talk(process, name)
+            stdout, stderr = await _talk(process, ending, name)
     except TimeoutError as error:
         raise CredentialsFailed(
             f"the credential plugin {name} did not answer within {timeout_s:g} s",
@@ -94,7 +99,9 @@ async def run_plugin(
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await ending.exited.wait()
+        # Pipes that a child of it still holds would keep the transport open until the loop is gone.
+        transport.close()
     last = said_by(_last_line(stderr))
     if process.returncode != 0:
         why = f": {last}" if last else ""
@@ -105,11 +112,23 @@ async def run_plugin(
     return _read(stdout, plugin, name, last)
 
 
-async def _talk(process: asyncio.subprocess.Process, name: str) -> tuple[bytes, bytes]:
+class _Ending(asyncio.subprocess.SubprocessStreamProtocol):
+    """Knows when the plugin itself has ended: ``Process.wait`` also waits for whoever holds its pipes."""
+
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=limit, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+async def _talk(process: asyncio.subprocess.Process, ending: _Ending, name: str) -> tuple[bytes, bytes]:
     stdout, stderr = bytearray(), bytearray()
 
     async def read_out(stream: asyncio.StreamReader) -> None:
-        while chunk := await stream.read(65536):
+        while chunk := await stream.read(_PIPE_BYTES):
             stdout.extend(chunk)
             if len(stdout) > _MAX_STDOUT_BYTES:
                 raise CredentialsFailed(
@@ -117,14 +136,14 @@ async def _talk(process: asyncio.subprocess.Process, name: str) -> tuple[bytes, 
                 )
 
     async def read_err(stream: asyncio.StreamReader) -> None:
-        while chunk := await stream.read(65536):
+        while chunk := await stream.read(_PIPE_BYTES):
             stderr.extend(chunk)
             del stderr[:-_KEPT_STDERR_BYTES]
 
     assert process.stdout is not None
     assert process.stderr is not None
     readers = {asyncio.create_task(read_out(process.stdout)), asyncio.create_task(read_err(process.stderr))}
-    ended = asyncio.create_task(process.wait())
+    ended = asyncio.create_task(ending.exited.wait())
     try:
         waiting = {ended, *readers}
         while not ended.done():

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from nimify_tui.domain.workloads import OwnerSeen, Surroundings
+from nimify_tui.sources.kubernetes.custom import ROLLOUT, Custom
 from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -23,9 +25,11 @@ from nimify_tui.sources.kubernetes.kinds import (
     Pod,
     Workload,
 )
+from nimify_tui.sources.kubernetes.ledger import Ledger
+from nimify_tui.sources.kubernetes.nearby import Nearby
 
 #: Kinds that are shown as services, in the order in which they may have the plain name.
-SHOWN: tuple[Kind, ...] = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
+SHOWN: tuple[Kind, ...] = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT)
 #: Namespaces of the cluster itself: nothing there serves a model. Naming them in the configuration shows them.
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 #: Warnings that are kept for each object.
@@ -47,13 +51,18 @@ class Cluster:
         self._sets_of: dict[str, dict[str, None]] = {}
         self._names: dict[tuple[str, str], dict[str, str]] = {}
         self._warnings: dict[str, deque[Event]] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._revisions: dict[str, dict[str, ControllerRevision]] = {}
+        #: Owners of pods that found no node: told anew when what is held changes.
+        self._waiting: set[str] = set()
+        self._ledger = Ledger()
+        self.nearby = Nearby(self.dirty)
         self._handlers: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
             POD.name: (self._drop_pod, self._take_pod),
             REPLICA_SET.name: (self._drop_set, self._take_set),
             REVISION.name: (self._drop_revision, self._take_revision),
             NODE.name: (self._drop_node, self._take_node),
             EVENT.name: (self._forget_warning, self._take_warning),
+            **self.nearby.kinds,
         }
 
     # -- what comes in -------------------------------------------------------------------
@@ -61,10 +70,12 @@ class Cluster:
     def apply(self, kind: Kind, gone: Sequence[Any], seen: Sequence[Any]) -> None:
         """Take over what a reflector found."""
         drop, take = self._handlers.get(kind.name, (self._drop_workload, partial(self._take_workload, kind)))
+        hidden = self.hidden if kind.name in self.nearby.kinds else ()
         for each in gone:
             drop(each)
         for each in seen:
-            take(each)
+            if each.metadata.namespace not in hidden:
+                take(each)
 
     def _drop_node(self, node: Node) -> None:
         self.nodes.pop(node.metadata.name, None)
@@ -80,13 +91,15 @@ class Cluster:
             same[kind.name] = meta.uid
             self.dirty.update(same.values())  # another one may have had the plain name
         self.dirty.add(meta.uid)
+        self.nearby.place(kind.name, one)
 
     def _drop_workload(self, one: Workload) -> None:
         meta = one.metadata
         kind = self.kind_of.pop(meta.uid, None)
         if kind is None:
             return
-        del self.workloads[meta.uid]
+        self.nearby.remove(self.workloads.pop(meta.uid))
+        self._waiting.discard(meta.uid)
         same = self._names[(meta.namespace, meta.name)]
         if same.get(kind.name) == meta.uid:
             del same[kind.name]
@@ -114,6 +127,7 @@ class Cluster:
 
     def _take_pod(self, pod: Pod) -> None:
         uid, owner = pod.metadata.uid, pod.metadata.owner
+        self._count(self.pods.get(uid), pod)
         self.pods[uid] = pod
         if owner is not None:
             self._pods_of.setdefault(owner.uid, {})[uid] = None
@@ -121,7 +135,7 @@ class Cluster:
 
     def _drop_pod(self, pod: Pod) -> None:
         uid, owner = pod.metadata.uid, pod.metadata.owner
-        self.pods.pop(uid, None)
+        self._count(self.pods.pop(uid, None), None)
         self._warnings.pop(uid, None)
         if owner is not None:
             pods = self._pods_of.get(owner.uid, {})
@@ -129,6 +143,11 @@ class Cluster:
             if not pods:
                 self._pods_of.pop(owner.uid, None)
             self._touch(owner.uid)
+
+    def _count(self, before: Pod | None, now: Pod | None) -> None:
+        if self._ledger.count(before, now):
+            self.dirty |= self._waiting
+            self._waiting.clear()
 
     def _take_node(self, node: Node) -> None:
         name = node.metadata.name
@@ -160,22 +179,19 @@ class Cluster:
         self._touch_any(uid)
 
     def _take_revision(self, one: ControllerRevision) -> None:
-        self._number(one, one.revision)
+        owner = one.metadata.owner
+        if owner is not None:
+            self._revisions.setdefault(owner.uid, {})[one.metadata.uid] = one
+            self.dirty.add(owner.uid)
 
     def _drop_revision(self, one: ControllerRevision) -> None:
-        self._number(one, None)
-
-    def _number(self, one: ControllerRevision, number: int | None) -> None:
-        owner, labels = one.metadata.owner, one.metadata.labels or {}
-        if owner is None:
-            return
-        # A DaemonSet's pods carry the hash alone, a StatefulSet's the name of the whole revision.
-        for word in {one.metadata.name, labels.get("controller-revision-hash", one.metadata.name)}:
-            if number is None:
-                self._numbers.pop((owner.uid, word), None)
-            else:
-                self._numbers[(owner.uid, word)] = number
-        self.dirty.add(owner.uid)
+        owner = one.metadata.owner
+        kept = self._revisions.get(owner.uid) if owner is not None else None
+        if owner is not None and kept is not None:
+            kept.pop(one.metadata.uid, None)
+            if not kept:
+                del self._revisions[owner.uid]
+            self.dirty.add(owner.uid)
 
     def _touch_any(self, uid: str) -> None:
         pod = self.pods.get(uid)
@@ -222,9 +238,49 @@ class Cluster:
         """The newest warnings about an object, oldest first."""
         return self._warnings.get(uid, ())
 
+    def revisions_of(self, uid: str) -> list[ControllerRevision]:
+        """The revisions of a StatefulSet or DaemonSet that are kept."""
+        return list(self._revisions.get(uid, {}).values())
+
     def revision_number(self, uid: str, word: str) -> int:
-        """The number of a revision of a StatefulSet or DaemonSet; 0 when it is not seen."""
-        return self._numbers.get((uid, word), 0)
+        """The number of a revision of a StatefulSet or DaemonSet; 0 when it is not seen.
+
+        A DaemonSet's pods carry the hash alone, a StatefulSet's the name of the whole revision.
+        """
+        for each in self._revisions.get(uid, {}).values():
+            if word in (each.metadata.name, (each.metadata.labels or {}).get("controller-revision-hash")):
+                return each.revision
+        return 0
+
+    def lack(self, pod: Pod, resource: str, count: int) -> str:
+        """What a pod that found no node lacks, and who has it; "" where nodes are not seen."""
+        self._waiting.add(self.owner_of(pod))
+        return self._ledger.lack(resource, count, self.nodes.values(), self._holder)
+
+    def _holder(self, uid: str) -> str:
+        """The name of what owns pods (or of a pod that nobody owns)."""
+        found = self.replica_sets.get(uid)
+        above = found.metadata.owner if found is not None else None
+        shown = above.uid if above is not None else uid
+        if shown in self.workloads:
+            return self.service_name(shown)
+        known = found or self.pods.get(uid)
+        return known.metadata.name if known is not None else "others"
+
+    def around(self, uid: str) -> Surroundings:
+        """What stands around a workload."""
+        return self.nearby.around(self.kind_of[uid].name, self.workloads[uid])
+
+    def alone(self, uid: str) -> tuple[Kind, Custom, str, tuple[OwnerSeen, ...]] | None:
+        """A custom resource that is a service by itself: its kind, itself, its name, and what it depends on."""
+        found = self.nearby.alone(uid)
+        if found is None:
+            return None
+        kind, one = found
+        meta = one.metadata
+        taken = (meta.namespace, meta.name) in self._names
+        name = f"{meta.name}.{kind.name.lower()}" if taken else meta.name
+        return kind, one, name, self.nearby.owners_of(one)
 
 
 def _node_word(node: Node) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 
-class _Part(msgspec.Struct, gc=False, rename="camel", frozen=True):
+class Part(msgspec.Struct, gc=False, rename="camel", frozen=True):
     """A part of an object: JSON names are the camel case of ours."""
 
 
@@ -23,11 +23,18 @@ class Annotations(msgspec.Struct, gc=False, frozen=True):
     """The few annotations that are looked at; the others (a whole manifest, often) are never kept."""
 
     revision: str = msgspec.field(default="", name="deployment.kubernetes.io/revision")
+    rollout_revision: str = msgspec.field(default="", name="rollout.argoproj.io/revision")
     change_cause: str = msgspec.field(default="", name="kubernetes.io/change-cause")
     restarted_at: str = msgspec.field(default="", name="kubectl.kubernetes.io/restartedAt")
 
+    @property
+    def number(self) -> int:
+        """The number of the revision, of a Deployment or an Argo Rollout; 0 when there is none."""
+        text = self.revision or self.rollout_revision
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
-class Owner(_Part, frozen=True):
+
+class Owner(Part, frozen=True):
     """An owner reference."""
 
     kind: str = ""
@@ -36,7 +43,7 @@ class Owner(_Part, frozen=True):
     controller: bool | None = None
 
 
-class Meta(_Part, frozen=True):
+class Meta(Part, frozen=True):
     """Metadata of an object; ``uid`` is its identity, a name is used again."""
 
     name: str = ""
@@ -51,12 +58,17 @@ class Meta(_Part, frozen=True):
     owner_references: list[Owner] | None = None
 
     @property
+    def revision(self) -> int:
+        """See :attr:`Annotations.number`."""
+        return self.annotations.number if self.annotations is not None else 0
+
+    @property
     def owner(self) -> Owner | None:
         """The controlling owner."""
         return next((each for each in self.owner_references or () if each.controller), None)
 
 
-class Condition(_Part, frozen=True):
+class Condition(Part, frozen=True):
     """One condition of a status."""
 
     type: str = ""
@@ -67,21 +79,21 @@ class Condition(_Part, frozen=True):
     last_update_time: str | None = None
 
 
-class Port(_Part, frozen=True):
+class Port(Part, frozen=True):
     """A port that a container names."""
 
     name: str = ""
     container_port: int = 0
 
 
-class Resources(_Part, frozen=True):
+class Resources(Part, frozen=True):
     """Limits and requests: quantities as numbers or text ("2Gi", 1)."""
 
     limits: dict[str, str | int | float] | None = None
     requests: dict[str, str | int | float] | None = None
 
 
-class Container(_Part, frozen=True):
+class Container(Part, frozen=True):
     """A container of a pod or a template."""
 
     name: str = ""
@@ -92,7 +104,7 @@ class Container(_Part, frozen=True):
     resources: Resources | None = None
 
 
-class PodSpec(_Part, frozen=True):
+class PodSpec(Part, frozen=True):
     """What a pod shall run."""
 
     node_name: str = ""
@@ -100,20 +112,20 @@ class PodSpec(_Part, frozen=True):
     init_containers: list[Container] | None = None
 
 
-class Waiting(_Part, frozen=True):
+class Waiting(Part, frozen=True):
     """A container that waits."""
 
     reason: str = ""
     message: str = ""
 
 
-class Running(_Part, frozen=True):
+class Running(Part, frozen=True):
     """A container that runs."""
 
     started_at: str | None = None
 
 
-class Terminated(_Part, frozen=True):
+class Terminated(Part, frozen=True):
     """A run of a container that is over. ``message`` is what it left (its last words)."""
 
     exit_code: int = 0
@@ -124,7 +136,7 @@ class Terminated(_Part, frozen=True):
     finished_at: str | None = None
 
 
-class ContainerState(_Part, frozen=True):
+class ContainerState(Part, frozen=True):
     """One of three."""
 
     waiting: Waiting | None = None
@@ -132,7 +144,7 @@ class ContainerState(_Part, frozen=True):
     terminated: Terminated | None = None
 
 
-class ContainerStatus(_Part, frozen=True):
+class ContainerStatus(Part, frozen=True):
     """How a container is; ``last_state`` is the run before."""
 
     name: str = ""
@@ -144,7 +156,7 @@ class ContainerStatus(_Part, frozen=True):
     last_state: ContainerState | None = None
 
 
-class PodStatus(_Part, frozen=True):
+class PodStatus(Part, frozen=True):
     """How a pod is."""
 
     phase: str = ""
@@ -157,7 +169,7 @@ class PodStatus(_Part, frozen=True):
     init_container_statuses: list[ContainerStatus] | None = None
 
 
-class Object(_Part, frozen=True):
+class Object(Part, frozen=True):
     """What all kinds have."""
 
     metadata: Meta = Meta()
@@ -170,14 +182,14 @@ class Pod(Object, frozen=True):
     status: PodStatus = PodStatus()
 
 
-class Template(_Part, frozen=True):
+class Template(Part, frozen=True):
     """A pod template."""
 
     metadata: Meta = Meta()
     spec: PodSpec = PodSpec()
 
 
-class WorkloadSpec(_Part, frozen=True):
+class WorkloadSpec(Part, frozen=True):
     """What a Deployment, StatefulSet, DaemonSet or ReplicaSet shall keep; ``replicas`` None: the kind has none."""
 
     replicas: int | None = None
@@ -185,7 +197,7 @@ class WorkloadSpec(_Part, frozen=True):
     template: Template = Template()
 
 
-class WorkloadStatus(_Part, frozen=True):
+class WorkloadStatus(Part, frozen=True):
     """How far it is; the fields of all four kinds together."""
 
     observed_generation: int = 0
@@ -199,6 +211,9 @@ class WorkloadStatus(_Part, frozen=True):
     current_revision: str = ""
     update_revision: str = ""
     conditions: list[Condition] | None = None
+    #: Argo Rollouts say in words how they are.
+    phase: str = ""
+    message: str = ""
 
 
 class Workload(Object, frozen=True):
@@ -214,21 +229,21 @@ class ControllerRevision(Object, frozen=True):
     revision: int = 0
 
 
-class Taint(_Part, frozen=True):
+class Taint(Part, frozen=True):
     """A taint of a node."""
 
     key: str = ""
     effect: str = ""
 
 
-class NodeSpec(_Part, frozen=True):
+class NodeSpec(Part, frozen=True):
     """What a node shall be."""
 
     unschedulable: bool = False
     taints: list[Taint] | None = None
 
 
-class NodeStatus(_Part, frozen=True):
+class NodeStatus(Part, frozen=True):
     """How a node is."""
 
     conditions: list[Condition] | None = None
@@ -242,7 +257,7 @@ class Node(Object, frozen=True):
     status: NodeStatus = NodeStatus()
 
 
-class Reference(_Part, frozen=True):
+class Reference(Part, frozen=True):
     """What an event is about."""
 
     kind: str = ""
@@ -251,7 +266,7 @@ class Reference(_Part, frozen=True):
     uid: str = ""
 
 
-class Series(_Part, frozen=True):
+class Series(Part, frozen=True):
     """Repeats of an event."""
 
     count: int = 0
@@ -272,7 +287,7 @@ class Event(Object, frozen=True):
     series: Series | None = None
 
 
-class ListMeta(_Part, frozen=True):
+class ListMeta(Part, frozen=True):
     """Metadata of a list: the version to watch from, and where the next page begins."""
 
     resource_version: str = ""
@@ -280,7 +295,7 @@ class ListMeta(_Part, frozen=True):
     remaining_item_count: int | None = None
 
 
-class Page(_Part, frozen=True):
+class Page(Part, frozen=True):
     """A page of a list, its items still as text: one that cannot be read must not cost the others."""
 
     metadata: ListMeta = ListMeta()
@@ -294,12 +309,20 @@ class WatchEvent(msgspec.Struct, gc=False, frozen=True):
     object: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Status(_Part, frozen=True):
+class Status(Part, frozen=True):
     """What the server says instead of an object."""
 
     code: int = 0
     reason: str = ""
     message: str = ""
+
+
+class Reads(Protocol):
+    """A decoder of one object."""
+
+    def decode(self, data: msgspec.Raw | bytes, /) -> Any:
+        """The object. Raises msgspec.MsgspecError, ValidationError where a field has another type."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -308,16 +331,18 @@ class Kind:
 
     ``query`` narrows the list. ``keep`` bounds how many are kept (0: all), the newest win.
     ``needed``: without it the region cannot be shown as complete; the others only add to it.
+    ``custom``: only some clusters have it; it is read where the server says that it does.
     """
 
     name: str
     api: str
     plural: str
-    decoder: msgspec.json.Decoder[Any]
+    decoder: Reads
     namespaced: bool = True
     query: tuple[tuple[str, str], ...] = ()
     keep: int = 0
     needed: bool = False
+    custom: bool = False
 
     def path(self, namespace: str = "") -> str:
         """Where the objects lie, in one namespace or (``""``) in the whole cluster."""
@@ -343,11 +368,6 @@ NODE = Kind("Node", _CORE, "nodes", msgspec.json.Decoder(Node), namespaced=False
 EVENT = Kind(
     "Event", _CORE, "events", msgspec.json.Decoder(Event), query=(("fieldSelector", "type!=Normal"),),
     keep=EVENTS_KEPT,
-)  # fmt: skip
-
-#: Everything that is read, in the order in which it is asked for.
-KINDS: tuple[Kind, ...] = (
-    DEPLOYMENT, STATEFUL_SET, DAEMON_SET, REPLICA_SET, REVISION, POD, NODE, EVENT,
 )  # fmt: skip
 
 PAGE = msgspec.json.Decoder(Page)

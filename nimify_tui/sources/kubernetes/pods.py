@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.services import Replica, ReplicaState
+from nimify_tui.sources.kubernetes import hints
 from nimify_tui.sources.kubernetes.kinds import (
     Condition,
     Container,
@@ -20,6 +21,8 @@ from nimify_tui.sources.kubernetes.kinds import (
     Terminated,
 )
 
+#: What a pod lacks (resource, count) in the words of whoever knows the nodes; "" when nobody does.
+Lack = Callable[[str, int], str]
 #: A warning explains what is so now for so long, seconds.
 WARNING_S = 300.0
 #: Where foreign words stand inside a sentence of ours.
@@ -57,13 +60,25 @@ def seconds(text: str | None) -> float | None:
         return None
 
 
+def no_lack(resource: str, count: int) -> str:
+    """Nobody knows the nodes."""
+    del resource, count
+    return ""
+
+
 def replica_of(
-    pod: Pod, key: ReplicaKey, revision: int, warnings: Sequence[Event], node: Node | None, now: float
+    pod: Pod,
+    key: ReplicaKey,
+    revision: int,
+    warnings: Sequence[Event],
+    node: Node | None,
+    now: float,
+    lack: Lack = no_lack,
 ) -> Replica:
     """What ``pod`` is now. ``warnings`` are the events about it, oldest first; ``node`` is where it runs, if seen."""
     statuses = pod.status.container_statuses or []
     ready = condition(pod.status.conditions, "Ready")
-    state, reason, since = _judge(pod, ready, warnings, node, now)
+    state, reason, since = _judge(pod, ready, warnings, node, now, lack)
     last = _last_end(statuses, state)
     restarts = sum(each.restart_count for each in statuses)
     made = seconds(pod.metadata.creation_timestamp)
@@ -105,7 +120,7 @@ def signal_of(end: Terminated) -> str | None:
 
 
 def _judge(
-    pod: Pod, ready: Condition | None, warnings: Sequence[Event], node: Node | None, now: float
+    pod: Pod, ready: Condition | None, warnings: Sequence[Event], node: Node | None, now: float, lack: Lack
 ) -> tuple[ReplicaState, str, float | None]:
     """(state, reason, since when)."""
     status, meta = pod.status, pod.metadata
@@ -125,7 +140,7 @@ def _judge(
     if scheduled is not None and scheduled.status == "False":
         return (
             ReplicaState.NOT_READY,
-            unschedulable(scheduled.message, pod.spec.containers or ()),
+            unschedulable(scheduled.message, pod.spec.containers or (), lack),
             seconds(scheduled.last_transition_time),
         )
     for statuses, inits in ((status.init_container_statuses, True), (status.container_statuses, False)):
@@ -142,6 +157,8 @@ def _judge(
     ]
     begun = max((at for at in started if at is not None), default=None)
     probe = _probe(warnings, now, "Readiness", "Startup", "Liveness")
+    if not started and (stuck := _stuck(warnings, now)):
+        return ReplicaState.NOT_READY, stuck, seconds(meta.creation_timestamp)
     if begun is not None and changed_at is not None and changed_at > begun:
         return ReplicaState.NOT_READY, probe or _not_ready(pod), changed_at
     return ReplicaState.STARTING, probe or _beginning(pod), begun or seconds(meta.creation_timestamp)
@@ -177,19 +194,21 @@ def _node_lost(node: Node | None) -> str:
     return f"node {name} does not answer" if ready.status == "Unknown" else f"node {name} is not ready"
 
 
-def unschedulable(message: str, containers: Sequence[Container] = ()) -> str:
+def unschedulable(message: str, containers: Sequence[Container] = (), lack: Lack = no_lack) -> str:
     """The scheduler's message in plain words; its own words where they are not understood."""
     match = _NODES.match(message)
     if match is None:
         return f"no node for it: {clean_line(message, _SAID)}" if message else "no node for it yet"
-    parts = []
+    parts, held = [], ""
     for part in re.split(r", (?=\d+ )", match[2]):
         many = not part.startswith("1 ")
-        if lack := _LACK.match(part):
-            wanted = _wanted(lack[2], containers)
+        if short := _LACK.match(part):
+            wanted = _wanted(short[2], containers)
+            if not held and wanted.isdigit() and (held := lack(short[2], int(wanted))):
+                continue
             verb = "lack" if many else "lacks"
             parts.append(
-                f"{lack[1]} {verb} {clean_line(lack[2], 60)}{f' (it wants {wanted})' if wanted else ''}"
+                f"{short[1]} {verb} {clean_line(short[2], 60)}{f' (it wants {wanted})' if wanted else ''}"
             )
         elif taint := _TAINT.match(part):
             verb = "have" if many else "has"
@@ -199,6 +218,8 @@ def unschedulable(message: str, containers: Sequence[Container] = ()) -> str:
             parts.append(f"{some[1]} {known[many] if known is not None else clean_line(some[2], 80)}")
         else:
             parts.append(clean_line(part, 80))
+    if held:
+        return "; ".join([held, *parts])
     return f"none of {match[1]} nodes has room: {', '.join(parts)}"
 
 
@@ -223,10 +244,11 @@ def _container_trouble(
     if state.waiting is not None and state.waiting.reason not in ("", "ContainerCreating", "PodInitializing"):
         reason, said = state.waiting.reason, clean_line(state.waiting.message, _SAID)
         if reason in _PULL:
-            image = clean_line(_image(pod, status), 100)
-            return f"{who}cannot pull the image {image}{_told(_pull_words(warnings) or said)}"
+            image, why = clean_line(_image(pod, status), 100), _pull_words(warnings) or said
+            key = "the registry does not accept the key: " if hints.denied(why) else ""
+            return f"{who}cannot pull the image {image}{_told(f'{key}{why}' if why else '')}"
         if reason in _BROKEN:
-            return f"{who}cannot be started{_told(said)}"
+            return f"{who}cannot be started{_told(hints.key_missing(state.waiting.message) or said)}"
         if reason == "CrashLoopBackOff":
             end = status.last_state.terminated if status.last_state is not None else None
             return (
@@ -262,7 +284,8 @@ def end_words(end: Terminated, container: str, pod: Pod, warnings: Sequence[Even
         probe = _probe(warnings, ended_at, "Liveness", "Startup")
         if probe:
             return f"killed by its probe: {probe}"
-    return exit_words(end)
+    meant = hints.last_words(end.message)
+    return f"{meant} ({exit_words(end)})" if meant else exit_words(end)
 
 
 def exit_words(end: Terminated) -> str:
@@ -309,6 +332,18 @@ def _probe(warnings: Sequence[Event], at: float, *kinds: str) -> str:
     return ""
 
 
+def _stuck(warnings: Sequence[Event], now: float) -> str:
+    """Why a container that is being made does not come to be: a volume that cannot be mounted."""
+    for each in reversed(warnings):
+        if each.reason not in ("FailedMount", "FailedAttachVolume"):
+            continue
+        when = event_at(each)
+        if when is not None and now - when <= WARNING_S:
+            said = hints.key_missing(each.message) or clean_line(each.message, _SAID)
+            return f"its volume cannot be mounted: {said}"
+    return ""
+
+
 def _ended_at(status: ContainerStatus) -> float | None:
     for state in (status.state, status.last_state):
         if state is not None and state.terminated is not None:
@@ -346,4 +381,8 @@ def _beginning(pod: Pod) -> str:
         for each in status.container_statuses or ()
         if each.state is not None and each.state.running is not None
     ]
-    return "runs, not ready yet" if running else "its container is being made"
+    if not running:
+        return "its container is being made (image, volumes)"
+    if any(each.started is False for each in running):
+        return "loads, its startup probe has not passed yet"
+    return "runs, not ready yet"

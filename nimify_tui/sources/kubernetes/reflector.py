@@ -106,13 +106,21 @@ class Reflector:
         self._gone_in_a_row = 0
 
     async def run(self) -> None:
-        """Follow the kind until cancelled; may be run again and then goes on where it was."""
+        """Follow the kind until cancelled; may be run again and then goes on where it was.
+
+        Returns when the server does not have a custom kind (any more).
+        """
         while True:
             await self._pace.wait()
             try:
                 if not self._version:
                     await self._list()
                 await self._watch()
+            except NotFound as error:
+                self._refused(error)
+                if self.kind.custom:
+                    return
+                await self._pace.sleep(REFUSED_RETRY_S)
             except NimifyError as error:
                 await self._failed(error)
 
@@ -123,7 +131,7 @@ class Reflector:
                 self._gone_in_a_row += 1
                 if self._gone_in_a_row > 1:
                     self._pace.failed()
-            case Forbidden() | NotFound():
+            case Forbidden():
                 self._refused(error)
                 await self._pace.sleep(REFUSED_RETRY_S)
             case _:

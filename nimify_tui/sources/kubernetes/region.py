@@ -16,12 +16,15 @@ from nimify_tui.base.retry import Backoff
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.regions import Region, RegionHealth
 from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, Update
+from nimify_tui.sources.kubernetes.around import AUTOSCALER
 from nimify_tui.sources.kubernetes.cluster import SHOWN, SYSTEM_NAMESPACES, Cluster
+from nimify_tui.sources.kubernetes.discovery import AGAIN_S, RETRY_S, served
 from nimify_tui.sources.kubernetes.health import BEAT_S, Monitor
-from nimify_tui.sources.kubernetes.kinds import KINDS, POD, Kind
+from nimify_tui.sources.kubernetes.kinds import POD, Kind
 from nimify_tui.sources.kubernetes.pace import Pace, Sleep
 from nimify_tui.sources.kubernetes.reflector import KindState, Reflector
 from nimify_tui.sources.kubernetes.story import Story
+from nimify_tui.sources.kubernetes.table import CUSTOM_KINDS, KINDS
 from nimify_tui.sources.kubernetes.telling import Telling
 from nimify_tui.sources.kubernetes.wire import Api
 
@@ -74,6 +77,8 @@ class KubernetesSource:
         self._story = Story(self._cluster, region.name)
         self._telling = Telling(self._cluster, region.name)
         self._reflectors: list[Reflector] = []
+        self._running: set[Reflector] = set()
+        self._discovered = False
         self._changes: list[Change] = []
         self._listed = False
         self._news = asyncio.Event()
@@ -101,24 +106,26 @@ class KubernetesSource:
 
     async def _follow(self, link: Link, sink: Sink) -> None:
         pace = Pace(self._clock, self._rng, self._sleep)
-        self._reflectors = [
-            Reflector(kind, namespace, link, pace, self, self._clock, self._rng)
-            for kind in KINDS
-            for namespace in (self._namespaces if kind.namespaced else ("",))
-        ]
+        self._reflectors = [each for kind in KINDS for each in self._reflectors_of(kind, link, pace)]
         self._may_read.set()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(), name=f"{self._region.name}: read")
+            group.create_task(self._read(link, pace), name=f"{self._region.name}: read")
             group.create_task(self._beat(link, pace), name=f"{self._region.name}: heartbeat")
             group.create_task(self._flush(sink), name=f"{self._region.name}: tell")
 
+    def _reflectors_of(self, kind: Kind, link: Link, pace: Pace) -> list[Reflector]:
+        return [
+            Reflector(kind, namespace, link, pace, self, self._clock, self._rng)
+            for namespace in (self._namespaces if kind.namespaced else ("",))
+        ]
+
     # -- reading -------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, link: Link, pace: Pace) -> None:
         """Run the reflectors while the server answers heartbeats; they keep their rows and versions in between."""
         while True:
             await self._may_read.wait()
-            reading = asyncio.create_task(self._read_all())
+            reading = asyncio.create_task(self._read_all(link, pace))
             stop = asyncio.create_task(self._must_stop.wait())
             try:
                 await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -129,10 +136,35 @@ class KubernetesSource:
                 stop.cancel()
                 await asyncio.gather(reading, stop, return_exceptions=True)
 
-    async def _read_all(self) -> None:
+    async def _read_all(self, link: Link, pace: Pace) -> None:
         async with asyncio.TaskGroup() as group:
             for each in self._reflectors:
-                group.create_task(each.run(), name=f"{self._region.name}: {each.kind.plural}")
+                if not each.kind.custom or each.state is not KindState.MISSING:
+                    self._start(group, each)
+            while True:
+                await self._sleep(AGAIN_S if await self._discover(link, pace, group) else RETRY_S)
+
+    def _start(self, group: asyncio.TaskGroup, reflector: Reflector) -> None:
+        self._running.add(reflector)
+        task = group.create_task(reflector.run(), name=f"{self._region.name}: {reflector.kind.plural}")
+        task.add_done_callback(lambda _: self._running.discard(reflector))
+
+    async def _discover(self, link: Link, pace: Pace, group: asyncio.TaskGroup) -> bool:
+        """Follow the custom kinds that the server has; False when it does not say: it has none for now."""
+        await pace.wait()
+        try:
+            kinds, told = await served(link, CUSTOM_KINDS), True
+        except NimifyError:
+            kinds, told = [], False  # whatever is the matter, the heartbeat and the other kinds tell it
+        for kind in kinds:
+            if all(each.kind is not kind for each in self._reflectors):
+                self._reflectors += self._reflectors_of(kind, link, pace)
+        for each in self._reflectors:
+            if each.kind in kinds and each not in self._running:
+                self._start(group, each)
+        self._discovered = True
+        self._judge_kinds()
+        return told
 
     async def _beat(self, link: Link, pace: Pace) -> None:
         """Ask ``/livez`` for ever; what does not answer three times is not asked for anything else."""
@@ -169,8 +201,13 @@ class KubernetesSource:
     def delta(self, kind: Kind, gone: Sequence[Any], seen: Sequence[Any]) -> None:
         """Objects that are no more, and new ones."""
         now, cluster, story = self._clock.now(), self._cluster, self._story
-        if not self._listed or (kind not in SHOWN and kind is not POD):
+        if not self._listed or (kind not in SHOWN and kind not in (POD, AUTOSCALER)):
             cluster.apply(kind, gone, seen)
+        elif kind is AUTOSCALER:
+            scalers = [(cluster.nearby.scaler(each.metadata.uid), each) for each in seen]
+            cluster.apply(kind, gone, seen)
+            for scaler, new_scaler in scalers:
+                self._changes += story.scaler(scaler, new_scaler, now)
         elif kind is POD:
             pods = [(cluster.pods.get(each.metadata.uid), each) for each in seen]
             cluster.apply(kind, gone, seen)
@@ -201,6 +238,9 @@ class KubernetesSource:
 
     def kind_changed(self, reflector: Reflector) -> None:
         """Say anew what is still read, what lags behind, and what is not to be seen."""
+        self._judge_kinds()
+
+    def _judge_kinds(self) -> None:
         monitor, every = self._monitor, self._reflectors
         waiting = [
             each
@@ -210,13 +250,20 @@ class KubernetesSource:
         ]
         failing = [each for each in every if each.state is KindState.FAILING]
         refused = [each for each in every if each.state in _REFUSED]
-        monitor.reading = ", ".join(_progress(each) for each in waiting)
+        reading = [_progress(each) for each in waiting] + (
+            [] if self._discovered else ["which kinds there are"]
+        )
+        monitor.reading = ", ".join(reading)
         monitor.lagging = "; ".join(
             dict.fromkeys(
                 f"{each.kind.plural} may be old: {each.cause.message}" for each in failing if each.cause
             )
         )
-        hidden = [f"{each.kind.plural} ({each.state})" for each in refused]
+        hidden = [
+            f"{each.kind.plural} ({each.state})"
+            for each in refused
+            if not (each.kind.custom and each.state is KindState.MISSING)
+        ]
         hidden += [f"{each.unreadable} {each.kind.plural} (unreadable)" for each in every if each.unreadable]
         monitor.hidden = ", ".join(dict.fromkeys(hidden))
         monitor.blind = all(each.state in _REFUSED for each in every if each.kind.needed)

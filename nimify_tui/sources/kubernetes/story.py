@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.names import ServiceKey
+from nimify_tui.sources.kubernetes.around import Autoscaler, scaler_of
 from nimify_tui.sources.kubernetes.cluster import Cluster
-from nimify_tui.sources.kubernetes.families import image_of
+from nimify_tui.sources.kubernetes.custom import ROLLOUT
 from nimify_tui.sources.kubernetes.kinds import (
     DEPLOYMENT,
-    Container,
     Kind,
     Pod,
-    Template,
     Terminated,
     Workload,
 )
 from nimify_tui.sources.kubernetes.pods import condition, end_words, exit_words, seconds
+from nimify_tui.sources.kubernetes.template import template_words
 from nimify_tui.sources.kubernetes.workloads import revision_of
 
 #: Roll-outs and crashes from before the console was started are told when they are younger, seconds.
@@ -44,7 +44,7 @@ class Story:
     def history(self, now: float) -> Iterator[Change]:
         """What the objects still tell of the time before."""
         for uid, one in self._cluster.workloads.items():
-            if self._cluster.kind_of[uid] is DEPLOYMENT:
+            if self._cluster.kind_of[uid] in (DEPLOYMENT, ROLLOUT):
                 yield from self._rollouts(uid, one, now)
             for pod in self._cluster.pods_of(uid):
                 yield from self._crashes(uid, None, pod, now)
@@ -52,9 +52,8 @@ class Story:
     def _rollouts(self, uid: str, one: Workload, now: float) -> Iterator[Change]:
         made = {}
         for each in self._cluster.sets_of(uid):
-            notes = each.metadata.annotations
-            if notes is not None and notes.revision.isdigit():
-                made[int(notes.revision)] = each
+            if each.metadata.revision:
+                made[each.metadata.revision] = each
         for number, each in sorted(made.items()):
             at = seconds(each.metadata.creation_timestamp)
             before = made.get(number - 1)
@@ -86,9 +85,10 @@ class Story:
         if before.spec.paused != one.spec.paused:
             text = "roll-out paused" if one.spec.paused else "roll-out resumed"
             yield self._change(f"{uid}-g{one.metadata.generation}-pause", now, ChangeKind.CONFIG, uid, text)
-        if uid in self._coming and (kind is not DEPLOYMENT or _revision(before) != _revision(one)):
+        numbered = kind in (DEPLOYMENT, ROLLOUT)
+        if uid in self._coming and (not numbered or before.metadata.revision != one.metadata.revision):
             what, text = self._coming.pop(uid)
-            number = revision_of(self._cluster, uid) if kind is DEPLOYMENT else None
+            number = revision_of(self._cluster, uid) if numbered else None
             about = f"{uid}-r{number}" if number else f"{uid}-g{one.metadata.generation}"
             yield self._change(about, now, what, uid, text, revision=number)
 
@@ -121,6 +121,23 @@ class Story:
             at = (seconds(ready.last_transition_time) if ready is not None else None) or now
             about = f"{one.metadata.uid}-{_restarts(one)}-ready"
             yield self._change(about, at, ChangeKind.RECOVERY, uid, f"{name} is ready again", replica=name)
+
+    def scaler(self, before: Autoscaler | None, one: Autoscaler, now: float) -> Iterator[Change]:
+        """The differences between two looks at an autoscaler: what it wants, and whether it can."""
+        if before is None:
+            return
+        old, new = scaler_of(before), scaler_of(one)
+        about = f"{one.metadata.uid}-{one.metadata.resource_version}"
+        for uid in self._cluster.nearby.targets(one):
+            if new.wanted != old.wanted and new.wanted:
+                told = [f"{each.name} {each.current or 'not known'} of {each.target}" for each in new.metrics]
+                text = f"HPA {new.name} wants {new.wanted}, {new.current} are there"
+                yield self._change(
+                    f"{about}-wants", now, ChangeKind.SCALE, uid, text, evidence=", ".join(told)
+                )
+            if new.well != old.well:
+                text = f"HPA {new.name}: {new.verdict}"
+                yield self._change(f"{about}-verdict", now, ChangeKind.SCALE, uid, text)
 
     def _crashes(self, uid: str, before: Pod | None, one: Pod, now: float) -> Iterator[Change]:
         counts = (
@@ -161,49 +178,6 @@ class Story:
             id=f"{self._region}-{about}", at=at, kind=kind, region=self._region, key=self.key_of(uid), text=text,
             evidence=evidence, source=_SOURCE, revision=revision or None, replica=replica,
         )  # fmt: skip
-
-
-def template_words(old: Template, new: Template) -> tuple[ChangeKind, str]:
-    """What a new pod template brings: images first, then limits, arguments, a restart."""
-    before = {each.name: each for each in old.spec.containers or ()}
-    words = []
-    for each in new.spec.containers or ():
-        known = before.get(each.name)
-        words += (
-            [f"new container {clean_line(each.name, 60)}"] if known is None else _container_words(known, each)
-        )
-    if words:
-        return ChangeKind.ROLLOUT, ", ".join(words)
-    if _restarted(old) != _restarted(new):
-        return ChangeKind.RESTART, "restarted, one pod after the other"
-    return ChangeKind.ROLLOUT, "pod template changed"
-
-
-def _container_words(old: Container, new: Container) -> list[str]:
-    words = []
-    if old.image != new.image:
-        a, b = image_of(old.image), image_of(new.image)
-        if a.path == b.path:
-            words.append(
-                f"image {clean_line(a.path, 80)} {clean_line(a.version, 40)} -> {clean_line(b.version, 40)}"
-            )
-        else:
-            words.append(f"image {clean_line(old.image, 100)} -> {clean_line(new.image, 100)}")
-    if old.resources != new.resources:
-        words.append("other limits")
-    if (old.command, old.args) != (new.command, new.args):
-        words.append("other arguments")
-    return words
-
-
-def _restarted(template: Template) -> str:
-    notes = template.metadata.annotations
-    return notes.restarted_at if notes is not None else ""
-
-
-def _revision(one: Workload) -> str:
-    notes = one.metadata.annotations
-    return notes.revision if notes is not None else ""
 
 
 def _last_end(end: Terminated | None) -> Terminated | None:

@@ -8,7 +8,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
 from nimify_tui.sources.kubernetes.cluster import Cluster
-from nimify_tui.sources.kubernetes.workloads import service_of
+from nimify_tui.sources.kubernetes.workloads import alone_service, service_of
 
 #: After so many replicas the loop is left to the other regions for a moment.
 SLICE = 200
@@ -25,7 +25,7 @@ class Telling:
 
     async def everything(self, clock: Clock) -> tuple[tuple[Service, ...], tuple[Replica, ...]]:
         """All services and all replicas."""
-        self._cluster.dirty.update(self._cluster.workloads)
+        self._cluster.dirty.update(self._cluster.workloads, self._cluster.nearby.every_alone())
         await self.news(clock)
         replicas = tuple(each for some in self._replicas.values() for each in some.values())
         return tuple(self._services.values()), replicas
@@ -46,13 +46,17 @@ class Telling:
     def _one(self, uid: str, now: float, gone: list[Update], seen: list[Update]) -> int:
         """Look at one workload; returns how much work that was."""
         before, told = self._services.get(uid), self._replicas.get(uid, {})
-        if uid not in self._cluster.workloads:
+        replicas: dict[str, Replica] = {}
+        if uid in self._cluster.workloads:
+            service, replicas = service_of(self._cluster, uid, self._region, now)
+        elif (alone := self._cluster.alone(uid)) is not None:
+            service = alone_service(*alone, self._region, now)
+        else:
             self._services.pop(uid, None)
             self._replicas.pop(uid, None)
             if before is not None:
                 gone.append(ServiceGone(now, before.key))
             return 1
-        service, replicas = service_of(self._cluster, uid, self._region, now)
         if before is not None and before.key != service.key:  # it got, or gave up, the plain name
             gone.append(ServiceGone(now, before.key))
             before, told = None, {}

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+
+import msgspec
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.kubernetes.cluster import Cluster
+from nimify_tui.sources.kubernetes.custom import (
+    INFERENCE_SERVICE,
+    NIM_SERVICE,
+    ROLLOUT,
+    Custom,
+    image_of_custom,
+    owner_seen,
+    wanted_of,
+)
 from nimify_tui.sources.kubernetes.families import OTHER, Family, family_of, image_of, model_of
-from nimify_tui.sources.kubernetes.kinds import DAEMON_SET, DEPLOYMENT, REPLICA_SET, Container, Pod, Workload
+from nimify_tui.sources.kubernetes.kept import kept_of
+from nimify_tui.sources.kubernetes.kinds import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    REPLICA_SET,
+    Container,
+    Kind,
+    Pod,
+    Workload,
+)
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
 
 #: Labels and names from a cluster: at most so many, of at most so many characters.
@@ -17,6 +39,9 @@ _LABELS, _LABEL_CHARS = 40, 260
 #: States whose reason says more than "it does not get on".
 _TELLING = (ReplicaState.BACKOFF, ReplicaState.NOT_READY, ReplicaState.EXITED)
 _HASH = "controller-revision-hash"
+#: Custom resources whose own word counts, and those words of theirs that mean it will not come right by itself.
+_STATED = (NIM_SERVICE.name, INFERENCE_SERVICE.name)
+_FAILED = ("Failed", "BlockedByFailedLoad", "InvalidSpec")
 
 
 def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Service, dict[str, Replica]]:
@@ -31,6 +56,16 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
     revision = revision_of(cluster, uid)
     replicas = _replicas(cluster, uid, key, wanted, now)
     created_at = seconds(meta.creation_timestamp) or now
+    around = cluster.around(uid)
+    facts = list(replicas.values())
+    progress = _progress(one, uid, cluster, wanted, facts, revision)
+    failure = _failure(cluster, uid, one, facts)
+    for owner in around.owners:
+        if owner.trouble and owner.kind in _STATED:
+            words = _owner_words(owner)
+            failure, progress = (
+                (failure or words, progress) if owner.state in _FAILED else (failure, progress or words)
+            )
     service = Service(
         key=key,
         uid=uid,
@@ -41,28 +76,60 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         observed_generation=status.observed_generation,
         created_at=created_at,
         changed_at=_changed_at(cluster, uid, created_at),
-        progress=_progress(one, uid, cluster, wanted, list(replicas.values()), revision),
-        failure=_failure(cluster, uid, one, list(replicas.values())),
+        progress=progress,
+        failure=failure,
         model_name=clean_line(model_of(container) or _image_words(container), 200),
         labels=_labels(one, kind.name, family, container),
+        around=msgspec.structs.replace(around, kept=kept_of(cluster, uid)),
     )
     return service, replicas
+
+
+def alone_service(
+    kind: Kind, one: Custom, name: str, depends: tuple[OwnerSeen, ...], region: str, now: float
+) -> Service:
+    """A custom resource of which no workload is there: what its operator waits for, or why it failed."""
+    meta, wanted = one.metadata, wanted_of(one)
+    own = owner_seen(kind, one)
+    told = [each for each in (own, *depends) if each.trouble]
+    failed = next((each for each in told if each.state in _FAILED), None)
+    image = image_of_custom(one)
+    created_at = seconds(meta.creation_timestamp) or now
+    waits = f"{kind.name} {own.state}"
+    return Service(
+        key=ServiceKey(region, clean_line(name, 120), clean_line(meta.namespace, 80)),
+        uid=meta.uid,
+        family="kserve" if kind is INFERENCE_SERVICE else "nim",
+        revision=0,
+        desired_replicas=wanted,
+        generation=meta.generation,
+        # Not made true yet, unless it is known that it never will be.
+        observed_generation=meta.generation if failed is not None else meta.generation - 1,
+        created_at=created_at,
+        changed_at=created_at,
+        progress="; ".join(map(_owner_words, told)) or waits,
+        failure=_owner_words(failed) if failed is not None else "",
+        model_name=clean_line(image, 200),
+        labels={"kind": kind.name} | ({"image": clean_line(image, _LABEL_CHARS)} if image else {}),
+        around=Surroundings(owners=(own, *depends)),
+    )
+
+
+def _owner_words(owner: OwnerSeen) -> str:
+    said = f": {owner.trouble}" if owner.trouble != owner.state else ""
+    return f"{owner.kind} {owner.name} {owner.state}{said}"
 
 
 def revision_of(cluster: Cluster, uid: str) -> int:
     """The number of the revision that should run; 0 when the cluster has not told it yet."""
     one, kind = cluster.workloads[uid], cluster.kind_of[uid]
-    if kind is DEPLOYMENT:
-        return _digits(one.metadata.annotations.revision if one.metadata.annotations else "")
+    if kind in (DEPLOYMENT, ROLLOUT):
+        return one.metadata.revision
     if kind is DAEMON_SET:
         # Its status names no revision: the newest there is.
         numbers = [cluster.revision_number(uid, _hash(pod)) for pod in cluster.pods_of(uid)]
         return max(numbers, default=0)
     return cluster.revision_number(uid, one.status.update_revision)
-
-
-def _digits(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _hash(pod: Pod) -> str:
@@ -73,8 +140,7 @@ def _pod_revision(cluster: Cluster, uid: str, pod: Pod) -> int:
     owner = pod.metadata.owner
     if owner is not None and owner.kind == REPLICA_SET.name:
         found = cluster.replica_sets.get(owner.uid)
-        notes = found.metadata.annotations if found is not None else None
-        return _digits(notes.revision) if notes is not None else 0
+        return found.metadata.revision if found is not None else 0
     return cluster.revision_number(uid, _hash(pod))
 
 
@@ -85,7 +151,7 @@ def _replicas(cluster: Cluster, uid: str, key: ServiceKey, wanted: int, now: flo
         name = clean_line(pod.metadata.name, 120)
         replica = replica_of(
             pod, ReplicaKey(key, name), _pod_revision(cluster, uid, pod), cluster.warnings_of(pod.metadata.uid),
-            cluster.nodes.get(pod.spec.node_name), now,
+            cluster.nodes.get(pod.spec.node_name), now, partial(cluster.lack, pod),
         )  # fmt: skip
         made[pod.metadata.uid] = replica
     alive = {uid: each for uid, each in made.items() if each.state is not ReplicaState.EXITED}
@@ -103,7 +169,9 @@ def _progress(
 ) -> str:
     """What a roll-out is doing ("" when none is under way)."""
     status, kind = one.status, cluster.kind_of[uid]
-    if kind is DEPLOYMENT and one.spec.paused:
+    if kind is ROLLOUT and status.phase == "Paused":
+        return f"roll-out paused{f' ({clean_line(status.message, 60)})' if status.message else ''}"
+    if kind in (DEPLOYMENT, ROLLOUT) and one.spec.paused:
         return "roll-out paused"
     if status.observed_generation < one.metadata.generation:
         return "the cluster has not taken it up yet"
@@ -118,6 +186,8 @@ def _progress(
 
 def _failure(cluster: Cluster, uid: str, one: Workload, replicas: Sequence[Replica]) -> str:
     """Why the workload itself does not get on; "" when it does, or when a pod of it says why."""
+    if one.status.phase == "Degraded":
+        return f"the roll-out is degraded: {clean_line(one.status.message, 200)}"
     progressing = condition(one.status.conditions, "Progressing")
     told = any(each.reason and each.state in _TELLING for each in replicas)
     if progressing is not None and progressing.status == "False" and not told:
