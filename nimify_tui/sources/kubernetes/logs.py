@@ -235,6 +235,8 @@ class _Followed:
                 return
             self._held = False
         lines, left_out = self._out.take()
+        for stream in self.streams.values():
+            stream.catch_up()
         if lines:
             self.tail.append(lines)
         if left_out:

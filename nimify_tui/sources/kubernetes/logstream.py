@@ -115,6 +115,7 @@ class Stream:
         self._run = 0
         self._cutter = Cutter()
         self._overlap = Overlap()
+        self._waiting = b""
         self._broken = False
         self._backoff = Backoff(*RETRY_S)
         self._refusal = ""
@@ -166,6 +167,7 @@ class Stream:
             self._break(error.message)
             return self._backoff.next_s()
         finally:
+            self.catch_up()
             self._cutter = Cutter()
         if self._previous:
             return None
@@ -208,15 +210,33 @@ class Stream:
                 self._take(piece)
 
     def _take(self, piece: bytes) -> None:
-        out, cutter, overlap = self._out, self._cutter, self._overlap
-        if out.full:
-            count, last = cutter.pass_over(piece)
-            out.left_out += count
-            at_ns = cutter.stamped(last).at_ns
-            if at_ns is not None:
-                overlap.passed_over(at_ns)
-            return
-        seen = self.seen
+        """Read a piece. While the outlet is full only the newest one is kept, unread: last words get through."""
+        if self._waiting:
+            if self._out.full:
+                self._pass_over()
+            else:
+                self.catch_up()
+        if self._out.full:
+            self._waiting = piece
+        else:
+            self._lines(piece)
+
+    def catch_up(self) -> None:
+        """The outlet has room again."""
+        piece, self._waiting = self._waiting, b""
+        if piece:
+            self._lines(piece)
+
+    def _pass_over(self) -> None:
+        piece, self._waiting = self._waiting, b""
+        count, last = self._cutter.pass_over(piece)
+        self._out.left_out += count
+        at_ns = self._cutter.stamped(last).at_ns
+        if at_ns is not None:
+            self._overlap.passed_over(at_ns)
+
+    def _lines(self, piece: bytes) -> None:
+        out, cutter, overlap, seen = self._out, self._cutter, self._overlap, self.seen
         container = "" if seen.alone else seen.container
         for line in cutter.feed(piece):
             at_ns, text = cutter.stamped(line)
