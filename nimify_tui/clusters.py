@@ -13,11 +13,16 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.config import Config
 from nimify_tui.domain.names import suggest_name
 from nimify_tui.domain.regions import Region, RegionKind
-from nimify_tui.engine import Sink
+from nimify_tui.engine import FleetWork, Sink
+from nimify_tui.fleet.store import Fleet
 from nimify_tui.gate.policy import make_region
 
 if TYPE_CHECKING:
+    from nimify_tui.backends.kubernetes.connection import Connection
     from nimify_tui.backends.kubernetes.place import ClusterPlace
+    from nimify_tui.domain.demands import LogDemand
+    from nimify_tui.sources.kubernetes.kinds import Pod
+    from nimify_tui.sources.kubernetes.region import KubernetesSource
 
 #: A larger kubeconfig is not looked through for its current context.
 MAX_BYTES = 8 * 1024 * 1024
@@ -39,6 +44,8 @@ class ClusterRegions:
 
     def __init__(self, config: Config, clock: Clock, only: Sequence[str]) -> None:
         self._clock = clock
+        self._links: dict[str, Connection] = {}
+        self._sources: dict[str, KubernetesSource] = {}
         self._where = {
             item.name: _Where(item.context or "", item.namespaces)
             for item in config.region
@@ -67,10 +74,34 @@ class ClusterRegions:
 
             connection = Connection(place, clock=self._clock)
             await connection.open()
+            self._links[region.name] = connection
             return connection
 
         source = KubernetesSource(region, connect, self._clock, namespaces=where.namespaces)
-        await source.run(sink)
+        self._sources[region.name] = source
+        try:
+            await source.run(sink)
+        finally:
+            self._links.pop(region.name, None)
+            self._sources.pop(region.name, None)
+
+    def link(self, region: str) -> Connection | None:
+        """The open connection of a region, one for all that is done there; None while there is none."""
+        return self._links.get(region)
+
+    def fleet_work(self) -> tuple[FleetWork, ...]:
+        """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""
+        return (self._logs,) if self._where else ()
+
+    async def _logs(self, fleet: Fleet, sink: Sink) -> None:
+        """Follow what logs are looked at, until cancelled."""
+        from nimify_tui.sources.kubernetes.logs import PodLogs, pods_of
+
+        def pods(demand: LogDemand) -> Sequence[Pod]:
+            source = self._sources.get(demand.key.region)
+            return pods_of(source.cluster, demand) if source is not None else ()
+
+        await PodLogs(fleet, pods, self.link, self._where.__contains__, self._clock).run(sink)
 
 
 def _place(context: str) -> ClusterPlace:

@@ -85,7 +85,7 @@ class Session:
             region_work=_by_kind(
                 {RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch}
             ),
-            fleet_work=self._embedded.fleet_work(needs.numbers),
+            fleet_work=(*self._embedded.fleet_work(needs.numbers), *clusters.fleet_work()),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
             after=last_known.write if needs.remember else _nothing,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
 import msgspec
 
 from nimify_tui.domain.names import ServiceKey
@@ -29,9 +32,43 @@ Demand = DetailDemand | LogDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of a replica's log, as it was written (uncleaned: the screen cleans what it draws)."""
+    """One line of a replica's log, as it was written (uncleaned: the screen cleans what it draws).
+
+    ``container`` "" where a replica has only one. ``mark`` is a line of ours in the stream: here something
+    broke, went on, or is left out.
+    """
 
     at: float
     replica: str
     run: int
     text: str
+    container: str = ""
+    mark: bool = False
+
+
+class LogSink(Protocol):
+    """Where a source puts the lines of a demanded log; fleet.logtail.LogTail is one."""
+
+    def append(self, lines: Sequence[LogLine]) -> None:
+        """More lines."""
+        ...
+
+    def gap(self, text: str, at: float | None = None) -> None:
+        """Here something is missing."""
+        ...
+
+    def leave_out(self, count: int) -> None:
+        """So many lines came too fast to be kept."""
+        ...
+
+
+class Looks(Protocol):
+    """What is looked at now; the fleet is one."""
+
+    def demands(self) -> Collection[Demand]:
+        """What somebody looks at, from any thread."""
+        ...
+
+    def log_tail(self, demand: LogDemand) -> LogSink:
+        """Where the lines of a demand go."""
+        ...

@@ -24,6 +24,7 @@ class LogTail:
         self._max_chars = max_chars
         self._chars = 0
         self._next = 0
+        self._left_out = 0
         self._lock = threading.Lock()
 
     def append(self, lines: Sequence[LogLine]) -> None:
@@ -40,7 +41,12 @@ class LogTail:
         """Mark a place where the stream broke, in the stream itself (run 0, no replica)."""
         with self._lock:
             when = at if at is not None else self._lines[-1].at if self._lines else 0.0
-        self.append([LogLine(when, "", 0, f"-- {text} --")])
+        self.append([LogLine(when, "", 0, f"-- {text} --", mark=True)])
+
+    def leave_out(self, count: int) -> None:
+        """Count lines that came faster than they could be read: they were never here, and they are dropped."""
+        with self._lock:
+            self._left_out += count
 
     def since(self, seq: int) -> tuple[int, list[LogLine], int]:
         """Lines from number ``seq`` on: (number of the first one given, lines, dropped in all so far)."""
@@ -50,4 +56,4 @@ class LogTail:
             wanted = self._next - first
             tail = list(islice(reversed(self._lines), wanted))
         tail.reverse()
-        return first, tail, dropped
+        return first, tail, dropped + self._left_out

@@ -15,6 +15,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -29,6 +30,18 @@ from tests.support import alive, wait_for
 USERS = {"admin": "system:masters", "operator": "operators", "viewer": "viewers"}
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def cri(*texts: str | bytes, at: float | None = None) -> bytes:
+    """Lines as a container runtime writes them, a microsecond apart from ``at`` (now) on."""
+    begin_ns = time.time_ns() if at is None else round(at * 1e9)
+    lines = []
+    for number, text in enumerate(texts):
+        seconds, nanos = divmod(begin_ns + 1000 * number, 1_000_000_000)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        data = text if isinstance(text, bytes) else text.encode()
+        lines.append(b"%b.%09dZ stdout F %b\n" % (stamp.encode(), nanos, data))
+    return b"".join(lines)
 
 
 def free_port() -> int:
@@ -137,6 +150,23 @@ class Cluster:
             return (self.folder / f"{component}.log").read_text(encoding="utf-8", errors="replace")[-2000:]
         return ""
 
+    # -- logs of the simulated containers -----------------------------------------------------------------------
+
+    @property
+    def container_log(self) -> Path:
+        """What every container writes, in CRI form; see :func:`cri`."""
+        return self.folder / "container.log"
+
+    @property
+    def previous_log(self) -> Path:
+        """What the run before of every container wrote."""
+        return self.folder / "previous.log"
+
+    @property
+    def beside_log(self) -> Path:
+        """What containers named ``beside`` write."""
+        return self.folder / "beside.log"
+
     # -- ways in ------------------------------------------------------------------------------------------------
 
     @property
@@ -195,19 +225,17 @@ class Cluster:
         life = subprocess.run(
             [str(self.assets / "kubelab"), "stages"], check=True, capture_output=True, text=True
         )
-        logs = {"logs": [{"logsFile": str(self.folder / "container.log"), "follow": True}]}
-        kind = {
+        every = {"logsFile": str(self.container_log), "previousLogsFile": str(self.previous_log), "follow": True}
+        beside = {"containers": ["beside"], "logsFile": str(self.beside_log), "follow": True}
+        logs = {
             "apiVersion": "kwok.x-k8s.io/v1alpha1",
             "kind": "ClusterLogs",
             "metadata": {"name": "all"},
-            "spec": logs,
+            "spec": {"logs": [beside, every]},
         }
-        parts = [
-            life.stdout,
-            (LAB / "faults.yaml").read_text(encoding="utf-8"),
-            json.dumps({**kind, "spec": logs}),
-        ]
-        (self.folder / "container.log").touch()
+        parts = [life.stdout, (LAB / "faults.yaml").read_text(encoding="utf-8"), json.dumps(logs)]
+        for file in (self.container_log, self.previous_log, self.beside_log):
+            file.touch()
         (here / "kwok.yaml").write_text("\n---\n".join(parts) + "\n", encoding="utf-8")
         self._spawn(
             "kwok", f"--kubeconfig={config}", "--manage-all-nodes=true", "--node-ip=127.0.0.1",

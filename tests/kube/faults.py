@@ -58,6 +58,8 @@ class FaultProxy:
     #: The heads of the same requests.
     heads: list[bytes] = field(default_factory=list)
     port: int = 0
+    #: Targets that are being answered at the moment.
+    _answering: list[str] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -65,6 +67,10 @@ class FaultProxy:
     def address(self) -> str:
         """Where to connect to."""
         return f"https://127.0.0.1:{self.port}"
+
+    def streams(self, part: str) -> list[str]:
+        """Targets with ``part`` in them that are being answered at the moment."""
+        return [each for each in self._answering if part in each]
 
     async def __aenter__(self) -> FaultProxy:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -97,7 +103,11 @@ class FaultProxy:
                 found = max(
                     (path for path in self.faults if one.target.startswith(path)), key=len, default=""
                 )
-                await (self.faults[found](one) if found else one.forward())
+                self._answering.append(one.target)
+                try:
+                    await (self.faults[found](one) if found else one.forward())
+                finally:
+                    self._answering.remove(one.target)
         finally:
             self._tasks.discard(task)
             writer.transport.abort() if writer.transport.is_closing() else writer.close()
@@ -109,6 +119,7 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream_port, ssl=context)
         writer.write(one.head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
         upward = asyncio.create_task(_copy(one.reader, writer))
+        upward.add_done_callback(lambda _: writer.close())  # who asked is gone: so is a stream that is silent
         try:
             left = limit_bytes
             while data := await reader.read(_CHUNK_BYTES):

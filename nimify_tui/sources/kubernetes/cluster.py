@@ -215,6 +215,14 @@ class Cluster:
         first = next(each for each in SHOWN if each.name in same)
         return meta.name if first is kind else f"{meta.name}.{kind.name.lower()}"
 
+    def find(self, namespace: str, service: str) -> str:
+        """The uid of the workload that is shown under this name; "" when there is none."""
+        for name in dict.fromkeys((service, service.rpartition(".")[0])):
+            for uid in self._names.get((namespace, name), {}).values():
+                if self.service_name(uid) == service:
+                    return uid
+        return ""
+
     def sets_of(self, uid: str) -> list[Workload]:
         """The ReplicaSets of a Deployment."""
         return [self.replica_sets[each] for each in self._sets_of.get(uid, ())]

@@ -87,6 +87,11 @@ class KubernetesSource:
         self._told: RegionHealth | None = None
         self._told_at_s = 0.0
 
+    @property
+    def cluster(self) -> Cluster:
+        """All that is known of the cluster, for those who look things up on demand."""
+        return self._cluster
+
     async def run(self, sink: Sink) -> None:
         """Watch until cancelled; a cluster that cannot be reached is a state of the region, never an error."""
         self._tell_health(sink)

@@ -7,14 +7,13 @@ import contextlib
 import datetime
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from nimify_tui.backends.local import LocalBackend
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.domain.demands import Demand, LogDemand, LogLine
+from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
 from nimify_tui.domain.updates import Update
 
 #: How often files are looked at, and how often the supervisor is asked which files there are; seconds.
@@ -27,30 +26,6 @@ LOOK_BYTES = 4 * 1024 * 1024
 _LINE_BYTES = 64 * 1024
 _NAME = re.compile(r"(?P<replica>.+)\.(?P<run>\d+)\.log\Z")
 _STAMP = re.compile(rb'"(?:ts|time|timestamp)"\s*:\s*"(\d{4}-[^"]{5,32})"')
-
-
-class Tail(Protocol):
-    """Where lines go; fleet.logtail.LogTail is one."""
-
-    def append(self, lines: Sequence[LogLine]) -> None:
-        """More lines."""
-        ...
-
-    def gap(self, text: str, at: float | None = None) -> None:
-        """Here something is missing."""
-        ...
-
-
-class Demands(Protocol):
-    """What is looked at now; the fleet is one."""
-
-    def demands(self) -> Collection[Demand]:
-        """What somebody looks at, from any thread."""
-        ...
-
-    def log_tail(self, demand: LogDemand) -> Tail:
-        """Where the lines of a demand go."""
-        ...
 
 
 class FileTail:
@@ -130,7 +105,7 @@ class FileTail:
 class _Followed:
     """One demand and the files that answer it."""
 
-    def __init__(self, demand: LogDemand, tail: Tail) -> None:
+    def __init__(self, demand: LogDemand, tail: LogSink) -> None:
         self.demand = demand
         self.tail = tail
         self.files: dict[str, FileTail] = {}
@@ -148,7 +123,7 @@ class _Followed:
 class LogSource:
     """Follows every demanded log. ``backend`` finds a region's backend."""
 
-    def __init__(self, fleet: Demands, backend: Callable[[str], LocalBackend | None], clock: Clock) -> None:
+    def __init__(self, fleet: Looks, backend: Callable[[str], LocalBackend | None], clock: Clock) -> None:
         self._fleet = fleet
         self._backend = backend
         self._clock = clock
