@@ -11,7 +11,7 @@ import sys
 
 from nimify_tui.base.files import private_dir, state_home
 from nimify_tui.config import Config
-from nimify_tui.session import Needs, Session, check_regions, read_config
+from nimify_tui.session import Needs, Session, check_regions, read_config, wanted_clusters
 from nimify_tui.ui.terminal import TerminalProfile, probe
 
 #: Garbage collection for a store of some 100,000 objects that live long: by Python's own thresholds a full
@@ -23,7 +23,8 @@ LOG_BYTES = 1024 * 1024
 
 def console(options: argparse.Namespace) -> int:
     """`nimify-tui`: the console on the configured regions and on those announced on this machine."""
-    check_regions(read_config(options), options.region or ())  # a demo's own regions come after its console
+    # A demo's own regions come after its console.
+    check_regions(read_config(options), options.region or (), wanted_clusters(options))
     return run_console(options)
 
 
@@ -38,7 +39,11 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
     os.environ.update(profile.textual_env())
     _log_to_file()
     session = Session(
-        config, Needs(keep=True, numbers=True, remember=True), tuple(options.region or ()), hint
+        config,
+        Needs(keep=True, numbers=True, remember=True),
+        tuple(options.region or ()),
+        hint,
+        wanted_clusters(options),
     )
     from nimify_tui.ui.console import ConsoleApp
 

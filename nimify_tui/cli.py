@@ -63,6 +63,9 @@ def _common(default: object) -> _Parser:
     group = parser.add_argument_group("everywhere")
     group.add_argument("--config", metavar="PATH", help="configuration file (default: see `config path`)")
     group.add_argument("--region", metavar="NAME", action="append", help="only this region; repeatable")
+    group.add_argument("--context", metavar="NAME", action="append", help="only this cluster; repeatable")
+    group.add_argument("--kubeconfig", metavar="PATH", help="default: as kubectl finds it")
+    group.add_argument("-n", "--namespace", metavar="NAME", help="only this namespace of the clusters")
     rights = group.add_mutually_exclusive_group()
     rights.add_argument("--read-only", action="store_const", const=True, help="refuse every change")
     rights.add_argument(

@@ -39,27 +39,60 @@ class _Where:
     namespaces: tuple[str, ...] = ()
 
 
-class ClusterRegions:
-    """Sources of Kubernetes regions. ``only`` (empty: all) narrows as the command line does."""
+@dataclass(frozen=True)
+class Wanted:
+    """What a command line says of clusters: ``--kubeconfig``, ``--context`` (again and again), ``--namespace``."""
 
-    def __init__(self, config: Config, clock: Clock, only: Sequence[str]) -> None:
+    kubeconfig: str = ""
+    contexts: tuple[str, ...] = ()
+    namespace: str = ""
+
+
+#: Nothing is said of clusters.
+ANY = Wanted()
+
+
+class ClusterRegions:
+    """Kubernetes regions: their sources, and the one open connection of each, which its controller uses, too.
+
+    ``only`` (empty: all) narrows as ``--region`` does; named contexts are the only clusters then.
+    """
+
+    def __init__(self, config: Config, clock: Clock, only: Sequence[str], wanted: Wanted = ANY) -> None:
         self._clock = clock
+        self._kubeconfig = wanted.kubeconfig
         self._links: dict[str, Connection] = {}
         self._sources: dict[str, KubernetesSource] = {}
+        space = (wanted.namespace,) if wanted.namespace else ()
         self._where = {
-            item.name: _Where(item.context or "", item.namespaces)
+            item.name: _Where(item.context or "", space or item.namespaces)
             for item in config.region
             if item.kind == "kubernetes"
         }
         #: What is watched without having been configured.
         self.found: tuple[Region, ...] = ()
-        context = current_context() if config.is_default else ""
-        name = region_name(context, {item.name for item in config.region}) if context else ""
-        if name and (not only or name in only):
-            self._where[name] = _Where(context)
-            self.found = (
+        #: The regions that the named contexts mean, configured or not; empty when none is named.
+        self.named: tuple[str, ...] = ()
+        contexts = wanted.contexts
+        if not contexts and (config.is_default or wanted.kubeconfig):
+            contexts = tuple(filter(None, [current_context(wanted.kubeconfig)]))
+        taken = {item.name for item in config.region}
+        for context in dict.fromkeys(contexts):
+            known = next((name for name, where in self._where.items() if where.context == context), "")
+            name = known or region_name(context, taken)
+            if wanted.contexts:
+                self.named += (name,)
+            if known or (only and name not in only):
+                continue
+            taken.add(name)
+            self._where[name] = _Where(context, space)
+            self.found += (
                 make_region(name, RegionKind.KUBERNETES, f"context {context}", policy=config.gate_policy),
             )
+
+    def link(self, region: str) -> Connection | None:
+        """The open connection of a region, one for all that is done there; None while there is none."""
+        return self._links.get(region)
 
     async def watch(self, region: Region, sink: Sink) -> None:
         """Watch one region until cancelled."""
@@ -69,7 +102,7 @@ class ClusterRegions:
 
         async def connect() -> Link:
             # Files are read outside of the loop that serves all regions.
-            place = await asyncio.to_thread(_place, where.context)
+            place = await asyncio.to_thread(_place, where.context, self._kubeconfig)
             from nimify_tui.backends.kubernetes.connection import Connection
 
             connection = Connection(place, clock=self._clock)
@@ -84,10 +117,6 @@ class ClusterRegions:
         finally:
             self._links.pop(region.name, None)
             self._sources.pop(region.name, None)
-
-    def link(self, region: str) -> Connection | None:
-        """The open connection of a region, one for all that is done there; None while there is none."""
-        return self._links.get(region)
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""
@@ -104,24 +133,24 @@ class ClusterRegions:
         await PodLogs(fleet, pods, self.link, self._where.__contains__, self._clock).run(sink)
 
 
-def _place(context: str) -> ClusterPlace:
+def _place(context: str, file: str) -> ClusterPlace:
     """Where ``context`` is; inside a pod without any kubeconfig, the cluster around it. Raises ConfigurationError."""
     from nimify_tui.backends.kubernetes import kubeconfig
 
-    known = kubeconfig.load()
-    if not known.contexts and not context and (inside := kubeconfig.in_cluster()) is not None:
+    known = kubeconfig.load(explicit=file)
+    if not known.contexts and not context and not file and (inside := kubeconfig.in_cluster()) is not None:
         return inside
     return known.place(context)
 
 
-def current_context() -> str:
+def current_context(file: str = "") -> str:
     """The current context's name, "" without one: a quick look that the first frame can wait for.
 
     The files are read as a whole, and judged, when the region connects.
     """
     from nimify_tui.backends.kubernetes.kubeconfig import files_named
 
-    for path in files_named(os.environ):
+    for path in files_named(os.environ, file):
         try:
             if not path.is_file() or path.stat().st_size > MAX_BYTES:
                 continue

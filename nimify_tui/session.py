@@ -19,12 +19,14 @@ from nimify_tui.backends.announced import announced
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.base.errors import ValidationError
-from nimify_tui.clusters import ClusterRegions
+from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
+from nimify_tui.controllers.kubernetes.late import LateKubernetesController
 from nimify_tui.controllers.local import LocalController
 from nimify_tui.controllers.mirror import Mirror
+from nimify_tui.controllers.world import Controller
 from nimify_tui.domain.demands import Demand, LogDemand
 from nimify_tui.domain.models import ModelReport
 from nimify_tui.domain.names import ServiceKey
@@ -59,7 +61,9 @@ class Needs:
 class Session:
     """What a screen or a call may do, from any thread; see :class:`nimify_tui.ui.context.ConsoleContext`."""
 
-    def __init__(self, config: Config, needs: Needs, only: Sequence[str] = (), hint: str = "") -> None:
+    def __init__(
+        self, config: Config, needs: Needs, only: Sequence[str] = (), hint: str = "", wanted: Wanted = ANY
+    ) -> None:
         user, self.host = operator()
         self.actor = f"{user}@{self.host}"
         self.clock: Clock = SystemClock()
@@ -67,7 +71,8 @@ class Session:
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()
         self._gate = Gate(config.gate_policy, self._configured_region, journal, self.clock, self.actor)
-        clusters = ClusterRegions(config, self.clock, only)
+        clusters = ClusterRegions(config, self.clock, only, wanted)
+        only = only or clusters.named
         regions = tuple(region for region in config.regions if not only or region.name in only)
         regions += clusters.found
         self._embedded = EmbeddedRegions(
@@ -91,8 +96,9 @@ class Session:
             after=last_known.write if needs.remember else _nothing,
         )
         self.engine = Engine(rooms, config.slos, self.clock)
-        controllers = {
-            RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model)
+        controllers: dict[RegionKind, Controller] = {
+            RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model),
+            RegionKind.KUBERNETES: LateKubernetesController(clusters.link, self._gate, self.clock),
         }
         self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
 
@@ -252,13 +258,24 @@ def read_config(options: argparse.Namespace) -> Config:
     return configuration.load([options.config] if options.config else None, overrides=overrides)
 
 
-def check_regions(config: Config, wanted: Sequence[str]) -> None:
-    """Whether every region of ``--region`` is configured or announced on this machine.
+def wanted_clusters(options: argparse.Namespace) -> Wanted:
+    """What the command line says of clusters."""
+    return Wanted(options.kubeconfig or "", tuple(options.context or ()), options.namespace or "")
+
+
+def check_regions(config: Config, wanted: Sequence[str], clusters: Wanted = ANY) -> None:
+    """Whether every region of ``--region`` is configured, found in a kubeconfig or announced on this machine.
 
     Raises ValidationError (exit code 64) with the nearest known names: waiting would not bring it.
     """
+    if not wanted:
+        return
+    found = ClusterRegions(config, SystemClock(), (), clusters).found
     known = sorted(
-        {*(region.name for region in config.regions), *(one.name for one in announced() if one.demo)}
+        {
+            *(region.name for region in (*config.regions, *found)),
+            *(one.name for one in announced() if one.demo),
+        }
     )
     for name in wanted:
         if name not in known:
@@ -273,8 +290,9 @@ def check_regions(config: Config, wanted: Sequence[str]) -> None:
 def open_session(options: argparse.Namespace, needs: Needs | None = None) -> Iterator[Session]:
     """A session for one call without a screen; everything is ended when the block is left."""
     config, only = read_config(options), tuple(options.region or ())
-    check_regions(config, only)
-    session = Session(config, needs or Needs(keep=True), only)
+    wanted = wanted_clusters(options)
+    check_regions(config, only, wanted)
+    session = Session(config, needs or Needs(keep=True), only, wanted=wanted)
     session.engine.start()
     try:
         yield session

@@ -7,6 +7,7 @@ watched until it is true -> end record (gate) -> result with its undo.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 
@@ -148,7 +149,7 @@ class ActionDesk:
             try:
                 region = self._seen_region(key.region)[0]
                 controller = self._controller(region)
-                standing = controller.reality(plan, plan.request.part_for(key), key, self._world)
+                standing = await controller.reality(plan, plan.request.part_for(key), key, self._world)
             except NimifyError as error:
                 standing = Standing(state=ActionState.UNKNOWN, text=error.message)
             standings.append((key, standing))
@@ -243,6 +244,7 @@ class ActionDesk:
             destructive=any(draft.destructive for _, draft in busy),
             undo=undo,
             simulation=simulation,
+            calls=sum(draft.calls for _, draft in busy),
         )
 
     async def _one(
@@ -263,23 +265,30 @@ class ActionDesk:
             return await self._after_lost_answer(plan, part, key, say, str(error))
         except NimifyError as error:
             return TargetResult(key=key, state=ActionState.FAILED, message=str(error))
-        return await self._settle(controller, part, key, receipt, say)
+        return await self._settle(controller, plan, part, key, receipt, say)
 
     async def _settle(
-        self, controller: Controller, part: ActionRequest, key: ServiceKey, receipt: Receipt, say: _Teller
+        self,
+        controller: Controller,
+        plan: Plan,
+        part: ActionRequest,
+        key: ServiceKey,
+        receipt: Receipt,
+        say: _Teller,
     ) -> TargetResult:
         """Watch until the world agrees, cannot agree, or is not seen any more. Asks nothing twice."""
         begin = seen_at = self._clock.mono_s()
+        deadline_s = receipt.deadline_s or self._target_deadline_s
         while True:
             now = self._clock.mono_s()
             if self._is_seen(key.region):
                 seen_at = now
-                standing = controller.standing(part, key, receipt, self._world)
+                standing = await controller.standing(plan, part, key, receipt, self._world)
                 say(standing.text, standing.done, standing.total)
                 if standing.state is not ActionState.RUNNING:
                     return TargetResult(key=key, state=standing.state, message=standing.text)
-                if now - begin >= self._target_deadline_s:
-                    text = f"not done within {self._target_deadline_s:.0f} s: {standing.text}"
+                if now - begin >= deadline_s:
+                    text = f"not done within {deadline_s:.0f} s: {standing.text}"
                     return TargetResult(key=key, state=ActionState.FAILED, message=text)
             elif now - seen_at >= self._contact_lost_s:
                 text = f"accepted; then no contact with {key.region} for {now - seen_at:.0f} s: the outcome is unknown"
@@ -291,14 +300,16 @@ class ActionDesk:
     ) -> TargetResult:
         """The request may or may not have arrived: look at the world, never ask again."""
         begin, standing = self._clock.mono_s(), None
-        while self._clock.mono_s() - begin < self._contact_lost_s:
-            say(f"no answer ({error}); looking whether it was done", 0, 0)
+        while self._clock.mono_s() - begin < self._patience_s(standing):
+            found = f": {standing.text}" if standing is not None else ""
+            say(f"no answer ({error}); looking whether it was done{found}", 0, 0)
             await self._world.changed(1.0)
             standing = None
             if self._is_seen(key.region):
                 controller = self._controller(self._seen_region(key.region)[0])
-                standing = controller.reality(plan, part, key, self._world)
-                if standing.state is ActionState.OK:
+                with contextlib.suppress(NetworkError, DeadlineError):
+                    standing = await controller.reality(plan, part, key, self._world)
+                if standing is not None and standing.state is ActionState.OK:
                     return TargetResult(key=key, state=ActionState.OK, message=standing.text)
         if standing is not None and standing.state is ActionState.FAILED:
             return TargetResult(
@@ -306,6 +317,11 @@ class ActionDesk:
             )
         text = f"no answer ({error}): it may have been done, check before trying again"
         return TargetResult(key=key, state=ActionState.UNKNOWN, message=text)
+
+    def _patience_s(self, standing: Standing | None) -> float:
+        """What was begun and goes on is watched to its end."""
+        goes_on = standing is not None and standing.state is ActionState.RUNNING
+        return self._target_deadline_s if goes_on else self._contact_lost_s
 
     def _is_seen(self, region: str) -> bool:
         found = self._world.region(region)

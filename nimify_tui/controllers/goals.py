@@ -91,7 +91,7 @@ def _converging(service: Service, here: Sequence[Replica], generation: int) -> S
         text = f"revision {service.revision} runs on {ready} of {wanted}"
         return Standing(state=ActionState.OK, text=text, done=ready, total=wanted)
     text = service.progress or f"{ready} of {wanted} ready"
-    if trouble := _trouble(here, service.revision):
+    if trouble := trouble_of(here, service.revision):
         text += f"; {trouble}"
     return Standing(state=ActionState.RUNNING, text=text, done=min(ready, wanted), total=wanted)
 
@@ -100,7 +100,7 @@ def _many(here: Sequence[Replica], one: str, many: str) -> str:
     return f"1 replica {one}" if len(here) == 1 else f"{len(here)} replicas {many}"
 
 
-def _trouble(here: Sequence[Replica], revision: int) -> str:
+def trouble_of(here: Sequence[Replica], revision: int) -> str:
     """What the worst replica of this revision says."""
     bad = (ReplicaState.BACKOFF, ReplicaState.HUNG)
     for replica in here:

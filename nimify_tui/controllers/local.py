@@ -121,8 +121,12 @@ class LocalController:
                 return draft_restart(part, service, replicas)
             case Verb.STOP | Verb.START:
                 return draft_stop_or_start(part, service, replicas)
-            case _:
+            case Verb.DELETE:
                 return self._delete(part, service, replicas)
+            case _:
+                raise ValidationError(
+                    f"{part.verb} is not for an embedded service", "a new revision of it: `nimify-tui deploy`"
+                )
 
     async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
         """See :class:`nimify_tui.controllers.world.Controller`."""
@@ -158,11 +162,13 @@ class LocalController:
             raise kind(reply.error or "the supervisor refused", reply.remedy)
         return Receipt(generation=reply.generation, uid=reply.uid or uid)
 
-    def standing(self, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World) -> Standing:
+    async def standing(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World
+    ) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         return standing_of(part, world.service(key), world.replicas(key), receipt)
 
-    def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
+    async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
         return reality_of(part, before, world.service(key), world.replicas(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.world import Draft
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, DiffLine, Verb
@@ -18,6 +19,9 @@ _TITLES = {
     Verb.STOP: "Stop",
     Verb.START: "Start",
     Verb.DELETE: "Delete",
+    Verb.PAUSE: "Pause the roll-out of",
+    Verb.RESUME: "Resume the roll-out of",
+    Verb.SET_IMAGE: "Set the image of",
 }
 
 
@@ -33,6 +37,8 @@ def summary(request: ActionRequest, production: Sequence[str]) -> str:
         what += f" to {request.replicas}"
     if request.verb is Verb.ROLLBACK and request.revision is not None and not request.parts:
         what += f" to revision {request.revision}"
+    if request.verb is Verb.SET_IMAGE and request.image and not request.parts:
+        what += f" to {clean_line(request.image, 120)}"
     mark = ""
     if production:
         mark = (
@@ -86,7 +92,13 @@ def _undo_text(draft: Draft) -> str:
         case Verb.ROLLBACK:
             return f"roll back to revision {undo.revision}"
         case Verb.START:
-            return "start it again"
+            return "start it again" + (f" with {undo.replicas}" if undo.replicas is not None else "")
+        case Verb.PAUSE:
+            return "pause it again"
+        case Verb.RESUME:
+            return "resume it"
+        case Verb.SET_IMAGE:
+            return f"back to {clean_line(undo.image, 120)}"
         case Verb.STOP:
             return "stop it again"
         case Verb.DELETE:

@@ -48,13 +48,19 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     undo: ActionRequest | None = None
     no_undo: str = ""
     nothing_to_do: str = ""
+    #: How often the region may be asked for this part, attempts that it refused as outdated included.
+    calls: int = 1
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What the region answered to a change: the generation that has to become true."""
+    """What the region answered to a change: the generation that has to become true.
+
+    ``deadline_s`` is how long that may take; 0: as the desk thinks.
+    """
 
     generation: int
     uid: str
+    deadline_s: float = 0.0
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +87,15 @@ class Controller(Protocol):
         """
         ...
 
-    def standing(self, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World) -> Standing:
+    async def standing(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World
+    ) -> Standing:
         """How far the change with ``receipt`` is in the world as it is."""
         ...
 
-    def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
-        """Whether ``part`` of a plan of which no end is known was done: read from the world alone."""
+    async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
+        """Whether ``part`` of a plan of which no end is known was done; asks for nothing but a look.
+
+        Raises NetworkError when the region cannot be looked at.
+        """
         ...

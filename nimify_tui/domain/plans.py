@@ -22,6 +22,9 @@ class Verb(enum.StrEnum):
     STOP = "stop"
     START = "start"
     DELETE = "delete"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SET_IMAGE = "image"
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,13 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[ActionRequest, ...] = ()
     #: For CREATE: the port that the service is to have; None: a free one.
     port: int | None = None
+    #: For SET_IMAGE: the image, and the container that gets it ("": the one that serves).
+    image: str = ""
+    container: str = ""
+    #: For what replaces replicas: each ends before its successor starts (no room for both).
+    stop_first: bool = False
+    #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).
+    mark: str = ""
 
     def part_for(self, key: ServiceKey) -> ActionRequest:
         """What is wanted of ``key`` alone."""
@@ -61,11 +71,15 @@ class DiffLine(msgspec.Struct, frozen=True):
 
 
 class Precondition(msgspec.Struct, frozen=True):
-    """The world the plan was made for: object identity and generation. ``uid`` "" means "must not exist"."""
+    """The world the plan was made for: object identity and generation. ``uid`` "" means "must not exist".
+
+    ``path`` is where the object lies in its region's API, "" where a region has none.
+    """
 
     key: ServiceKey
     uid: str
     generation: int
+    path: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     destructive: bool = False
     undo: ActionRequest | None = None
     simulation: bool = False
+    #: How often a backend may be asked under this plan's permit; 0: once for each target.
+    calls: int = 0
 
     @property
     def digest(self) -> str:

@@ -116,12 +116,29 @@ class Gate:
                     "the audit trail cannot be written, so nothing was changed", str(error)
                 ) from error
             self._seen_plans.add(plan.id)
-            self._uses_left[permit.id] = len(plan.request.targets)
+            self._uses_left[permit.id] = max(plan.calls, len(plan.request.targets))
             self._working_on[plan.id] = permit.id
             return permit
 
+    def preview(self, plan: Plan) -> Permit:
+        """A permit to let the region itself try ``plan``, a simulation, once without storing anything.
+
+        To a server that is a write all the same, so it needs the leave of one. Raises GateRefused where
+        nothing may be changed, and for a plan that is no simulation; nothing is recorded.
+        """
+        if not plan.simulation:
+            raise GateRefused("only a simulation is tried without being confirmed")
+        for name in {key.region for key in plan.request.targets}:
+            verdict = self.may_change(name)
+            if not verdict.allowed:
+                raise GateRefused(verdict.reason, verdict.remedy)
+        with self._mutex:
+            permit = self._mint(plan)
+            self._uses_left[permit.id] = 1
+            return permit
+
     def verify(self, permit: Permit, plan: Plan) -> None:
-        """Take one use of ``permit`` for a backend call that carries out ``plan``; one for each target.
+        """Take one use of ``permit`` for a backend call that carries out ``plan``; there are ``plan.calls``.
 
         Raises GateRefused for a permit that this gate did not make, that is used up, expired or closed,
         or that was made for another plan.
@@ -133,10 +150,11 @@ class Gate:
                 raise GateRefused("the permit was made for another plan")
             if self._clock.now() >= permit.expires_at:
                 raise GateRefused("the permit has expired", "make the plan again")
-            left = self._uses_left.get(permit.id, 0)
+            left = self._uses_left.pop(permit.id, 0)
             if left <= 0:
                 raise GateRefused("the permit is used up", "make the plan again")
-            self._uses_left[permit.id] = left - 1
+            if left > 1:
+                self._uses_left[permit.id] = left - 1
 
     def finish(self, plan: Plan, permit: Permit, result: ActionResult) -> None:
         """Close ``permit`` and record how the action ended. Raises when the trail cannot be written."""

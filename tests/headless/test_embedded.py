@@ -175,7 +175,8 @@ def test_an_action_cut_short_by_kill_9_is_listed_with_what_really_happened(home:
     look = (
         "import argparse, json, sys\n"
         "from nimify_tui.session import Needs, open_session\n"
-        "options = argparse.Namespace(config=None, region=None, read_only=None, read_write=None)\n"
+        "words = ('config', 'region', 'read_only', 'read_write', 'context', 'kubeconfig', 'namespace')\n"
+        "options = argparse.Namespace(**dict.fromkeys(words))\n"
         "with open_session(options, Needs(keep=True)) as session:\n"
         "    session.engine.wait(lambda frame: bool(frame.rows), 10)\n"
         "    found = session.unfinished().result(20)\n"

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 USER_AGENT = f"nimify-tui/{__version__}"
 #: Of an error's body so much is read; the server's own are below 10 kB.
 _MAX_ERROR_BYTES = 256 * 1024
+#: And for so long; its status alone says enough.
+_ERROR_S = 10.0
 #: An API server closes idle connections after 90 s; ours go before, so none is used in its last moment.
 _IDLE_S = 60.0
 
@@ -180,7 +182,8 @@ class Caller:
             )
         text = b""
         try:
-            text = identity.scrub(await reply.content.read(_MAX_ERROR_BYTES))
+            async with asyncio.timeout(_ERROR_S):
+                text = identity.scrub(await _bounded(reply, _MAX_ERROR_BYTES))
         except BaseException as error:
             if translated(error, self._place.server) is None:
                 raise
@@ -246,6 +249,17 @@ class Caller:
             middlewares=() if keep else (once,),
             read_bufsize=256 * 1024,
         )
+
+
+async def _bounded(reply: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """The body up to its end or to the limit: one read gives no more than what has come so far."""
+    text = bytearray()
+    async for chunk in reply.content.iter_any():
+        text += chunk
+        if len(text) >= limit_bytes:
+            reply.close()
+            break
+    return bytes(text[:limit_bytes])
 
 
 def translated(error: BaseException, address: str) -> NimifyError | None:

@@ -17,6 +17,7 @@ from nimify_tui.backends.kubernetes.credentials import Credentials
 from nimify_tui.backends.kubernetes.errors import BadAnswer, Cause, Unreachable
 from nimify_tui.backends.kubernetes.limits import TokenBucket
 from nimify_tui.backends.kubernetes.place import ClusterPlace
+from nimify_tui.backends.kubernetes.rights import REVIEWS, Access, Review, answered, asked
 from nimify_tui.backends.kubernetes.write import Verify, Writer
 from nimify_tui.base.clock import Clock, SystemClock
 
@@ -132,6 +133,7 @@ class Connection:
         connect_timeout_s: float = 5.0,
     ) -> None:
         self.place = place
+        self.is_open = False
         #: ``https://host:port`` as a screen shows it.
         self.address: str = place.server
         self._clock = clock or SystemClock()
@@ -147,9 +149,11 @@ class Connection:
         Raises ConfigurationError for certificate files that cannot be read or do not fit together.
         """
         await self._caller.open()
+        self.is_open = True
 
     async def close(self) -> None:
         """End all requests and connections of this region; it may be opened again."""
+        self.is_open = False
         await self._caller.close()
 
     @contextlib.asynccontextmanager
@@ -183,6 +187,20 @@ class Connection:
                 yield Answer(reply, limit_bytes, self.address, self._clock)
             finally:
                 reply.close() if not reply.content.at_eof() else reply.release()
+
+    async def may(self, access: Access, read_timeout_s: float = 10.0) -> Review:
+        """Whether these credentials have a right, by the server's own word (SelfSubjectAccessReview).
+
+        A POST that stores nothing. Raises as :meth:`get` does; a server need not offer reviews.
+        """
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        reply = await self._caller.request(
+            "POST", REVIEWS, {}, headers, body=asked(access), read_timeout_s=read_timeout_s
+        )
+        try:
+            return answered(await Answer(reply, 1024 * 1024, self.address, self._clock).read(), self.address)
+        finally:
+            reply.close()
 
     def writer(self, verify: Verify) -> Writer:
         """The way to change something in this region; ``verify`` is the gate's check of a permit."""

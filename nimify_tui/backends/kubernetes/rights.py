@@ -1,0 +1,68 @@
+"""What these credentials may do, asked of the server itself: SelfSubjectAccessReview (authorization.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import BadAnswer, said_by
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@dataclass(frozen=True)
+class Access:
+    """One right: ``verb`` on ``resource`` ("deployments", "deployments/scale") of an API group ("" is core).
+
+    ``namespace`` "" is the whole cluster, ``name`` "" every object.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+
+
+class Review(msgspec.Struct, frozen=True):
+    """The answer; ``reason`` is the server's own word, often empty."""
+
+    allowed: bool = False
+    denied: bool = False
+    reason: str = ""
+
+
+class _Answer(msgspec.Struct):
+    status: Review = Review()
+
+
+_DECODE = msgspec.json.Decoder(_Answer).decode
+
+
+def asked(access: Access) -> bytes:
+    """The body of the question."""
+    resource, _, sub = access.resource.partition("/")
+    attributes = {
+        "verb": access.verb, "group": access.group, "resource": resource, "subresource": sub,
+        "namespace": access.namespace, "name": access.name,
+    }  # fmt: skip
+    return msgspec.json.encode(
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+        }
+    )
+
+
+def answered(body: bytes, address: str) -> Review:
+    """The server's word. Raises BadAnswer for what is none."""
+    try:
+        found = _DECODE(body).status
+    except msgspec.MsgspecError as error:
+        raise BadAnswer(f"{address} answers a rights review with something else") from error
+    return Review(found.allowed, found.denied, said_by(found.reason, 200))

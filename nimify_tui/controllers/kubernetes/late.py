@@ -1,0 +1,51 @@
+"""The door to the controller of Kubernetes regions: its modules come with the first plan, not with the first frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nimify_tui.base.clock import Clock
+from nimify_tui.controllers.world import Controller, Draft, Receipt, Standing, World
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, Permit, Plan
+from nimify_tui.gate.gate import Gate
+
+if TYPE_CHECKING:
+    from nimify_tui.controllers.kubernetes.reading import Line
+
+
+class LateKubernetesController:
+    """A :class:`nimify_tui.controllers.world.Controller` that is made when it is needed first."""
+
+    def __init__(self, line: Callable[[str], Line | None], gate: Gate, clock: Clock) -> None:
+        self._line = line
+        self._gate = gate
+        self._clock = clock
+        self._made: Controller | None = None
+
+    @property
+    def _real(self) -> Controller:
+        if self._made is None:
+            from nimify_tui.controllers.kubernetes.controller import KubernetesController
+
+            self._made = KubernetesController(self._line, self._gate, self._clock)
+        return self._made
+
+    async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        return await self._real.draft(part, key, world)
+
+    async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        return await self._real.send(plan, part, key, permit)
+
+    async def standing(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World
+    ) -> Standing:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        return await self._real.standing(plan, part, key, receipt, world)
+
+    async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        return await self._real.reality(plan, part, key, world)

@@ -1,0 +1,36 @@
+"""One request that changes an object, with its preconditions."""
+
+from __future__ import annotations
+
+from nimify_tui.backends.kubernetes.write import Writer, Written
+from nimify_tui.controllers.kubernetes.changes import Ask
+from nimify_tui.controllers.kubernetes.objects import Live
+from nimify_tui.domain.plans import Permit, Plan
+
+
+async def asked(
+    writer: Writer, ask: Ask, live: Live, permit: Permit, plan: Plan, *, dry_run: bool
+) -> Written:
+    """Send ``ask`` for exactly this object in exactly this version. Raises what :class:`Writer` raises."""
+    if ask.replicas is not None:
+        # The scale subresource takes no uid; a version belongs to one object alone.
+        return await writer.scale(
+            live.path, ask.replicas, permit=permit, plan=plan, resource_version=live.version, dry_run=dry_run
+        )
+    if ask.patch is None:
+        return await writer.delete(
+            live.path, uid=live.uid, permit=permit, plan=plan, resource_version=live.version, dry_run=dry_run
+        )
+    return await writer.patch(
+        live.path, ask.patch, kind=ask.kind, permit=permit, plan=plan, uid=live.uid,
+        resource_version=live.version, dry_run=dry_run,
+    )  # fmt: skip
+
+
+async def written(writer: Writer, ask: Ask, live: Live, permit: Permit, plan: Plan) -> int:
+    """Send ``ask``; the generation that has to become true."""
+    answer = await asked(writer, ask, live, permit, plan, dry_run=False)
+    if ask.replicas is not None:
+        # A Scale tells no generation: it was this version's, and this is the one change since.
+        return live.generation + (1 if ask.replicas != live.replicas else 0)
+    return answer.metadata.generation or live.generation
