@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import ValidationError
 from nimify_tui.config import Config
 from nimify_tui.domain.names import suggest_name
 from nimify_tui.domain.regions import Region, RegionKind
@@ -117,6 +118,20 @@ class ClusterRegions:
         finally:
             self._links.pop(region.name, None)
             self._sources.pop(region.name, None)
+
+    async def login(self, region: str) -> None:
+        """Run the login of one region in this process' terminal, which must be free, and connect to it again.
+
+        Raises CredentialsFailed, and ValidationError for a region that is no cluster.
+        """
+        source = self._sources.get(region)
+        if source is None:
+            raise ValidationError(f"{region} is no Kubernetes region of this console", "name one that is")
+        try:
+            if (link := self._links.get(region)) is not None:
+                await link.login()
+        finally:
+            source.again()
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""

@@ -71,7 +71,7 @@ class Session:
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()
         self._gate = Gate(config.gate_policy, self._configured_region, journal, self.clock, self.actor)
-        clusters = ClusterRegions(config, self.clock, only, wanted)
+        clusters = self._clusters = ClusterRegions(config, self.clock, only, wanted)
         only = only or clusters.named
         regions = tuple(region for region in config.regions if not only or region.name in only)
         regions += clusters.found
@@ -192,6 +192,10 @@ class Session:
     def resolve_unfinished(self, action: UnfinishedAction, how: str, text: str = "") -> Future[None]:
         """Put on record that it is dealt with."""
         return self.engine.submit(asyncio.to_thread(self._desk.resolve, action, how, text))
+
+    def login(self, region: str) -> Future[None]:
+        """Run a cluster's login in this process' terminal, which must be free, and connect to it again."""
+        return self.engine.submit(self._clusters.login(region))
 
     # -- models --------------------------------------------------------------------------
     def analyse(self, path: str) -> Future[ModelReport]:

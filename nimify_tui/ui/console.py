@@ -75,6 +75,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "actions": lambda _: self._actions(),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
+            "login": self._login,
             "back": lambda _: self.go_back(),
             "quit": lambda _: self._quit(),
         }
@@ -259,6 +260,11 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         if not isinstance(self.top, UnfinishedScreen):
             self.push_screen(UnfinishedScreen())
 
+    def _login(self, region: str) -> None:
+        from nimify_tui.ui.aside import login
+
+        login(self, region)
+
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"
         if wanted not in THEME_NAMES:
@@ -293,6 +299,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
     def values_for(self, command: Command) -> Iterable[str]:
         """Values that may follow a ``:`` command."""
         match command.id:
+            case "global.login":
+                return sorted(each.region.name for each in self.context.frame.regions)
             case "global.theme":
                 return _theme_words()
             case "fleet.sort-worst":

@@ -115,6 +115,10 @@ class ConsoleContext(Protocol):
         """Put on record that it is dealt with: ``how`` is "done" or "dismissed"."""
         ...
 
+    def login(self, region: str) -> Future[None]:
+        """Run a cluster's login in this process' terminal, which must be free, and connect to it again."""
+        ...
+
     def analyse(self, path: str) -> Future[ModelReport]:
         """Read a model file. The future raises ModelError."""
         ...

@@ -137,9 +137,8 @@ class Connection:
         #: ``https://host:port`` as a screen shows it.
         self.address: str = place.server
         self._clock = clock or SystemClock()
-        self._caller = Caller(
-            place, credentials or Credentials(place, self._clock), connect_timeout_s=connect_timeout_s
-        )
+        self._credentials = credentials or Credentials(place, self._clock)
+        self._caller = Caller(place, self._credentials, connect_timeout_s=connect_timeout_s)
         self._lists = asyncio.Semaphore(LISTS_AT_ONCE)
         self._actions = TokenBucket(self._clock)
 
@@ -155,6 +154,10 @@ class Connection:
         """End all requests and connections of this region; it may be opened again."""
         self.is_open = False
         await self._caller.close()
+
+    async def login(self) -> None:
+        """New credentials from the plugin, which gets this process' terminal. Raises CredentialsFailed."""
+        await self._credentials.login()
 
     @contextlib.asynccontextmanager
     async def get(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nimify_tui.backends.kubernetes.errors import CredentialsFailed
-from nimify_tui.backends.kubernetes.exec_plugin import run_plugin
+from nimify_tui.backends.kubernetes.exec_plugin import PLUGIN_S, run_plugin
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.redact import MASK
@@ -22,6 +22,8 @@ from nimify_tui.base.redact import MASK
 FILE_KEPT_S = 60.0
 #: A plugin that failed, or whose fresh token was refused, is not run again before.
 RUN_AGAIN_S = 10.0
+#: A login in the terminal waits so long for the operator (a browser, a second factor), seconds.
+LOGIN_S = 600.0
 _MAX_FILE_BYTES = 1024 * 1024
 
 
@@ -94,6 +96,23 @@ class Credentials:
             same = (made.token, made.certificate_pem) == (refused.token, refused.certificate_pem)
             return refused if same else made
 
+    async def login(self) -> None:
+        """New credentials now: the plugin runs in this process' terminal, which must be free for it; files are read.
+
+        Raises CredentialsFailed, also where there is nothing that could give others.
+        """
+        login = self._place.login
+        if not self._changeable():
+            what = "a token" if login.token else "a certificate" if login.certificate_pem else "no login"
+            raise CredentialsFailed(
+                f"the kubeconfig holds {what} for this context and names no way to another one",
+                "put a new one into the kubeconfig",
+            )
+        async with self._lock:
+            asked_at = self._clock.now()
+            self._failed = None
+            self._keep(await self._ask(terminal=True), asked_at)
+
     def _changeable(self) -> bool:
         login = self._place.login
         return bool(login.plugin or login.token_file or login.certificate_file)
@@ -109,9 +128,12 @@ class Credentials:
             self._failed, self._failed_mono_s = error, self._clock.mono_s()
             raise
         self._failed = None
+        self._keep(made, asked_at)
+        return made
+
+    def _keep(self, made: Identity, asked_at: float) -> None:
         self._kept, self._got_mono_s = made, self._clock.mono_s()
         self._kept_until_s = self._good_until(made, asked_at)
-        return made
 
     def _good_until(self, made: Identity, asked_at: float) -> float:
         if self._place.login.plugin is None:
@@ -121,12 +143,13 @@ class Credentials:
         life_s = made.expires_at - asked_at
         return made.expires_at - min(60.0, max(0.0, life_s * 0.1))
 
-    async def _ask(self) -> Identity:
+    async def _ask(self, *, terminal: bool = False) -> Identity:
         login = self._place.login
         if self._place.server.startswith("http://"):
             return Identity()  # like kubectl: credentials never travel without TLS
         if login.plugin is not None:
-            said = await run_plugin(login.plugin, self._place, self._environ)
+            timeout_s = LOGIN_S if terminal else PLUGIN_S
+            said = await run_plugin(login.plugin, self._place, self._environ, timeout_s, terminal=terminal)
             return Identity(
                 token=said.token, certificate_pem=said.certificate_pem, key_pem=said.key_pem, expires_at=said.expires_at
             )  # fmt: skip

@@ -58,17 +58,24 @@ async def run_plugin(
     place: ClusterPlace,
     environ: Mapping[str, str] | None = None,
     timeout_s: float = PLUGIN_S,
+    *,
+    terminal: bool = False,
 ) -> PluginAnswer:
     """Run ``plugin`` once: no terminal (a session of its own, stdin is empty), killed after ``timeout_s``.
+
+    With ``terminal`` it gets this process' own, which must be free for it (nothing draws on it, a ctrl+c means the
+    plugin): it may ask, and what it says is read by the operator, not by us.
 
     Raises CredentialsFailed with the last line of its stderr, made inert and redacted.
     """
     name = said_by(os.path.basename(plugin.command), 80)
-    if plugin.interactive_mode == "Always":
+    if plugin.interactive_mode == "Always" and not terminal:
         raise CredentialsFailed(
             f"the credential plugin {name} wants a terminal (interactiveMode: Always)",
-            "log in with it in a shell first, or set interactiveMode: IfAvailable",
+            "`:login` gives it one; or set interactiveMode: IfAvailable",
         )
+    asks = terminal and plugin.interactive_mode != "Never"
+    pipe, empty = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     if plugin.api_version not in VERSIONS:
         raise CredentialsFailed(
             f"the credential plugin {name} speaks {said_by(plugin.api_version, 80)}",
@@ -80,8 +87,8 @@ async def run_plugin(
         transport, ending = await loop.subprocess_exec(
             lambda: _Ending(limit=_PIPE_BYTES, loop=loop),
             _program(plugin), *plugin.args,
-            env=_environment(plugin, place, environ), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+            env=_environment(plugin, place, environ, asks=asks), stdin=None if asks else empty,
+            stdout=pipe, stderr=None if terminal else pipe, start_new_session=not terminal,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -94,22 +101,30 @@ async def run_plugin(
     except TimeoutError as error:
         raise CredentialsFailed(
             f"the credential plugin {name} did not answer within {timeout_s:g} s",
-            "run it in a shell: it may wait for a login",
+            "`:login` runs it in this terminal: it may wait for somebody",
         ) from error
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+            # In the terminal's foreground it shares our own group.
+            process.kill() if terminal else os.killpg(process.pid, signal.SIGKILL)
         await ending.exited.wait()
         # Pipes that a child of it still holds would keep the transport open until the loop is gone.
         transport.close()
     last = said_by(_last_line(stderr))
     if process.returncode != 0:
-        why = f": {last}" if last else ""
+        failed = f"credential plugin {name}, {_exit_words(process.returncode or 0)}"
         raise CredentialsFailed(
-            f"the credential plugin {name} failed (exit {process.returncode}){why}",
-            "run it in a shell, or log in again",
+            f"{last} ({failed})" if last else f"the {failed}, without a word", "`:login` runs it in this terminal"
         )
     return _read(stdout, plugin, name, last)
+
+
+def _exit_words(code: int) -> str:
+    if code >= 0:
+        return f"exit {code}"
+    with contextlib.suppress(ValueError):
+        return f"ended by {signal.Signals(-code).name}"
+    return f"ended by signal {-code}"
 
 
 class _Ending(asyncio.subprocess.SubprocessStreamProtocol):
@@ -141,8 +156,9 @@ async def _talk(process: asyncio.subprocess.Process, ending: _Ending, name: str)
             del stderr[:-_KEPT_STDERR_BYTES]
 
     assert process.stdout is not None
-    assert process.stderr is not None
-    readers = {asyncio.create_task(read_out(process.stdout)), asyncio.create_task(read_err(process.stderr))}
+    readers = {asyncio.create_task(read_out(process.stdout))}
+    if process.stderr is not None:
+        readers.add(asyncio.create_task(read_err(process.stderr)))
     ended = asyncio.create_task(ending.exited.wait())
     try:
         waiting = {ended, *readers}
@@ -166,9 +182,9 @@ def _program(plugin: ExecPlugin) -> str:
 
 
 def _environment(
-    plugin: ExecPlugin, place: ClusterPlace, environ: Mapping[str, str] | None
+    plugin: ExecPlugin, place: ClusterPlace, environ: Mapping[str, str] | None, *, asks: bool
 ) -> dict[str, str]:
-    spec: dict[str, object] = {"interactive": False}
+    spec: dict[str, object] = {"interactive": asks}
     if plugin.provide_cluster_info:
         cluster = {
             "server": place.server,

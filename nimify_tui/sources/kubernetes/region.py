@@ -84,6 +84,7 @@ class KubernetesSource:
         self._news = asyncio.Event()
         self._may_read = asyncio.Event()
         self._must_stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._told: RegionHealth | None = None
         self._told_at_s = 0.0
 
@@ -91,6 +92,23 @@ class KubernetesSource:
     def cluster(self) -> Cluster:
         """All that is known of the cluster, for those who look things up on demand."""
         return self._cluster
+
+    def again(self) -> None:
+        """Ask now and not when it is time: what stood in the way (a login, a kubeconfig) may be mended."""
+        self._may_read.clear()
+        self._must_stop.set()
+        self._hurry.set()
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, unless somebody is in a hurry."""
+        waits = {asyncio.ensure_future(self._sleep(wait_s)), asyncio.ensure_future(self._hurry.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        self._hurry.clear()
 
     async def run(self, sink: Sink) -> None:
         """Watch until cancelled; a cluster that cannot be reached is a state of the region, never an error."""
@@ -102,7 +120,7 @@ class KubernetesSource:
                 wait_s = self._probes.next_s()
                 self._monitor.missed(error, wait_s)
                 self._tell_health(sink)
-                await self._sleep(wait_s)
+                await self._pause(wait_s)
                 continue
             try:
                 await self._follow(link, sink)
@@ -199,7 +217,7 @@ class KubernetesSource:
                 self._may_read.set()
             self._news.set()
             # From beat to beat, also when a beat was waited for: three that are missed are known within 20 s.
-            await self._sleep(wait_s if monitor.down else max(0.0, wait_s - (self._clock.mono_s() - begun_s)))
+            await self._pause(wait_s if monitor.down else max(0.0, wait_s - (self._clock.mono_s() - begun_s)))
 
     # -- what reflectors tell (Feed) -----------------------------------------------------
 

@@ -16,6 +16,8 @@ Span = tuple[str, str]
 Spans = tuple[Span, ...]
 
 #: What a region's own state looks like when it is not LIVE: (symbol of a service state, style).
+#: A remedy that would be cut to less than this says nothing.
+_LEAST_WORDS = 12
 _REGION_LOOK: dict[RegionState, tuple[str, str]] = {
     RegionState.CONNECTING: ("starting", "start"),
     RegionState.THROTTLED: ("degraded", "warn"),
@@ -186,12 +188,17 @@ def _trouble(row: RegionRow, now: float, width: int, glyphs: Glyphs) -> Spans:
         "" if row.health.last_contact_at is None else f" {fmt.span_words(max(0.0, now - row.health.last_contact_at))}"
     )
     head = f"{name} {glyphs.state(symbol)} {row.health.state}{age}"
-    # The cause gives way first: when it is tried again matters more than the end of a long sentence.
-    cause = clean_line(row.health.cause, 160)
-    words = _trouble_words(row, now, cause)
-    surplus = len(head) + 2 + len(words) - (width - 2)
-    if surplus > 0 and cause:
-        words = _trouble_words(row, now, shorten_end(cause, max(8, len(cause) - surplus)))
+    cause, remedy = clean_line(row.health.cause, 160), clean_line(row.health.remedy, 160)
+    room = width - 2 - len(head) - 2
+    # When it is tried again stays whole; cause and remedy share what is left, and half of it is the cause's.
+    spare = room - len(_trouble_words(row, now, cause, remedy))
+    if spare < 0 and remedy:
+        both = len(cause) + len(remedy) + spare
+        remedy = shorten_end(remedy, max(both // 2, both - len(cause))) if both // 2 >= _LEAST_WORDS else ""
+    spare = room - len(_trouble_words(row, now, cause, remedy))
+    if spare < 0 and cause:
+        cause = shorten_end(cause, max(8, len(cause) + spare))
+    words = _trouble_words(row, now, cause, remedy)
     return ((head, style), (f", {words}" if words else "", ""))
 
 
@@ -203,7 +210,7 @@ def shorten_end(text: str, width: int) -> str:
     return cut[: width - 2] + ELLIPSIS + ")" if cut.count("(") > cut.count(")") else cut
 
 
-def _trouble_words(row: RegionRow, now: float, cause: str) -> str:
+def _trouble_words(row: RegionRow, now: float, cause: str, remedy: str) -> str:
     health = row.health
     parts = []
     match health.state:
@@ -217,14 +224,14 @@ def _trouble_words(row: RegionRow, now: float, cause: str) -> str:
             if row.traffic_seen:
                 parts.append("its metrics still show traffic")
         case _:
-            parts.append(cause or "no reason given")
+            parts.append(cause or ("" if health.cause else "no reason given"))
     if row.last_known:
         parts.append("rows are from the last session")
     if health.next_try_at is not None:
         parts.append(f"next try in {fmt.span_words(max(0.0, health.next_try_at - now))}")
-    if health.remedy:
-        parts.append(clean_line(health.remedy, 160))
-    return ", ".join(parts)
+    if remedy:
+        parts.append(remedy)
+    return ", ".join(filter(None, parts))
 
 
 def unfinished_line(count: int) -> Spans:
