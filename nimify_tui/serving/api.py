@@ -75,8 +75,7 @@ class Api:
         """The models or their paths are others now."""
         made = {}
         for path, served in self._routes.served.items():
-            if served.inference.straight_bytes:
-                made[path.encode()] = Lane(self, served.inference, path.encode())
+            made[path.encode()] = Lane(self, served.inference, path.encode())
         self.lanes.clear()
         self.lanes.update(made)
 

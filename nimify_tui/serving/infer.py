@@ -151,6 +151,29 @@ class Inference:
             self._metrics.in_flight -= 1
             self._metrics.answered(status)
 
+    def refusal(self, client: str) -> Refusal | None:
+        """What a request would be told for which there is no room now; None: it is worth reading.
+
+        With a cache all are, because the cache may have the answer.
+        """
+        if self._cache is not None:
+            return None
+        try:
+            self.scheduler.admit(client, time.perf_counter() + self._options.request_timeout_s)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def refuse_now(self, refusal: Refusal, client: str) -> Reply:
+        """Refuse a request that nobody has read. Raises Refusal, always; under overload most of the work is this."""
+        told = refusal
+        try:
+            self._let_in(client)
+        except Refusal as other:
+            told = other
+        self._metrics.answered(told.status)
+        raise told
+
     @property
     def straight_bytes(self) -> int:
         """Bodies up to this size may be answered at once: at 4 bytes an element the run is inline.
@@ -169,7 +192,7 @@ class Inference:
             raise
         body = await _read(receive)
         began = time.perf_counter()
-        if not self.model.inline(1):
+        if self._cache is None and not self.model.inline(1):
             # Before the work of decoding: under overload this is most of what a refusal costs.
             self.scheduler.admit(client, began + self._options.request_timeout_s)
         if encoding or len(body) > HEAVY_BYTES:

@@ -1,8 +1,9 @@
 """The straight way of a small request to a tiny model: from the parser to the answer in one call.
 
 The messages, the event and the task between the parser and an application cost more than the run of a model
-that answers in 10 us. What is refused, logged and counted, and how, is the application's (`api`) and the
-model's (`infer`); a request that is anything but plain goes the application's way.
+that answers in 10 us, and far more than to say that there is no room: so a small request that will be refused for
+that reason goes this way as well, whatever its model. What is refused, logged and counted, and how, is the
+application's (`api`) and the model's (`infer`); a request that is anything but plain goes the application's way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import http
 import time
 from typing import TYPE_CHECKING, Any
 
-from nimify_tui.serving.infer import Headers, Inference, admitted
+from nimify_tui.serving.infer import MAX_STRAIGHT_BYTES, Headers, Inference, admitted
 from nimify_tui.serving.replies import Header, Refusal, Reply
 from nimify_tui.serving.screen import suspicious_headers
 from nimify_tui.serving.trace import trace_of
@@ -30,14 +31,16 @@ MAX_KNOWN = 256
 class Lane:
     """The straight way to one path of one model version. All methods belong to the event loop."""
 
-    __slots__ = ("_api", "_inference", "_known", "_last", "_openings", "_path", "max_body_bytes")
+    __slots__ = ("_api", "_inference", "_known", "_last", "_openings", "_path", "answers", "max_body_bytes")
 
     def __init__(self, api: Api, inference: Inference, path: bytes) -> None:
         self._api, self._inference, self._path = api, inference, path
         self._known: dict[tuple[tuple[bytes, bytes], ...], int | None] = {}
         self._openings: dict[tuple[int, tuple[Header, ...]], bytes] = {}
         self._last: tuple[tuple[Header, ...], bytes] = ((), b"")
-        self.max_body_bytes = inference.straight_bytes
+        #: Whether there are answers here, and not only refusals.
+        self.answers = inference.straight_bytes > 0
+        self.max_body_bytes = inference.straight_bytes or MAX_STRAIGHT_BYTES
 
     def takes(self, headers: RawHeaders) -> tuple[int | None] | None:
         """What ``answer`` needs to know of these headers (without the varying ones); None: not this way."""
@@ -59,16 +62,24 @@ class Lane:
         self._known[key] = json_length
         return (json_length,)
 
+    def refusal(self, client: Client) -> Refusal | None:
+        """What there is to say instead of an answer, as things are now."""
+        return None if self.answers else self._inference.refusal(client[0] if client else "")
+
     def answer(
-        self, json_length: int | None, varying: Headers, body: bytes, client: Client
+        self, json_length: int | None, varying: Headers, body: bytes, client: Client, refusal: Refusal | None
     ) -> tuple[bytes, bytes]:
-        """The answer: its head without the last, empty line, and its body."""
+        """The answer, or the ``refusal``: its head without the last, empty line, and its body."""
         api = self._api
         began = time.perf_counter()
         request_id = api.request_id(varying.get(b"x-request-id"))
         words = ""
         try:
-            reply = self._inference.answer_now(json_length, body, client[0] if client else "")
+            host = client[0] if client else ""
+            if refusal is None:
+                reply = self._inference.answer_now(json_length, body, host)
+            else:
+                reply = self._inference.refuse_now(refusal, host)
         except Exception as error:  # noqa: BLE001  # as in the application: no request goes unanswered
             reply, words = api.settled(error, self._scope(varying, client), request_id)
         if reply.status != 200 or time.perf_counter() > api.quiet_until(began):

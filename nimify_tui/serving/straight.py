@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from nimify_tui.serving.lane import Lane
+from nimify_tui.serving.replies import Refusal
 from nimify_tui.serving.rules import Rules
 
 IDLE, HEADER, BODY, DEAD = range(4)
@@ -36,7 +37,7 @@ class StraightProtocol(HttpToolsProtocol, abc.ABC):
         self._chunked = False
         self._varying: dict[bytes, bytes] = {}
         #: The straight way of the request that is being received, and what it needs to know.
-        self._lane: tuple[Lane, int | None] | None = None
+        self._lane: tuple[Lane, int | None, Refusal | None] | None = None
         self._straight_body = b""
         self._answered_straight: tuple[Lane, int | None] | None = None
         self._again: Again | None = None
@@ -68,22 +69,27 @@ class StraightProtocol(HttpToolsProtocol, abc.ABC):
         )
         if not usual or self._chunked or self.expect_100_continue or self.flow.write_paused:
             return False
+        refusal = lane.refusal(self.client)
+        if refusal is None and not lane.answers:
+            return False
         known = lane.takes(self.headers)
         if known is None:
             return False
-        self._lane, self._straight_body = (lane, known[0]), b""
+        self._lane, self._straight_body = (lane, known[0], refusal), b""
         return True
 
-    def _answer_straight(self, lane: Lane, json_length: int | None) -> None:
+    def _answer_straight(self, lane: Lane, json_length: int | None, refusal: Refusal | None) -> None:
         self._lane = None
         stays = self.parser.should_keep_alive() and not self._rules.drain.began
-        self._send_straight(lane, json_length, self._straight_body, stays)
+        self._send_straight(lane, json_length, self._straight_body, refusal, stays)
         self._straight_body = b""
         if stays:
             self._answered_straight = (lane, json_length)
 
-    def _send_straight(self, lane: Lane, json_length: int | None, body: bytes, stays: bool) -> None:
-        head, answer = lane.answer(json_length, self._varying, body, self.client)
+    def _send_straight(
+        self, lane: Lane, json_length: int | None, body: bytes, refusal: Refusal | None, stays: bool
+    ) -> None:
+        head, answer = lane.answer(json_length, self._varying, body, self.client, refusal)
         self.transport.write(b"".join((head, b"\r\n" if stays else b"connection: close\r\n\r\n", answer)))
         self.server_state.total_requests += 1
         if not stays:
@@ -111,7 +117,10 @@ class StraightProtocol(HttpToolsProtocol, abc.ABC):
             return False
         if self._unanswered is not None or self.flow.write_paused:
             return False
-        self._send_straight(again.lane, again.json_length, data[len(again.head) :], True)
+        refusal = again.lane.refusal(self.client)
+        if refusal is None and not again.lane.answers:
+            return False
+        self._send_straight(again.lane, again.json_length, data[len(again.head) :], refusal, True)
         self._rest()
         return True
 

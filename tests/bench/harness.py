@@ -20,6 +20,7 @@ from typing import Any
 
 BENCHES: tuple[str, ...] = (
     "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
+    "serving_batching",
 )  # fmt: skip
 
 _NEVER = threading.Event()
