@@ -51,7 +51,7 @@ class Command:
     ``keys`` by Textual's names, the first one is shown; ``names`` are the words after ``:``, the first
     one is shown; ``argument`` is what may follow (``REPLICAS``), in brackets when it may be left out.
     ``bound`` False: the widget itself takes the key, the table only tells of it. ``footer``: rank in the
-    footer (1 first), 0 for not in it.
+    footer (1 first), 0 for not in it. ``verbatim``: its argument is taken as it was typed, quotes included.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Command:
     argument: str = ""
     bound: bool = True
     footer: int = 0
+    verbatim: bool = False
 
     @property
     def changes(self) -> bool:
@@ -181,7 +182,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs.search", ("slash",), ("search",), "search",
             "Find a text in the logs and mark it; n and N go on", Scope.LOGS, argument="[TEXT]", footer=1),
     Command("logs.filter", ("ampersand",), ("filter",), "filter",
-            "Only lines that match a regular expression; empty: all", Scope.LOGS, argument="[PATTERN]", footer=2),
+            "Only lines that match: pod: container: region: level:warn+ text \"quoted\" /regex/ not; empty: all",
+            Scope.LOGS, argument="[FILTER]", footer=2, verbatim=True),
     Command("logs.previous", ("p",), ("previous",), "previous run",
             "The run before the current one, or back to the current", Scope.LOGS, footer=3),
     Command("logs.replica", ("a",), ("replica",), "replica",
