@@ -14,7 +14,7 @@ from nimify_tui.sources.kubernetes import logs
 from nimify_tui.sources.kubernetes.logs import pods_of
 from tests.kube import pki
 from tests.kube.cluster import Cluster, cri
-from tests.kube.faults import Exchange, FaultProxy
+from tests.kube.faults import Exchange, FaultProxy, first, stream
 from tests.kube.fixtures import NO_PROGRAMS
 from tests.kube.following import SPACE, Following, deployment, key, tick, write
 from tests.kube.reach import behind, place_of, run
@@ -95,11 +95,7 @@ def test_nothing_is_followed_that_nobody_looks_at(cluster: Cluster, tmp_path: Pa
 def test_a_stream_that_is_cut_again_and_again_says_so_and_loses_and_doubles_nothing(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Cut at bytes of its own choosing, also in the middle of lines.
-
-    Sabotages seen failing: going on from the last stamp without knowing what was seen (doubled), from the
-    second after it (lost), and half a line taken for a whole one.
-    """
+    """Sabotage seen failing: going on from the last stamp without knowing what was seen (lines are doubled)."""
     cluster.apply(deployment("cut"))
     word = unique("n")
     path = f"/api/v1/namespaces/{SPACE}/pods/cut-"
@@ -132,6 +128,26 @@ def test_a_stream_that_is_cut_again_and_again_says_so_and_loses_and_doubles_noth
                 broke = [each for each in marks if "broke" in each]
                 on = [each for each in marks if "goes on" in each]
                 assert len(broke) == len(on) > 1
+
+    run(go())
+
+
+def test_half_a_line_at_the_end_of_a_stream_is_none(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: the half is kept for the stream that comes after."""
+    cluster.apply(deployment("half"))
+    word = unique("whole")
+    write(cluster.container_log, f"{word} 1", f"{word} 2", at=1_795_428_000.0)
+    half = b"2026-11-23T10:00:00.000000000Z %b 1\n2026-11-23T10:00:00.000001000Z %b"
+
+    async def go() -> None:
+        async with FaultProxy(cluster.port, pki.own(tmp_path, "proxy")) as proxy:
+            ended = stream(half % (word.encode(), word.encode()), kind="text/plain")
+            proxy.faults[f"/api/v1/namespaces/{SPACE}/pods/half-"] = first(1, ended)
+            following, demand = Following(behind(proxy, cluster, tmp_path)), LogDemand(key("half"))
+            async with following.running(demand):
+                await following.until(lambda: f"{word} 2" in following.texts(demand), "the whole line")
+                texts = [each.text for each in following.lines(demand) if not each.mark]
+                assert texts == [f"{word} 1", f"{word} 2"]
 
     run(go())
 
