@@ -21,8 +21,9 @@ from nimify_tui.gate.policy import make_region
 if TYPE_CHECKING:
     from nimify_tui.backends.kubernetes.connection import Connection
     from nimify_tui.backends.kubernetes.place import ClusterPlace
-    from nimify_tui.domain.demands import LogDemand
+    from nimify_tui.domain.demands import LogDemand, ObjectDemand
     from nimify_tui.sources.kubernetes.kinds import Pod
+    from nimify_tui.sources.kubernetes.objects import Place
     from nimify_tui.sources.kubernetes.region import KubernetesSource
 
 #: A larger kubeconfig is not looked through for its current context.
@@ -135,7 +136,17 @@ class ClusterRegions:
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""
-        return (self._logs,) if self._where else ()
+        return (self._logs, self._objects) if self._where else ()
+
+    async def _objects(self, fleet: Fleet, sink: Sink) -> None:
+        """Read what objects are looked at, until cancelled."""
+        from nimify_tui.sources.kubernetes.objects import ObjectReader, place_of
+
+        def place(demand: ObjectDemand) -> Place | None:
+            source = self._sources.get(demand.key.region)
+            return place_of(source.cluster, demand) if source is not None else None
+
+        await ObjectReader(fleet, place, self.link, self._where.__contains__, self._clock).run(sink)
 
     async def _logs(self, fleet: Fleet, sink: Sink) -> None:
         """Follow what logs are looked at, until cancelled."""

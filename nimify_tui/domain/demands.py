@@ -28,7 +28,18 @@ class LogDemand(msgspec.Struct, frozen=True):
     previous: bool = False
 
 
-Demand = DetailDemand | LogDemand
+class ObjectDemand(msgspec.Struct, frozen=True):
+    """The object behind a service (its workload) or, with ``replica``, behind one replica (its pod); read once.
+
+    Another ``turn`` reads it again. The answer is an ObjectRead.
+    """
+
+    key: ServiceKey
+    replica: str = ""
+    turn: int = 0
+
+
+Demand = DetailDemand | LogDemand | ObjectDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

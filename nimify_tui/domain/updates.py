@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from nimify_tui.domain.changes import Change
+from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.regions import Region, RegionHealth
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import Replica, Service
@@ -110,6 +112,14 @@ class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
     panel: GpuPanel
 
 
+class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
+    """An object that somebody looks at was read, or could not be."""
+
+    at: float
+    demand: ObjectDemand
+    answer: ObjectText
+
+
 Update = (
     Tick
     | RegionSeen
@@ -124,4 +134,5 @@ Update = (
     | Changed
     | SecuritySeen
     | GpusSeen
+    | ObjectRead
 )

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 import msgspec
 
 from nimify_tui.domain.changes import Change, Why
+from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.regions import Region as RegionFact
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.security import SecurityEvent
@@ -175,6 +177,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     region each, worst first, and exist for expandable rows. ``rows`` holds both. ``details`` holds
     what is demanded. ``security`` and ``changes`` are newest first and bounded;
     ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
+    ``objects`` are the newest answers to ObjectDemands.
     """
 
     version: int
@@ -192,3 +195,4 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     details: Mapping[str, ServiceDetail]
     window_s: float
     applied: int
+    objects: Mapping[ObjectDemand, ObjectText] = {}

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from nimify_tui.domain.changes import Change, ChangeKind
+from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import (
     Changed,
     GpusSeen,
+    ObjectRead,
     RegionGone,
     RegionListed,
     RegionSeen,
@@ -37,6 +40,8 @@ from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 _SAME_CHANGE_S = 5.0
 #: Who says what is derived here.
 _OURS = "console"
+#: Objects that are kept: who goes back and forth between two finds both at once.
+_OBJECTS = 8
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
 
 
@@ -56,6 +61,8 @@ class World:
         self.security = Security()
         self.gpus: dict[str, GpuPanel] = {}
         self.caches = CacheTracks()
+        #: The newest answers to who looks at an object.
+        self.objects: dict[ObjectDemand, ObjectText] = {}
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
         self.touched_regions: set[str] = set()
@@ -76,6 +83,7 @@ class World:
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
+            ObjectRead: self._object_read,
         }
 
     def apply(self, update: Update) -> None:
@@ -282,3 +290,9 @@ class World:
 
     def _gpus_seen(self, update: GpusSeen) -> None:
         self.gpus[update.node] = update.panel
+
+    def _object_read(self, update: ObjectRead) -> None:
+        self.objects.pop(update.demand, None)
+        self.objects[update.demand] = update.answer
+        while len(self.objects) > _OBJECTS:
+            del self.objects[next(iter(self.objects))]

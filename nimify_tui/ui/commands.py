@@ -19,6 +19,7 @@ class Scope(enum.StrEnum):
     FLEET = "fleet"
     DETAIL = "service detail"
     LOGS = "logs"
+    OBJECT = "object"
     REVISIONS = "revisions"
     INFER = "try an inference"
     UNFINISHED = "unfinished actions"
@@ -51,7 +52,7 @@ class Command:
     ``keys`` by Textual's names, the first one is shown; ``names`` are the words after ``:``, the first
     one is shown; ``argument`` is what may follow (``REPLICAS``), in brackets when it may be left out.
     ``bound`` False: the widget itself takes the key, the table only tells of it. ``footer``: rank in the
-    footer (1 first), 0 for not in it.
+    footer (1 first), 0 for not in it. ``verbatim``: its argument is taken as it was typed, quotes included.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Command:
     argument: str = ""
     bound: bool = True
     footer: int = 0
+    verbatim: bool = False
 
     @property
     def changes(self) -> bool:
@@ -174,6 +176,10 @@ COMMANDS: tuple[Command, ...] = (
             "The next tab", _D, footer=8),
     Command("detail.previous-tab", ("shift+tab",), (), "tab before",
             "The tab before", _D),
+    Command("detail.yaml", ("y",), ("yaml",), "YAML",
+            "The pod under the cursor (on other tabs the workload) as its cluster has it; credentials are masked", _D),
+    Command("detail.describe", ("d",), ("describe",), "describe",
+            "The same in words, with its events", _D),
     Command("detail.why", ("w",), ("why",), "why",
             "Since when, and what changed just before and after", _D, footer=2),
     *_acts(_D),
@@ -181,7 +187,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs.search", ("slash",), ("search",), "search",
             "Find a text in the logs and mark it; n and N go on", Scope.LOGS, argument="[TEXT]", footer=1),
     Command("logs.filter", ("ampersand",), ("filter",), "filter",
-            "Only lines that match a regular expression; empty: all", Scope.LOGS, argument="[PATTERN]", footer=2),
+            "Only lines that match: pod: container: region: level:warn+ text \"quoted\" /regex/ not; empty: all",
+            Scope.LOGS, argument="[FILTER]", footer=2, verbatim=True),
     Command("logs.previous", ("p",), ("previous",), "previous run",
             "The run before the current one, or back to the current", Scope.LOGS, footer=3),
     Command("logs.replica", ("a",), ("replica",), "replica",
@@ -190,6 +197,19 @@ COMMANDS: tuple[Command, ...] = (
             "The next match, the match before", Scope.LOGS, bound=False),
     Command("logs.follow", ("f",), (), "follow",
             "Go to the end and follow it", Scope.LOGS, bound=False),
+    # -- object
+    Command("object.search", ("slash",), ("search",), "search",
+            "Find a text and mark it; n and N go on", Scope.OBJECT, argument="[TEXT]", footer=1),
+    Command("object.yaml", ("y",), ("yaml",), "YAML",
+            "The object as YAML", Scope.OBJECT, footer=2),
+    Command("object.describe", ("d",), ("describe",), "describe",
+            "The object in words", Scope.OBJECT, footer=3),
+    Command("object.other", ("o",), ("owner",), "pod/workload",
+            "From the pod to its workload, or back", Scope.OBJECT, footer=4),
+    Command("object.again", ("r",), ("reload",), "read again",
+            "Read it again: it was read once, when it was opened", Scope.OBJECT, footer=5),
+    Command("object.match", ("n", "N"), (), "next match",
+            "The next match, the match before", Scope.OBJECT, bound=False),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",

@@ -159,12 +159,12 @@ def raw(data: bytes) -> Fault:
     return fault
 
 
-def stream(*pieces: bytes, ends: bool = True) -> Fault:
+def stream(*pieces: bytes, ends: bool = True, kind: str = "application/json") -> Fault:
     """A 200 in chunks; without ``ends`` the connection breaks off before the last one."""
 
     async def fault(one: Exchange) -> None:
         await one.say(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % kind.encode()
         )
         for piece in pieces:
             await one.say(b"%x\r\n%b\r\n" % (len(piece), piece))

@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
-from nimify_tui.backends.kubernetes.connection import Connection
-from nimify_tui.backends.kubernetes.place import ClusterPlace
-from nimify_tui.base.clock import SystemClock
-from nimify_tui.domain.demands import LogDemand, LogLine
-from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.regions import Region, RegionKind
-from nimify_tui.domain.updates import Update
-from nimify_tui.fleet.store import Fleet
+from nimify_tui.domain.demands import LogDemand
 from nimify_tui.sources.kubernetes import logs
-from nimify_tui.sources.kubernetes.logs import PodLogs, pods_of
-from nimify_tui.sources.kubernetes.region import KubernetesSource
+from nimify_tui.sources.kubernetes.logs import pods_of
 from tests.kube import pki
 from tests.kube.cluster import Cluster, cri
-from tests.kube.faults import Exchange, FaultProxy
+from tests.kube.faults import Exchange, FaultProxy, first, stream
 from tests.kube.fixtures import NO_PROGRAMS
+from tests.kube.following import SPACE, Following, deployment, key, tick, write
 from tests.kube.reach import behind, place_of, run
 
-T = TypeVar("T")
-SPACE = "logged"
-REGION = Region(name="us-east-1", kind=RegionKind.KUBERNETES, address="context us-east-1", short="use1")
 _NUMBERS = itertools.count()
-
-
-def key(name: str) -> ServiceKey:
-    return ServiceKey(REGION.name, name, SPACE)
-
-
-def deployment(name: str, replicas: int = 1, fault: str = "", beside: bool = False) -> dict[str, Any]:
-    labels = {"app": name} | ({"lab/fault": fault} if fault else {})
-    containers = [{"name": "main", "image": "nvcr.io/nvidia/tritonserver:26.09-py3"}]
-    containers += [{"name": "beside", "image": "busybox:1"}] if beside else []
-    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
-    return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SPACE},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
-    }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -61,83 +34,9 @@ def space(cluster: Cluster) -> Iterator[None]:
     cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=false")
 
 
-def write(file: Path, *texts: str | bytes, at: float | None = None) -> None:
-    with file.open("ab") as log:
-        log.write(cri(*texts, at=at))
-
-
 def unique(word: str) -> str:
     """A word that no other line has."""
     return f"{word}-{next(_NUMBERS)}"
-
-
-class Following:
-    """A region with its logs, as a session puts them together."""
-
-    def __init__(self, place: ClusterPlace) -> None:
-        self.fleet, self.clock = Fleet(), SystemClock()
-        self._place, self._link = place, [None]
-        self.link: Connection | None = None
-        self.source = KubernetesSource(REGION, self._connect, self.clock, namespaces=(SPACE,))
-        self.logs = PodLogs(
-            self.fleet, lambda demand: pods_of(self.source.cluster, demand), lambda _: self.link,
-            lambda name: name == REGION.name, self.clock,
-        )  # fmt: skip
-
-    async def _connect(self) -> Connection:
-        self.link = Connection(self._place, clock=self.clock)
-        await self.link.open()
-        return self.link
-
-    def _sink(self, updates: Sequence[Update]) -> None:
-        self.fleet.apply_many(updates)
-
-    @contextlib.asynccontextmanager
-    async def running(self, *demands: LogDemand, ready: int = 1) -> AsyncGenerator[None]:
-        """With the demands up, once the service has so many ready pods."""
-        tasks = [asyncio.create_task(work.run(self._sink)) for work in (self.source, self.logs)]
-        try:
-            if demands:
-                name = demands[0].key.name
-                await self.until(lambda: self.ready(name) == ready, f"{ready} ready pods")
-            for demand in demands:
-                self.fleet.demand(demand)
-            yield
-            assert not any(task.done() for task in tasks), "none ends by itself"
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def pods(self, name: str) -> list[str]:
-        return [each.metadata.name for each in pods_of(self.source.cluster, LogDemand(key(name)))]
-
-    def ready(self, name: str) -> int:
-        pods = pods_of(self.source.cluster, LogDemand(key(name)))
-        return sum(any(each.ready for each in pod.status.container_statuses or ()) for pod in pods)
-
-    async def until(self, probe: Callable[[], T | None], what: str, deadline_s: float = 30.0) -> T:
-        end_s = asyncio.get_running_loop().time() + deadline_s
-        while not (found := probe()):
-            assert asyncio.get_running_loop().time() < end_s, f"not seen: {what}"
-            await tick(0.05)
-        return found
-
-    def lines(self, demand: LogDemand) -> list[LogLine]:
-        return self.fleet.log_tail(demand).since(0)[1]
-
-    def texts(self, demand: LogDemand) -> list[str]:
-        return [line.text for line in self.lines(demand)]
-
-    def marks(self, demand: LogDemand) -> list[str]:
-        return [line.text for line in self.lines(demand) if line.mark]
-
-
-async def tick(seconds: float) -> None:
-    """Let the loop work on for a moment."""
-    over = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, over.set)
-    await over.wait()
 
 
 def test_lines_of_all_pods_and_containers_come_merged_while_they_are_looked_at(
@@ -196,11 +95,7 @@ def test_nothing_is_followed_that_nobody_looks_at(cluster: Cluster, tmp_path: Pa
 def test_a_stream_that_is_cut_again_and_again_says_so_and_loses_and_doubles_nothing(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Cut at bytes of its own choosing, also in the middle of lines.
-
-    Sabotages seen failing: going on from the last stamp without knowing what was seen (doubled), from the
-    second after it (lost), and half a line taken for a whole one.
-    """
+    """Sabotage seen failing: going on from the last stamp without knowing what was seen (lines are doubled)."""
     cluster.apply(deployment("cut"))
     word = unique("n")
     path = f"/api/v1/namespaces/{SPACE}/pods/cut-"
@@ -233,6 +128,26 @@ def test_a_stream_that_is_cut_again_and_again_says_so_and_loses_and_doubles_noth
                 broke = [each for each in marks if "broke" in each]
                 on = [each for each in marks if "goes on" in each]
                 assert len(broke) == len(on) > 1
+
+    run(go())
+
+
+def test_half_a_line_at_the_end_of_a_stream_is_none(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: the half is kept for the stream that comes after."""
+    cluster.apply(deployment("half"))
+    word = unique("whole")
+    write(cluster.container_log, f"{word} 1", f"{word} 2", at=1_795_428_000.0)
+    half = b"2026-11-23T10:00:00.000000000Z %b 1\n2026-11-23T10:00:00.000001000Z %b"
+
+    async def go() -> None:
+        async with FaultProxy(cluster.port, pki.own(tmp_path, "proxy")) as proxy:
+            ended = stream(half % (word.encode(), word.encode()), kind="text/plain")
+            proxy.faults[f"/api/v1/namespaces/{SPACE}/pods/half-"] = first(1, ended)
+            following, demand = Following(behind(proxy, cluster, tmp_path)), LogDemand(key("half"))
+            async with following.running(demand):
+                await following.until(lambda: f"{word} 2" in following.texts(demand), "the whole line")
+                texts = [each.text for each in following.lines(demand) if not each.mark]
+                assert texts == [f"{word} 1", f"{word} 2"]
 
     run(go())
 

@@ -13,7 +13,7 @@ from nimify_tui.domain.plans import Verb
 from nimify_tui.ui.present.detail import TABS
 from tests.tui import check_golden, screen_lines, screen_text, until
 from tests.ui import frames
-from tests.ui.world import World, run_console
+from tests.ui.world import World, run_console, type_text
 
 EUW1 = ServiceKey("eu-west-1", "llama-chat")
 LAST_RUN = LogDemand(EUW1, "r-3", False)
@@ -127,27 +127,28 @@ def test_search_filter_and_the_next_replica() -> None:
         await pilot.press("slash", *"line", "space", *"17", "space", "enter")
         await until(pilot, lambda: "line 17 " in screen_text(app))
         seen.append(app.top.logs.view.following)
-        await pilot.press("ampersand", *"1[0-9]9", "enter")
+        await pilot.press("ampersand", *"/1[0-9]9/", "enter")
         await until(pilot, lambda: "line 199" in screen_text(app) and "line 198 " not in screen_text(app))
         seen.append("filter" in screen_text(app))
         await pilot.press("a")
         await pilot.pause()
-        seen.append(app.top.logs.demand)
+        seen.append(app.top.logs.demands)
         return seen
 
     following, filtered, demand = run_console(script, world)
     assert following is False
     assert filtered is True
-    assert demand != LAST_RUN
+    assert demand != (LAST_RUN,)
 
 
 def test_enter_on_a_replica_opens_its_log() -> None:
-    async def script(app: Any, pilot: Any) -> object:
+    async def script(app: Any, pilot: Any) -> tuple[LogDemand, ...]:
         await pilot.press("enter", "down", "enter")
         await pilot.pause()
-        return app.top.logs.demand
+        demands: tuple[LogDemand, ...] = app.top.logs.demands
+        return demands
 
-    demand = run_console(script)
+    [demand] = run_console(script)
     assert isinstance(demand, LogDemand)
     assert demand.replica == "r-2"
 
@@ -235,3 +236,73 @@ def test_the_detail_comes_as_soon_as_it_is_there() -> None:
     first, later = run_console(script, world)
     assert "looking it up" in first
     assert "BACKOFF" in later
+
+
+def test_a_folded_service_opens_the_merged_logs_of_all_its_regions() -> None:
+    world = World()
+    keys = world.frame.rows["embed-e5"].keys
+    use1, euw1 = (next(key for key in keys if key.region == name) for name in ("us-east-1", "eu-west-1"))
+    for key, pod, at in ((use1, "embed-e5-7d9f8b6c5-x2x7k", 2), (euw1, "embed-e5-7d9f8b6c5-q9m4z", 1)):
+        lines = world.log_tail(LogDemand(key)).lines
+        lines.append(LogLine(frames.NOW + at, pod, 1, f"INFO served from {key.region}", "main"))
+        lines.append(LogLine(frames.NOW + at + 2, pod, 1, f"ERROR lost in {key.region}", "proxy"))
+    world.log_tail(LogDemand(use1)).lines.append(
+        LogLine(frames.NOW + 9, "embed-e5-7d9f8b6c5-x2x7k", 1, "-- x2x7k: the stream broke --", mark=True)
+    )
+
+    async def script(app: Any, pilot: Any) -> tuple[list[str], list[str], object, object]:
+        app.open_detail("embed-e5", 2)
+        await pilot.pause()
+        await until(pilot, lambda: "served from us-east-1" in screen_text(app))
+        merged = [line.strip() for line in screen_text(app).splitlines() if " from " in line or " in " in line]
+        wanted = [each for each in world.demands if isinstance(each, LogDemand)]
+        await pilot.press("ampersand")
+        await type_text(pilot, "region:use1 not container:main")
+        await pilot.press("enter")
+        await until(pilot, lambda: "served from" not in screen_text(app))
+        filtered = [line.strip() for line in screen_text(app).splitlines() if " in " in line or " broke " in line]
+        app.pop_screen()
+        await pilot.pause()
+        return merged, filtered, wanted, [each for each in world.demands if isinstance(each, LogDemand)]
+
+    merged, filtered, wanted, left = run_console(script, world)
+    assert [line.split(" ", 1)[1] for line in merged] == [
+        "euw1 q9m4z/main INFO served from eu-west-1",
+        "use1 x2x7k/main INFO served from us-east-1",
+        "euw1 q9m4z/proxy ERROR lost in eu-west-1",
+        "use1 x2x7k/proxy ERROR lost in us-east-1",
+    ]
+    assert [line.split(" ", 1)[1] for line in filtered] == [
+        "use1 x2x7k/proxy ERROR lost in us-east-1",
+        "use1 -- x2x7k: the stream broke --",
+    ]
+    assert wanted == [LogDemand(key) for key in keys]
+    assert left == []
+
+
+def test_a_mistake_in_a_filter_stays_in_the_prompt_with_its_place() -> None:
+    world = World()
+    world.log_tail(LAST_RUN).lines += log_lines(5)
+
+    async def script(app: Any, pilot: Any) -> tuple[str, str, str]:
+        await pilot.press("l", "ampersand")
+        await type_text(pilot, "level:eror")
+        await pilot.press("enter")
+        await pilot.pause()
+        wrong = screen_text(app)
+        await pilot.press("left", "left", "left", "r", "enter")
+        await pilot.pause()
+        right = screen_text(app)
+        await pilot.press("colon")
+        await type_text(pilot, 'filter "line 3"')
+        await pilot.press("enter")
+        await until(pilot, lambda: "line 4" not in screen_text(app))
+        return wrong, right, screen_text(app)
+
+    wrong, right, quoted = run_console(script, world)
+    assert "&level:eror" in wrong
+    assert "there is no level 'eror'" in wrong
+    assert "(at character 7)" in wrong
+    assert "filter level:error: 0" in right
+    assert 'filter "line 3": 1' in quoted
+    assert "line 3 of the model" in quoted

@@ -9,7 +9,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey, short_region
 from nimify_tui.domain.regions import RegionState
-from nimify_tui.domain.services import Limits, ReplicaState, Service, ServiceState
+from nimify_tui.domain.services import Limits, Replica, ReplicaState, Service, ServiceState
 from nimify_tui.fleet.frames import MetricLine, RegionRow, ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
@@ -301,14 +301,21 @@ def limit_facts(limits: Limits) -> list[tuple[str, str]]:
 
 
 def crashed_replica(detail: ServiceDetail) -> tuple[ReplicaRow, bool] | None:
-    """The replica whose log tells most, and whether its run before is meant; None when none has crashed.
-
-    One that waits to be started again has its last words in its newest run; one that is up again (but
-    not ready) has them in the run before.
-    """
+    """The replica whose log tells most, and whether its run before is meant; None when none has crashed."""
     for state in (ReplicaState.BACKOFF, ReplicaState.STARTING, ReplicaState.NOT_READY, ReplicaState.EXITED):
         for each in detail.replicas:
             replica = each.replica
             if replica.state is state and (replica.restarts or replica.exit_code or replica.exit_signal):
-                return each, state not in _ENDED
+                return each, tells_before(replica)
     return None
+
+
+def tells_before(replica: Replica) -> bool:
+    """Whether the last words of a replica that crashed are in its run before.
+
+    One that is up again (but not ready) has them there. One that waits to be started again has them in its
+    newest run; in a cluster that one is asked for as the run before, of the containers that crashed alone.
+    """
+    if replica.state is ReplicaState.BACKOFF:
+        return bool(replica.key.service.namespace)
+    return replica.state in (ReplicaState.STARTING, ReplicaState.NOT_READY)

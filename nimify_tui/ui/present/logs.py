@@ -36,3 +36,12 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def pod_label(service: str, replica: str) -> str:
+    """A replica among those of its service: of a Deployment's pod the five letters that are its own."""
+    rest = replica.removeprefix(f"{service}-")
+    if rest == replica:
+        return replica
+    template, _, own = rest.rpartition("-")
+    return own if len(own) == 5 and len(template) >= 6 and template.isalnum() else replica

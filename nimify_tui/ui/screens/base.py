@@ -185,7 +185,8 @@ class ConsoleScreen(Screen[Any]):
             hint = f"; did you mean :{near}?" if near else "; ? lists all"
             self.console_app.say(f"no command :{words[0]}{hint}", "warn")
             return
-        self.run_command(command, " ".join(words[1:]))
+        typed = line.strip().partition(" ")[2].strip()
+        self.run_command(command, typed if command.verbatim else " ".join(words[1:]))
 
     def complete(self, line: str) -> Sequence[str]:
         """Suggestions for the command prompt."""

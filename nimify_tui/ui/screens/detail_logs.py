@@ -1,41 +1,53 @@
-"""The logs tab: which log is wanted, its lines into the view, search and filter."""
+"""The logs tab: which logs are wanted, their lines merged into the view, search and filter."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import LogDemand, LogLine
-from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.services import ReplicaState
+from nimify_tui.domain.names import ServiceKey, short_region
 from nimify_tui.fleet.frames import ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.detail import crashed_replica
-from nimify_tui.ui.present.logs import plain_log
+from nimify_tui.ui.logquery import QueryError, parse
+from nimify_tui.ui.present.detail import crashed_replica, tells_before
+from nimify_tui.ui.present.logs import plain_log, pod_label
+from nimify_tui.ui.widgets.logbuffer import Origin
 from nimify_tui.ui.widgets.logview import LogView
 from nimify_tui.ui.widgets.rule import Rule
 
 if TYPE_CHECKING:
     from nimify_tui.ui.screens.detail import DetailScreen
 
+#: The first lines of several regions wait for so many looks at most until each has some, so that they stand in order.
+HOLD_LOOKS = 6
+_FILTER_HINT = 'pod: container: region: level:warn+ text "quoted text" /regex/ not ...; empty: all'
+
 
 class LogPane:
-    """Owns the demand for one log at a time, and gives it back."""
+    """Owns the demands for the logs that are seen, one for each region, and gives them back."""
 
     def __init__(self, screen: DetailScreen) -> None:
         self._screen = screen
         self.rule = Rule("logs", id="logs-rule")
         self.view = LogView(id="logs", empty="no lines yet")
-        self.demand: LogDemand | None = None
-        self._seq = 0
-        self._dropped = 0
+        self.demands: tuple[LogDemand, ...] = ()
+        #: Of each demand: number of the next line, and how many were dropped.
+        self._read: dict[LogDemand, tuple[int, int]] = {}
+        self._looks = 0
+        self._origins: dict[tuple[str, str, str, bool, bool], Origin] = {}
 
     # -- which log ---------------------------------------------------------------------------
     def choose(self, row: ServiceRow | None, detail: ServiceDetail | None) -> None:
-        """The log that tells most: of a crashed replica, else of the worst region; once."""
-        if self.demand is not None or row is None or not row.keys:
+        """The log that tells most: of a crashed replica, else all replicas of all regions; once.
+
+        Regions that the service comes to later are taken in.
+        """
+        if row is None or not row.keys:
+            return
+        if self.demands:
+            self._take_in(row)
             return
         crashed = crashed_replica(detail) if detail is not None else None
         if crashed is not None:
@@ -43,30 +55,38 @@ class LogPane:
             key = replica.replica.key
             self.follow(LogDemand(key.service, key.replica, previous))
         elif detail is not None or not row.stale:
-            self.follow(LogDemand(self._worst_key(row)))
+            self.follow(*(LogDemand(key) for key in row.keys))
 
-    @staticmethod
-    def _worst_key(row: ServiceRow) -> ServiceKey:
-        return next((key for key in row.keys if key.region == row.reason_region), row.keys[0])
-
-    def follow(self, demand: LogDemand) -> None:
-        """Follow another log."""
-        context = self._screen.console_app.context
-        if demand == self.demand:
+    def _take_in(self, row: ServiceRow) -> None:
+        if len(self.demands) < 2 or self.demands[0].replica:
             return
-        before, self.demand = self.demand, demand
-        context.demand(demand)
-        if before is not None:
-            context.release(before)
-        self._seq = self._dropped = 0
+        known = {each.key for each in self.demands}
+        for key in row.keys:
+            if key not in known:
+                demand = LogDemand(key, "", self.demands[0].previous)
+                self.demands = (*self.demands, demand)
+                self._screen.console_app.context.demand(demand)
+
+    def follow(self, *demands: LogDemand) -> None:
+        """Follow other logs."""
+        context = self._screen.console_app.context
+        if demands == self.demands:
+            return
+        before, self.demands = self.demands, demands
+        for demand in demands:
+            context.demand(demand)
+        for demand in before:
+            context.release(demand)
+        self._read.clear()
+        self._origins.clear()
+        self._looks = 0
         self.view.clear(f"no lines yet of {self.describe()}")
         self.poll()
 
     def follow_replica(self, row: ReplicaRow) -> None:
         """Follow one replica; of one that came up again after a crash the run before."""
-        replica = row.replica
-        again = replica.restarts > 0 and replica.state in (ReplicaState.STARTING, ReplicaState.NOT_READY)
-        self.follow(LogDemand(replica.key.service, replica.key.replica, again))
+        key = row.replica.key
+        self.follow(LogDemand(key.service, key.replica, row.replica.restarts > 0 and tells_before(row.replica)))
 
     def last_lines(self, count: int) -> list[str]:
         """The newest lines of the view, cleaned."""
@@ -78,29 +98,65 @@ class LogPane:
 
     def describe(self) -> str:
         """``r-3 @ eu-west-1, the run before``."""
-        if self.demand is None:
+        if not self.demands:
             return "no log"
-        replica = clean_line(self.demand.replica, 60) or "all replicas"
-        run = ", the run before" if self.demand.previous else ""
-        return f"{replica} @ {clean_line(self.demand.key.region, 40)}{run}"
+        first = self.demands[0]
+        replica = clean_line(first.replica, 60) or "all replicas"
+        where = clean_line(first.key.region, 40)
+        if len(self.demands) > 1:
+            where = f"{len(self.demands)} regions"
+        run = ", the run before" if first.previous else ""
+        return f"{replica} @ {where}{run}"
 
     def release(self) -> None:
         """Nobody looks any more."""
-        if self.demand is not None:
-            self._screen.console_app.context.release(self.demand)
-            self.demand = None
+        for demand in self.demands:
+            self._screen.console_app.context.release(demand)
+        self.demands = ()
 
     # -- lines -------------------------------------------------------------------------------
     def poll(self) -> None:
         """Take what came since the last time."""
-        if self.demand is None:
+        if not self.demands:
             return
-        first, lines, dropped = self._screen.console_app.context.log_tail(self.demand).since(self._seq)
-        if lines or dropped != self._dropped:
-            named = not self.demand.replica
-            self.view.append((line_text(each, named) for each in lines), max(0, dropped - self._dropped))
-            self._seq, self._dropped = first + len(lines), dropped
+        context = self._screen.console_app.context
+        several = len(self.demands) > 1
+        tails = [(demand, context.log_tail(demand)) for demand in self.demands]
+        if several and self._looks < HOLD_LOOKS:
+            self._looks += 1
+            if not all(tail.since(0)[1] for _, tail in tails) and self._looks < HOLD_LOOKS:
+                self.rule.set(f"logs: {self.describe()}", self.view.facts)
+                return
+            self._looks = HOLD_LOOKS
+        found: list[tuple[LogDemand, LogLine]] = []
+        lost = 0
+        for demand, tail in tails:
+            seq, known = self._read.get(demand, (0, 0))
+            first, lines, dropped = tail.since(seq)
+            found += [(demand, line) for line in lines]
+            lost += max(0, dropped - known)
+            self._read[demand] = (first + len(lines), dropped)
+        if several:
+            found.sort(key=lambda each: each[1].at)
+        if found or lost:
+            origins = [self._origin(demand, line) for demand, line in found]
+            texts = [
+                line_text(line, demand, several, origin)
+                for (demand, line), origin in zip(found, origins, strict=True)
+            ]
+            self.view.append(texts, lost, origins)
         self.rule.set(f"logs: {self.describe()}", self.view.facts)
+
+    def _origin(self, demand: LogDemand, line: LogLine) -> Origin:
+        """The one that all lines of this kind share."""
+        several = len(self.demands) > 1
+        key = (demand.key.region, line.replica, line.container, line.mark, several)
+        origin = self._origins.get(key)
+        if origin is None:
+            lead = len(lead_text(line, demand, several))
+            origin = Origin(demand.key.region, line.replica, line.container, lead, line.mark)
+            self._origins[key] = origin
+        return origin
 
     # -- commands ----------------------------------------------------------------------------
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
@@ -126,40 +182,59 @@ class LogPane:
         if text:
             self._set_filter(text)
         else:
-            self._screen.ask("&", self._set_filter, hint="only lines that match; empty: all")
+            self._ask_filter("")
+
+    def _ask_filter(self, value: str) -> None:
+        self._screen.ask("&", self._set_filter, value=value, hint=_FILTER_HINT)
 
     def _set_filter(self, text: str) -> None:
+        """Show what a filter lets through; one with a mistake in it stays in the prompt."""
         try:
-            self.view.set_filter(re.compile(text, re.IGNORECASE) if text else "")
-        except re.error as error:
-            self._screen.console_app.say(f"not a regular expression ({error}); looked for as plain text", "warn")
-            self.view.set_filter(text)
+            query = parse(text)
+        except QueryError as error:
+            self._ask_filter(text)
+            self._screen.prompt.show_error(error.message)
+            return
+        self.view.set_filter(query if text.strip() else None)
         self.rule.set(None, self.view.facts)
 
     def _previous(self) -> None:
-        if self.demand is not None:
-            self.follow(LogDemand(self.demand.key, self.demand.replica, not self.demand.previous))
+        self.follow(*(LogDemand(each.key, each.replica, not each.previous) for each in self.demands))
 
     def _replica(self, name: str) -> None:
         detail = self._screen.detail()
-        if self.demand is None or detail is None:
+        if not self.demands or detail is None:
             return
-        choices = [LogDemand(service.key) for service in detail.services]
-        choices += [LogDemand(each.replica.key.service, each.replica.key.replica) for each in detail.replicas]
+        choices = _choices([service.key for service in detail.services], detail.replicas)
         if name:
-            wanted = [each for each in choices if each.replica == name]
+            wanted = [each for each in choices if each[0].replica == name]
             if not wanted:
                 self._screen.console_app.say(f"no replica {name!r} here", "warn")
                 return
-            self.follow(wanted[0])
+            self.follow(*wanted[0])
             return
-        now = LogDemand(self.demand.key, self.demand.replica)
-        index = choices.index(now) if now in choices else -1
+        now = tuple(LogDemand(each.key, each.replica) for each in self.demands)
+        index = next((at for at, each in enumerate(choices) if set(each) == set(now)), -1)
         if choices:
-            self.follow(choices[(index + 1) % len(choices)])
+            self.follow(*choices[(index + 1) % len(choices)])
 
 
-def line_text(line: LogLine, named: bool) -> str:
-    """A line as the view shows it: time, who (when several are mixed), text. Cleaned when drawn."""
-    who = f"{line.replica} " if named else ""
-    return f"{fmt.clock(line.at)} {who}{plain_log(line.text)}"
+def _choices(keys: Sequence[ServiceKey], replicas: Sequence[ReplicaRow]) -> list[tuple[LogDemand, ...]]:
+    """All regions together, each region, each replica."""
+    every = [tuple(LogDemand(key) for key in keys)] if len(keys) > 1 else []
+    one = [(LogDemand(key),) for key in keys]
+    return every + one + [(LogDemand(each.replica.key.service, each.replica.key.replica),) for each in replicas]
+
+
+def lead_text(line: LogLine, demand: LogDemand, several: bool) -> str:
+    """What stands before a line: the time, and where it comes from as far as that is mixed."""
+    place = short_region(demand.key.region) if several else ""
+    who = "" if demand.replica or line.mark else pod_label(demand.key.name, line.replica)
+    who = "/".join(filter(None, (who, "" if line.mark else line.container)))
+    return " ".join(filter(None, (fmt.clock(line.at), place, who))) + " "
+
+
+def line_text(line: LogLine, demand: LogDemand, several: bool, origin: Origin) -> str:
+    """A line as the view shows it. Cleaned when drawn."""
+    lead = lead_text(line, demand, several)
+    return f"{lead}{line.text if origin.mark else plain_log(line.text)}"

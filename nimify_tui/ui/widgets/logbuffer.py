@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from sys import getsizeof
+from typing import NamedTuple
 
 from nimify_tui.base.text import MAX_LINE_CHARS
 
@@ -12,11 +13,23 @@ from nimify_tui.base.text import MAX_LINE_CHARS
 SCAN_BATCH = 10_000
 
 
-def matcher(wanted: str | re.Pattern[str]) -> Callable[[str], bool]:
-    """A test for lines; plain text ignores case unless it has capitals (smart case)."""
-    if isinstance(wanted, re.Pattern):
-        find = wanted.search
-        return lambda text: find(text) is not None
+class Origin(NamedTuple):
+    """Where a line comes from. ``lead`` characters of ours stand before its own; ``mark``: it is all ours."""
+
+    region: str = ""
+    replica: str = ""
+    container: str = ""
+    lead: int = 0
+    mark: bool = False
+
+
+NOWHERE = Origin()
+#: A filter: whether a line from somewhere is shown.
+Test = Callable[[str, Origin], bool]
+
+
+def matcher(wanted: str) -> Callable[[str], bool]:
+    """A test for a text in a line; it ignores case unless ``wanted`` has capitals (smart case)."""
     if wanted != wanted.lower():
         return lambda text: wanted in text
     return lambda text: wanted in text.lower()
@@ -31,8 +44,9 @@ class LogBuffer:
         self.first = 0
         self.bytes_held = 0
         self._lines: list[str] = []
+        self._origins: list[Origin] = []  # of the same lines; few different ones, shared
         self._start = 0
-        self._test: Callable[[str], bool] | None = None
+        self._test: Test | None = None
         self._older: list[int] = []  # matches found looking back, newest first
         self._newer: list[int] = []  # matches among lines that came since, oldest first
         self._newer_start = 0
@@ -52,15 +66,24 @@ class LogBuffer:
             raise IndexError(number)
         return self._lines[self._start + number - self.first]
 
-    def append(self, lines: Iterable[str]) -> None:
-        """Add lines; a longer one than 4096 characters is cut (and says so with an ellipsis)."""
+    def origin(self, number: int) -> Origin:
+        """Where line ``number`` comes from; IndexError as for :meth:`line`."""
+        self.line(number)
+        return self._origins[self._start + number - self.first]
+
+    def append(self, lines: Iterable[str], origins: Iterable[Origin] = ()) -> None:
+        """Add lines; a longer one than 4096 characters is cut (and says so with an ellipsis).
+
+        ``origins`` tells where they come from, one after the other.
+        """
         test = self._test
-        for text in lines:
+        for text, origin in zip(lines, chain(origins, repeat(NOWHERE))):  # noqa: B905 - the second is endless
             if len(text) > MAX_LINE_CHARS:
                 text = text[: MAX_LINE_CHARS - 1] + "…"  # noqa: PLW2901 - the cut line is the line
-            if test is not None and test(text):
+            if test is not None and test(text, origin):
                 self._newer.append(self.end)
             self._lines.append(text)
+            self._origins.append(origin)
             self.bytes_held += getsizeof(text)
         while len(self) > self.max_lines or (self.bytes_held > self.max_bytes and len(self) > 1):
             self.bytes_held -= getsizeof(self._lines[self._start])
@@ -68,7 +91,7 @@ class LogBuffer:
             self._start += 1
             self.first += 1
         if self._start > 4096 and self._start * 2 > len(self._lines):
-            del self._lines[: self._start]
+            del self._lines[: self._start], self._origins[: self._start]
             self._start = 0
         self._forget()
 
@@ -77,10 +100,10 @@ class LogBuffer:
         self.__init__(self.max_lines, self.max_bytes)  # type: ignore[misc]  # a fresh start is a fresh object
 
     # -- filter ------------------------------------------------------------------------------
-    def set_filter(self, wanted: str | re.Pattern[str] | None) -> None:
-        """Select lines; None or "" selects all. Old lines are looked at by :meth:`scan`."""
+    def set_filter(self, test: Test | None) -> None:
+        """Select lines; None selects all. Old lines are looked at by :meth:`scan`."""
         self._older, self._newer, self._newer_start = [], [], 0
-        self._test = matcher(wanted) if wanted else None
+        self._test = test
         self._scan_at = self.end
 
     def scan(self, batch: int = SCAN_BATCH) -> bool:
@@ -89,7 +112,7 @@ class LogBuffer:
             return True
         stop = max(self.first, self._scan_at - batch)
         for number in range(self._scan_at - 1, stop - 1, -1):
-            if self._test(self.line(number)):
+            if self._test(self.line(number), self.origin(number)):
                 self._older.append(number)
         self._scan_at = stop
         return stop <= self.first

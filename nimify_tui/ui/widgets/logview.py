@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from nimify_tui.ui.logquery import Query, level_of
 from nimify_tui.ui.widgets.cells import Line, Run, inert, width_of
-from nimify_tui.ui.widgets.logbuffer import LogBuffer, matcher
+from nimify_tui.ui.widgets.logbuffer import LogBuffer, Origin, matcher
 from nimify_tui.ui.widgets.scrolling import Scrolling
 
 #: Between two repaints caused by new lines, seconds: a flood of lines is read by nobody.
 MIN_REPAINT_S = 0.25
 #: Sideways step, cells.
 _SIDE_STEP = 20
-_LEVELS = (
-    (re.compile(r"\b(?:fatal|critical|error|panic|traceback)\b", re.IGNORECASE), "bad"),
-    (re.compile(r"\bwarn(?:ing)?\b", re.IGNORECASE), "warn"),
-)
+_STYLES = {"error": "bad", "warn": "warn"}
 
 
 class LogView(Scrolling, can_focus=True):
     """Follows the end until the operator scrolls up; then it stands still and counts what waits.
 
-    Feed it with :meth:`append`. ``facts`` is the text for the rule above.
+    Feed it with :meth:`append`. ``facts`` is the text for the rule above. ``levels``: lines that say that
+    they are errors or warnings are seen as such.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,6 +40,7 @@ class LogView(Scrolling, can_focus=True):
         max_lines: int = 50_000,
         max_bytes: int = 16_000_000,
         empty: str = "no lines yet",
+        levels: bool = True,
         id: str | None = None,  # noqa: A002 - Textual's own parameter name
         classes: str | None = None,
     ) -> None:
@@ -49,8 +48,9 @@ class LogView(Scrolling, can_focus=True):
         self.buffer = LogBuffer(max_lines, max_bytes)
         self.following = True
         self._empty = empty
+        self._levels = levels
         self._side = 0
-        self._filter_text = ""
+        self._filter: Query | None = None
         self._search = ""
         self._anchor = 0  # number of the line at the top while not following
         self._seen_end = 0
@@ -58,10 +58,10 @@ class LogView(Scrolling, can_focus=True):
         self._source_dropped = 0
 
     # -- data --------------------------------------------------------------------------------
-    def append(self, lines: Iterable[str], dropped: int = 0) -> None:
-        """Add lines at the end; ``dropped``: how many the source had to leave out before them."""
+    def append(self, lines: Iterable[str], dropped: int = 0, origins: Iterable[Origin] = ()) -> None:
+        """Add lines at the end, with where they come from; ``dropped``: how many the source left out before them."""
         self._source_dropped += dropped
-        self.buffer.append(lines)
+        self.buffer.append(lines, origins)
         self._arrange()
         if self._waiting_repaint or not self.is_mounted:
             return
@@ -71,13 +71,12 @@ class LogView(Scrolling, can_focus=True):
 
     def clear(self, empty: str | None = None) -> None:
         """Start over (another source); ``empty``: what to say until lines come."""
-        filter_text = self._filter_text
         self.buffer.clear()
         self._source_dropped = self._anchor = self._seen_end = self.top = 0
         self.following = True
         if empty is not None:
             self._empty = empty
-        self.set_filter(filter_text)
+        self.set_filter(self._filter)
 
     def _repaint(self) -> None:
         self._waiting_repaint = False
@@ -143,19 +142,19 @@ class LogView(Scrolling, can_focus=True):
     def facts(self) -> str:
         """For the rule: lines, filter, drops, and whether it follows."""
         parts = [f"{len(self.buffer):,} lines"]
-        if self._filter_text:
+        if self._filter is not None:
             more = "…" if self.buffer.scanning else ""
-            parts.append(f"filter {inert(self._filter_text, 24)}: {self.buffer.selected:,}{more}")
+            parts.append(f"filter {inert(self._filter.text, 24)}: {self.buffer.selected:,}{more}")
         if self.dropped:
             parts.append(f"{self.dropped:,} older lines dropped")
         parts.append("following" if self.following else f"stopped, {self.waiting:,} new")
         return " · ".join(parts)
 
     # -- filter and search -------------------------------------------------------------------
-    def set_filter(self, wanted: str | re.Pattern[str]) -> None:
-        """Show only matching lines; "" shows all. Old lines are searched newest first, in batches."""
-        self._filter_text = wanted if isinstance(wanted, str) else wanted.pattern
-        self.buffer.set_filter(wanted)
+    def set_filter(self, wanted: Query | None) -> None:
+        """Show only matching lines; None shows all. Old lines are searched newest first, in batches."""
+        self._filter = wanted
+        self.buffer.set_filter(wanted.test if wanted is not None else None)
         self._scan()
 
     def _scan(self) -> None:
@@ -224,12 +223,13 @@ class LogView(Scrolling, can_focus=True):
             return ((inert(f" {self.dropped:,} older lines dropped", max(1, width)), "dim"),)
         if index >= self.total_lines():
             return ()
-        return self._draw_text(buffer.line(self._number(index)))
+        number = self._number(index)
+        return self._draw_text(buffer.line(number), buffer.origin(number))
 
-    def _draw_text(self, raw: str) -> Line:
+    def _draw_text(self, raw: str, origin: Origin) -> Line:
         width = self.cols
         text = inert(raw, self._side + 2 * width + 16)[self._side :]
-        style = next((name for pattern, name in _LEVELS if pattern.search(raw[:200])), "")
+        style = "warn" if origin.mark else _STYLES.get(level_of(raw, origin.lead), "") if self._levels else ""
         if width_of(text) > width:
             text = text[:width]  # the widget crops wide characters to its own cells
         if not self._search:
