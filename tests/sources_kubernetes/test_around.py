@@ -63,20 +63,46 @@ NO_METRIC = (
             False,
         ),
         (
-            hpa(ABLE, ("ScalingActive", "False", "FailedGetResourceMetric", "missing request for cpu in container main")),
+            hpa(
+                ABLE,
+                (
+                    "ScalingActive",
+                    "False",
+                    "FailedGetResourceMetric",
+                    "missing request for cpu in container main",
+                ),
+            ),
             "it does not scale: its containers name no request to compare with",
             False,
         ),
-        (hpa(ABLE, ("ScalingActive", "False", "ScalingDisabled", "")), "it is off while the service is scaled to 0", True),
         (
-            hpa(ABLE, ACTIVE, ("ScalingLimited", "True", "TooManyReplicas", ""), currentReplicas=8, desiredReplicas=8),
+            hpa(ABLE, ("ScalingActive", "False", "ScalingDisabled", "")),
+            "it is off while the service is scaled to 0",
+            True,
+        ),
+        (
+            hpa(
+                ABLE,
+                ACTIVE,
+                ("ScalingLimited", "True", "TooManyReplicas", ""),
+                currentReplicas=8,
+                desiredReplicas=8,
+            ),
             "capped: the metrics ask for more than its maximum of 8",
             False,
         ),
-        (hpa(("AbleToScale", "False", "FailedGetScale", "no such\x1b[2J thing"), ACTIVE), "it cannot scale: no such thing", False),
-        (hpa(("AbleToScale", "True", "ScaleDownStabilized", ""), ACTIVE), "it waits with scaling down: shortly before it needed more", True),
+        (
+            hpa(("AbleToScale", "False", "FailedGetScale", "no such\x1b[2J thing"), ACTIVE),
+            "it cannot scale: no such thing",
+            False,
+        ),
+        (
+            hpa(("AbleToScale", "True", "ScaleDownStabilized", ""), ACTIVE),
+            "it waits with scaling down: shortly before it needed more",
+            True,
+        ),
     ],
-)  # fmt: skip
+)
 def test_why_it_scales_or_not(one: dict[str, Any], verdict: str, well: bool) -> None:
     found = scaler(one)
     assert (found.verdict, found.well) == (verdict, well)

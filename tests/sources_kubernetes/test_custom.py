@@ -93,9 +93,10 @@ SERVING = custom(
 BLOCKED = {
     "conditions": [condition("Ready", "False", "x")],
     "modelStatus": {
-        "transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no model.onnx"},
+        "transitionStatus": "BlockedByFailedLoad",
+        "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no model.onnx"},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -112,15 +113,28 @@ BLOCKED = {
             "two Failed",
         ),
         (INFERENCE_SERVICE, SERVING, "Ready", ""),
-        (INFERENCE_SERVICE, custom("m", status=BLOCKED), "BlockedByFailedLoad", "the model cannot be loaded: no model.onnx"),
         (
             INFERENCE_SERVICE,
-            custom("m", status={"conditions": [condition("IngressReady", "False", "NoGateway"), condition("Ready", "False")]}),
+            custom("m", status=BLOCKED),
+            "BlockedByFailedLoad",
+            "the model cannot be loaded: no model.onnx",
+        ),
+        (
+            INFERENCE_SERVICE,
+            custom(
+                "m",
+                status={
+                    "conditions": [
+                        condition("IngressReady", "False", "NoGateway"),
+                        condition("Ready", "False"),
+                    ]
+                },
+            ),
             "not ready",
             "IngressReady: NoGateway",
         ),
     ],
-)  # fmt: skip
+)
 def test_their_own_word(kind: Kind, made: Made, state: str, trouble: str) -> None:
     found = owner_seen(kind, read(kind, made))
     assert (found.kind, found.state, found.trouble) == (kind.name, state, trouble)

@@ -122,7 +122,8 @@ def test_who_holds_the_gpus_is_named_and_told_anew_when_one_is_given_back() -> N
     waiting["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "1"}}
     world.apply(POD, (), [read(POD, waiting)])
     assert (
-        shown("toolarge", world)[1][0].reason == "needs 1 GPU, 0 of 1 nodes have one free, held by triton (8), llama (2)"
+        shown("toolarge", world)[1][0].reason
+        == "needs 1 GPU, 0 of 1 nodes have one free, held by triton (8), llama (2)"
     )
     world.dirty.clear()
     world.apply(POD, [read(POD, holder)], ())
