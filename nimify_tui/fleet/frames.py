@@ -75,6 +75,8 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     demo: bool
     stale: bool = False
     progress: str = ""
+    #: Which versions run where, when they are not the same in all regions ("1.12.0 us-east-1; 1.11.0 eu-west-1").
+    drift: str = ""
     #: Among rows of one state: how grave the trouble is, 0 first (see ``fleet.health.Finding``).
     gravity: int = 0
 

@@ -174,8 +174,23 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) 
         demo=demo,
         stale=numbers.stale,
         progress=progress,
+        drift=_drift(tracks),
         gravity=worst.gravity,
     )
+
+
+def _drift(tracks: Sequence[ServiceTrack]) -> str:
+    """The versions of a service by region, "" when all that are known are the same."""
+    found: dict[str, list[str]] = {}
+    for track in tracks:
+        service = track.service
+        version = (service.labels.get("version") or service.model_sha256[:8]) if service is not None else ""
+        if version:
+            found.setdefault(version, []).append(track.key.region)
+    if len(found) < 2:
+        return ""
+    most_first = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return "; ".join(f"{version} {', '.join(sorted(regions))}" for version, regions in most_first)
 
 
 def region_row(track: RegionTrack, at: float, stale_s: float) -> RegionRow:

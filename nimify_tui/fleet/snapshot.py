@@ -131,7 +131,7 @@ def _row(row: ServiceRow) -> dict[str, Any]:
         "id": row.id, "name": row.name, "namespace": row.keys[0].namespace, "family": row.family,
         "state": str(row.state), "reason": row.reason, "reason_region": row.reason_region, "since": time(row.since),
         "ready": row.ready, "desired": row.desired, "revisions": list(row.revisions), "production": row.production,
-        "demo": row.demo, "progress": row.progress, "rps": number(row.rps),
+        "demo": row.demo, "progress": row.progress, "drift": row.drift, "rps": number(row.rps),
         "latency_p50_ms": number(row.p50, "ms"), "latency_p95_ms": number(row.p95, "ms"),
         "latency_p99_ms": number(row.p99, "ms"), "error_ratio": number(row.error_ratio),
         "slo": _slo(row.slo), "burn": number(row.burn),

@@ -90,3 +90,10 @@ def run(call: Coroutine[Any, Any, T], deadline_s: float = 60.0) -> T:
             return await call
 
     return asyncio.run(bounded())
+
+
+async def let_pass(seconds: float) -> None:
+    """How a source waits when it is given another pace than its own."""
+    woken = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, woken.set)
+    await woken.wait()

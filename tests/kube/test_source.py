@@ -25,7 +25,8 @@ from nimify_tui.sources.kubernetes.region import KubernetesSource
 from tests.kube import pki
 from tests.kube.cluster import Cluster
 from tests.kube.faults import FaultProxy, answer, cuts, first
-from tests.kube.reach import behind, place_of, run
+from tests.kube.reach import behind, let_pass, place_of, run
+from tests.support import wait_for
 
 T = TypeVar("T")
 SPACE = "watched"
@@ -72,7 +73,7 @@ class Watching:
         self._place = place
         self._came = asyncio.Event()
         self.source = KubernetesSource(
-            REGION, self._connect, self.clock, namespaces=(SPACE,), sleep=lambda s: asyncio.sleep(s / FASTER)
+            REGION, self._connect, self.clock, namespaces=(SPACE,), sleep=lambda s: let_pass(s / FASTER)
         )
 
     async def _connect(self) -> Connection:
@@ -146,16 +147,17 @@ def truth(cluster: Cluster, plural: str) -> dict[str, str]:
 
 async def agrees(watching: Watching, cluster: Cluster) -> None:
     """What the source holds becomes what the server has."""
+    loop = asyncio.get_running_loop()
     for plural in ("deployments", "replicasets", "pods"):
 
-        async def same(plural: str = plural) -> bool:
-            return watching.versions()[plural] == await asyncio.to_thread(truth, cluster, plural)
+        async def held(plural: str = plural) -> dict[str, str]:
+            return watching.versions()[plural]
 
-        for _ in range(100):
-            if await same():
-                break
-            await asyncio.sleep(0.1)
-        assert await same(), plural
+        def same(plural: str = plural) -> bool:
+            has = truth(cluster, plural)
+            return asyncio.run_coroutine_threadsafe(held(), loop).result(5) == has
+
+        await asyncio.to_thread(wait_for, same, 20, why=f"the same {plural}", every_s=0.1)
 
 
 def test_services_and_their_troubles_are_rows(cluster: Cluster, tmp_path: Path) -> None:

@@ -96,10 +96,17 @@ class Custom(Object, frozen=True):
     status: CustomStatus = CustomStatus()
 
 
-class RolloutStatus(WorkloadStatus, frozen=True):
-    """Of an Argo Rollout: as a workload's, but the generation that it has seen is text."""
+class RolloutStatus(Part, frozen=True):
+    """Of an Argo Rollout: what a workload's has, but the generation that it has seen is text."""
 
-    observed_generation: int | str = 0  # type: ignore[assignment]
+    observed_generation: int | str = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    phase: str = ""
+    message: str = ""
+    conditions: list[Condition] | None = None
 
 
 class Rollout(Object, frozen=True):
@@ -118,7 +125,7 @@ class RolloutDecoder:
     def decode(self, data: msgspec.Raw | bytes, /) -> Workload:
         """See :class:`nimify_tui.sources.kubernetes.kinds.Reads`."""
         found = self._decoder.decode(data)
-        status = {name: getattr(found.status, name) for name in WorkloadStatus.__struct_fields__}
+        status = msgspec.structs.asdict(found.status)
         seen = str(status["observed_generation"])
         status["observed_generation"] = (
             int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 18 else 0

@@ -13,7 +13,7 @@ from nimify_tui.domain.services import Limits, Replica, ReplicaState, Service, S
 from nimify_tui.fleet.frames import MetricLine, RegionRow, ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
-from nimify_tui.ui.present import feeds
+from nimify_tui.ui.present import around, feeds
 from nimify_tui.ui.present.services import reason_text, since_text, where_text
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
@@ -199,10 +199,13 @@ def event_rows(detail: ServiceDetail, now: float, short: bool) -> list[tuple[str
     return [(key, row) for _, key, row in merged]
 
 
-def revision_rows(services: Sequence[Service], now: float, short: bool) -> list[tuple[str, Row]]:
-    """Revisions of every region, newest first; the running one is marked."""
+def revision_rows(
+    services: Sequence[Service], now: float, short: bool, replicas: Sequence[ReplicaRow] = ()
+) -> list[tuple[str, Row]]:
+    """Revisions of every region, newest first; the running one is marked. Of a cluster's each with its pods."""
     pairs = []
     for service in services:
+        pairs += _kept_rows(service, replicas, now, short)
         for each in service.revisions:
             current = each.number == service.revision
             where = short_region(service.key.region) if short else clean_line(service.key.region, 40)
@@ -218,6 +221,31 @@ def revision_rows(services: Sequence[Service], now: float, short: bool) -> list[
             pairs.append((-each.number, service.key.region, revision_id(service.key, each.number), Row(cells)))
     pairs.sort(key=lambda each: each[:2])
     return [(key, row) for _, _, key, row in pairs]
+
+
+def _kept_rows(
+    service: Service, replicas: Sequence[ReplicaRow], now: float, short: bool
+) -> list[tuple[int, str, str, Row]]:
+    """The roll-out tree: each revision with the object that holds it, and below it its pods."""
+    found = []
+    where = short_region(service.key.region) if short else clean_line(service.key.region, 40)
+    for each in service.around.kept:
+        current, row_id = each.number == service.revision, revision_id(service.key, each.number)
+        at = "" if each.created_at is None else fmt.date_clock(each.created_at, now)
+        cells = (
+            Cell(f"r{each.number}", "bold" if current else ""), Cell(where),
+            Cell("running" if current else "", "ok" if current else ""), Cell(at), Cell(""), Cell(""),
+            Cell(around.kept_text(each)),
+        )  # fmt: skip
+        found.append((-each.number, service.key.region, row_id, Row(cells)))
+        for pod in around.pods_of(replicas, service, each.number):
+            look = _REPLICA_LOOK[pod.replica.state]
+            words = replica_words(pod, now)
+            text = f"  {clean_line(pod.replica.key.replica, 80)} {pod.replica.state}{f': {words}' if words else ''}"
+            style = "" if look == "ok" else STATE_STYLES.get(look, "")
+            row = Row((Cell(""), Cell(""), Cell(""), Cell(""), Cell(""), Cell(""), Cell(text, style)))
+            found.append((-each.number, service.key.region, f"{row_id}/{pod.replica.key.replica}", row))
+    return found
 
 
 def revision_id(key: ServiceKey, number: int) -> str:
@@ -261,12 +289,11 @@ def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
         lines.append(((clean_line(service.key.row_id, 120), "bold"),))
         spec = next((each.spec for each in service.revisions if each.number == service.revision), None)
         seen = f"generation {service.generation}, the region has made {service.observed_generation} true"
-        facts = [
-            ("endpoint", service.endpoint or "none"),
-            ("model", f"{service.model_name}  sha256 {service.model_sha256[:16] or fmt.UNKNOWN}"),
-            ("file", spec.model_path if spec is not None else fmt.UNKNOWN),
+        kept = len(service.revisions) or len(service.around.kept)
+        facts = _model_facts(service, spec.model_path if spec is not None else "")
+        facts += [
             ("replicas", f"{service.desired_replicas}{' (stopped)' if service.stopped else ''}"),
-            ("revision", f"r{service.revision} of {len(service.revisions)} kept"),
+            ("revision", f"r{service.revision} of {kept} kept"),
             ("state", seen),
             (
                 "changed",
@@ -275,6 +302,7 @@ def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
         ]
         facts += [("progress", service.progress)] if service.progress else []
         facts += [("failure", service.failure)] if service.failure else []
+        facts += around.around_facts(service)
         if spec is not None:
             facts += limit_facts(spec.limits)
             facts += [("arguments", " ".join(spec.arguments))] if spec.arguments else []
@@ -284,6 +312,18 @@ def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
         lines += [((f"  {label:<12}", "dim"), (clean_line(text, 400), "")) for label, text in facts]
         lines.append(())
     return lines
+
+
+def _model_facts(service: Service, path: str) -> list[tuple[str, str]]:
+    """Where it answers and what it serves; of a cluster's workload its kind and its image."""
+    if kind := service.labels.get("kind", ""):
+        image = ":".join(filter(None, (service.labels.get("image", ""), service.labels.get("version", ""))))
+        return [("kind", kind), ("model", service.model_name or fmt.UNKNOWN), ("image", image or fmt.UNKNOWN)]
+    return [
+        ("endpoint", service.endpoint or "none"),
+        ("model", f"{service.model_name}  sha256 {service.model_sha256[:16] or fmt.UNKNOWN}"),
+        ("file", path or fmt.UNKNOWN),
+    ]
 
 
 def limit_facts(limits: Limits) -> list[tuple[str, str]]:

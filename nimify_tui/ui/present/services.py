@@ -267,7 +267,8 @@ def where_text(row: ServiceRow, short: bool) -> str:
 
 def reason_text(row: ServiceRow, now: float, short: bool) -> str:
     """Why, in plain words, and in which region when there are several; then how old the numbers are."""
-    text = clean_line(row.reason or row.progress, 300)
+    drift = f"versions differ: {row.drift}" if row.drift else ""
+    text = clean_line(row.reason or row.progress or drift, 300)
     if text and row.region_count > 1 and row.reason_region and row.depth == 0 and row.state in _UNWELL:
         region = short_region(row.reason_region) if short else clean_line(row.reason_region, 40)
         text = f"{region}: {text}"

@@ -215,7 +215,8 @@ class DetailScreen(ConsoleScreen):
             case "events":
                 self.events.set_events(present.event_rows(detail, now, short))
             case "revisions":
-                self.revisions.set_rows(*rows_by_key(present.revision_rows(detail.services, now, short)))
+                rows = present.revision_rows(detail.services, now, short, detail.replicas)
+                self.revisions.set_rows(*rows_by_key(rows))
             case "metrics":
                 self.metrics.set_rows(*rows_by_key(present.metric_rows(detail, now, short)))
                 self._show_about(detail)
@@ -321,9 +322,10 @@ class DetailScreen(ConsoleScreen):
     @staticmethod
     def _revision(detail: ServiceDetail, row_id: str) -> tuple[ServiceKey, int, bool] | None:
         for service in detail.services:
-            for each in service.revisions:
-                if present.revision_id(service.key, each.number) == row_id:
-                    return service.key, each.number, each.number == service.revision
+            numbers = [each.number for each in service.revisions] + [each.number for each in service.around.kept]
+            for number in numbers:
+                if present.revision_id(service.key, number) == row_id:
+                    return service.key, number, number == service.revision
         return None
 
     @on(LiveTable.Activated, "#replicas")
