@@ -69,11 +69,7 @@ async def run_plugin(
     Raises CredentialsFailed with the last line of its stderr, made inert and redacted.
     """
     name = said_by(os.path.basename(plugin.command), 80)
-    if plugin.interactive_mode == "Always" and not terminal:
-        raise CredentialsFailed(
-            f"the credential plugin {name} wants a terminal (interactiveMode: Always)",
-            "`:login` gives it one; or set interactiveMode: IfAvailable",
-        )
+    _check(plugin, name, terminal=terminal)
     asks = terminal and plugin.interactive_mode != "Never"
     pipe, empty = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     if plugin.api_version not in VERSIONS:
@@ -117,6 +113,15 @@ async def run_plugin(
             f"{last} ({failed})" if last else f"the {failed}, without a word", "`:login` runs it in this terminal"
         )
     return _read(stdout, plugin, name, last)
+
+
+def _check(plugin: ExecPlugin, name: str, *, terminal: bool) -> None:
+    """Whether it can be run so at all. Raises CredentialsFailed."""
+    if plugin.interactive_mode == "Always" and not terminal:
+        raise CredentialsFailed(
+            f"the credential plugin {name} wants a terminal (interactiveMode: Always)",
+            "`:login` gives it one; or set interactiveMode: IfAvailable",
+        )
 
 
 def _exit_words(code: int) -> str:
