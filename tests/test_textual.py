@@ -42,6 +42,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "Driver.process_message": (Driver.process_message, ["self", "message"]),
     "LinuxDriver.start_application_mode": (LinuxDriver.start_application_mode, ["self"]),
     "LinuxDriver.stop_application_mode": (LinuxDriver.stop_application_mode, ["self"]),
+    "LinuxDriver.disable_input": (LinuxDriver.disable_input, ["self"]),
     "LinuxDriver.close": (LinuxDriver.close, ["self"]),
     "LinuxDriver.run_input_thread": (LinuxDriver.run_input_thread, ["self"]),
     "XTermParser.feed": (XTermParser.feed, ["self", "data"]),
@@ -49,8 +50,8 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], list[str]]] = {
 }
 #: Attributes that `__init__` sets and we read or replace.
 ATTRIBUTES: dict[str, tuple[type, list[str]]] = {
-    "App": (App, ["_batch_count", "_driver"]),
-    "LinuxDriver": (LinuxDriver, ["_file", "exit_event", "fileno"]),
+    "App": (App, ["_batch_count", "_driver", "_exit"]),
+    "LinuxDriver": (LinuxDriver, ["_file", "_key_thread", "attrs_before", "exit_event", "fileno"]),
     "Parser": (Parser, ["_timeout_time"]),
     "Driver": (Driver, ["_app"]),
     "Console": (Console, ["_color_system"]),

@@ -108,28 +108,34 @@ def short_name(replica: ReplicaKey) -> str:
 
 def _words(service: Service, worst: Replica, trouble: Sequence[Replica], ready: int) -> str:
     name = short_name(worst.key)
-    reason = worst.reason
-    if worst.state is ReplicaState.HUNG:
-        text = f"{name} hangs: {reason}" if reason else f"{name} hangs"
-    elif worst.state is ReplicaState.BACKOFF:
-        text = f"{name} {reason or 'crashed'}"
-        if worst.last_words:
-            text += f": {worst.last_words}"
-        if worst.restarts > 1:
-            text += f" ({worst.restarts} restarts)"
-    elif worst.state is ReplicaState.STARTING:
-        text = f"{name} starts again after a crash"
-        if worst.last_words:
-            text += f": {worst.last_words}"
-    elif worst.state is ReplicaState.EXITED:
-        text = f"{name} {reason or 'exited'}"
-    else:
-        text = f"{name} is not ready{f': {reason}' if reason else ''}"
+    text = _replica_words(worst, "" if name != worst.key.replica else f"{name} ")
+    if name != worst.key.replica:
+        text += f" ({name})"  # a pod's name says nothing that the reason does not say better
     if len(trouble) > 1:
         text += f"; {len(trouble)} of {len(trouble) + ready} replicas in trouble"
     if service.failure:
         text = service.failure if worst.revision == service.revision else f"{text}; {service.failure}"
     return text
+
+
+def _replica_words(one: Replica, name: str) -> str:
+    """What is the matter with one replica; ``name`` is "" or ends with a space."""
+    reason, said = one.reason, f": {one.last_words}" if one.last_words else ""
+    match one.state:
+        case ReplicaState.HUNG:
+            return f"{name}hangs: {reason}" if reason else f"{name}hangs"
+        case ReplicaState.BACKOFF:
+            return f"{name}{reason or 'crashed'}{said}" + (
+                f" ({one.restarts} restarts)" if one.restarts > 1 else ""
+            )
+        case ReplicaState.STARTING:
+            return f"{name}starts again after a crash{said}"
+        case ReplicaState.EXITED:
+            return f"{name}{reason or 'exited'}"
+        case _ if name or not reason:
+            return f"{name}is not ready{f': {reason}' if reason else ''}"
+        case _:
+            return reason
 
 
 def worst_of(findings: Iterable[Finding]) -> Finding:

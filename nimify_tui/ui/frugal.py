@@ -136,11 +136,24 @@ class MeteredDriver(LinuxDriver):
         self._file = cast("TextIOWrapper", self.meter)  # only write, flush and fileno are used of it
 
     def start_application_mode(self) -> None:
-        """Start, or start again after a suspension: the terminal shows nothing of ours."""
+        """Start, or start again after a suspension: the terminal shows nothing of ours.
+
+        Continued without having been suspended by us (SIGSTOP from outside; a terminal that hangs up), what runs
+        is ended first, and what the terminal was like before us is not forgotten.
+        """
         if isinstance(self._app, FrugalApp):
+            if self._app.ending:
+                return
             self._app.encoder.reset()
             self._app.flow.forget()
+        before = None
+        if self._key_thread is not None and self._key_thread.is_alive():
+            before = self.attrs_before
+            self.disable_input()
+            super().close()
         super().start_application_mode()  # type: ignore[no-untyped-call]  # LinuxDriver is not annotated
+        if before is not None:
+            self.attrs_before = before
 
     def run_input_thread(self) -> None:
         """Read keys with a parser that never takes an escape and the key behind it for one."""
@@ -311,6 +324,11 @@ class FrugalApp(App[Any]):
         """The terminal is as it was: no need to leave by force any more."""
         if self._forced is not None:
             self._forced.cancel()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the program is on its way out: the terminal is not taken again."""
+        return self._exit or self._forced is not None or terminal_gone()
 
     def before_exit(self, code: int) -> None:
         """Called when a signal or a lost terminal ends the program; override to stop what you started."""

@@ -72,14 +72,19 @@ class KeyParser(XTermParser):
 
 
 def read_keys(fileno: int, ended: Event, deliver: Callable[[Message], None]) -> None:
-    """Read the terminal and deliver its events until ``ended`` is set; runs in the driver's input thread."""
+    """Read the terminal and deliver its events until ``ended`` is set or the terminal is gone.
+
+    Runs in the driver's input thread.
+    """
     parser = KeyParser()
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     with selectors.DefaultSelector() as selector:
         selector.register(fileno, selectors.EVENT_READ)
         while not ended.is_set():
-            if selector.select(TICK_S) and (text := decode(os.read(fileno, READ_BYTES))):
-                for event in parser.feed(text):
+            if selector.select(TICK_S):
+                if not (data := os.read(fileno, READ_BYTES)):
+                    return  # nobody will type any more; whether that is the end is not decided here
+                for event in parser.feed(decode(data)):
                     deliver(event)
             for event in parser.tick():
                 deliver(event)

@@ -103,3 +103,28 @@ def test_the_program_refuses_what_is_no_terminal() -> None:
         assert tty.wait_exit() == 1
         tty.wait_text("TERM=dumb cannot show a full screen")
         assert os.path.exists("/proc/self")
+
+
+@pytest.mark.parametrize("end", ["signal", "closed terminal"])
+def test_continued_without_having_been_stopped_it_still_ends_whole(end: str) -> None:
+    """A closed terminal sends SIGCONT, too. Seen failing on Textual's own driver: it starts once more beside
+    itself, takes the raw terminal for the shell's, and its first input thread never ends.
+    """
+    with started() as tty:
+        for _ in range(3):
+            tty.signal(signal.SIGCONT)
+            tty.bytes_during(0.2)
+        assert len(os.listdir(f"/proc/{tty.process.pid}/task")) <= _threads(tty)
+        if end == "signal":
+            tty.signal(signal.SIGTERM)
+            assert tty.wait_exit(8) == 128 + signal.SIGTERM
+            assert tty.restored(), tty.modes
+        else:
+            tty.hang_up()
+            assert tty.wait_exit(8) == 128 + signal.SIGHUP
+
+
+def _threads(tty: PtyRun) -> int:
+    """As many as a program has that was never continued."""
+    with started() as other:
+        return len(os.listdir(f"/proc/{other.process.pid}/task"))

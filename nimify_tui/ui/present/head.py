@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from nimify_tui.base.text import ELLIPSIS, clean_line
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ServiceState
@@ -192,6 +194,9 @@ def _trouble(row: RegionRow, now: float, width: int, glyphs: Glyphs) -> Spans:
     room = width - 2 - len(head) - 2
     # When it is tried again stays whole; cause and remedy share what is left, and half of it is the cause's.
     spare = room - len(_trouble_words(row, now, cause, remedy))
+    if spare < 0 and row.last_known:
+        row = msgspec.structs.replace(row, last_known=False)  # each of its rows says so itself
+        spare = room - len(_trouble_words(row, now, cause, remedy))
     if spare < 0 and remedy:
         both = len(cause) + len(remedy) + spare
         remedy = shorten_end(remedy, max(both // 2, both - len(cause))) if both // 2 >= _LEAST_WORDS else ""
