@@ -121,7 +121,7 @@ def test_mistakes_come_as_exceptions_with_our_words(client: Any) -> None:
 
 def test_what_is_not_here_is_said_in_words(client: Any) -> None:
     for ask in (client.get_inference_statistics, client.get_trace_settings, lambda: client.get_model_config("a")):
-        with pytest.raises(InferenceServerException, match="nothing is at|no path|no model|version"):
+        with pytest.raises(InferenceServerException, match=r"nothing is at|no path|no model|version"):
             ask()
 
 
