@@ -23,8 +23,10 @@ def test_the_keys_are_those_of_the_command_table() -> None:
     assert shown == markdown().strip(), "write the output of nimify_tui.ui.commands.markdown() between the marks"
 
 
-def test_the_benchmark_table_holds_figures() -> None:
-    rows = [line for line in _between("<!-- bench -->", "<!-- /bench -->").splitlines() if line.startswith("|")]
+@pytest.mark.parametrize("block", ["bench", "runtime-bench"])
+def test_the_benchmark_tables_hold_figures(block: str) -> None:
+    text = _between(f"<!-- {block} -->", f"<!-- /{block} -->")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) >= 6
     assert any(re.search(r"\d", row) for row in rows[2:])
 

@@ -67,12 +67,13 @@ def diagnosis(
         "model": rows[0] if rows else None, "models": rows, "not_loaded": dict(shelf.others),
         "requests": {
             "in_flight": sum(each.in_flight for each in counted), "waiting": sum(each.waiting() for each in counted),
-            "rejected": dict(metrics.rejected), "by_code": _codes(counted),
+            "held_bytes": shelf.room.held_bytes, "rejected": dict(metrics.rejected), "by_code": _codes(counted),
         },
         "limits": {
             "max_body_bytes": options.max_body_bytes, "header_timeout_s": options.header_timeout_s,
             "body_timeout_s": options.body_timeout_s, "request_timeout_s": options.request_timeout_s,
-            "max_connections": max_connections(), "max_concurrency": options.max_concurrency,
+            "max_connections": max_connections(), "max_held_bytes": options.max_held_bytes,
+            "max_concurrency": options.max_concurrency,
             "max_queue": options.max_queue, "rate_limit_rps": options.rate_limit_rps, "threads": options.threads,
             "cache_bytes": options.cache_bytes,
             "latency_objective_ms": options.latency_objective_ms, "max_batch": options.max_batch,

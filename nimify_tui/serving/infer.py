@@ -25,7 +25,7 @@ from nimify_tui.serving.model import Model
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.replies import BINARY_TYPE, JSON_TYPE, Header, Refusal, Reply, retry_after
 from nimify_tui.serving.scheduler import ClientGone, Scheduler, SchedulerSettings
-from nimify_tui.serving.turns import HEAVY_BYTES, Turns
+from nimify_tui.serving.turns import HEAVY_BYTES, Room, Turns
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
@@ -78,8 +78,11 @@ def inflated(body: bytes, compression: str, max_bytes: int) -> bytes:
 class Inference:
     """Answers the infer requests of one model, within the limits of ``options``."""
 
-    def __init__(self, options: Options, model: Model, metrics: ModelMetrics, turns: Turns) -> None:
-        self._options, self.model, self._metrics, self._turns = options, model, metrics, turns
+    def __init__(
+        self, options: Options, model: Model, metrics: ModelMetrics, turns: Turns, room: Room
+    ) -> None:
+        self._options, self.model, self._metrics = options, model, metrics
+        self._turns, self._room = turns, room
         self._decoder = Decoder(model.inputs, model.outputs)
         self._encoder = Encoder(options.name, options.version)
         self._limit = RateLimit(options.rate_limit_rps)
@@ -183,14 +186,29 @@ class Inference:
         return int(min(4 * self.model.inline_elements, MAX_STRAIGHT_BYTES))
 
     async def _answer(self, headers: Headers, receive: Receive, client: str) -> Reply:
+        size = int(headers.get(b"content-length", b"0"))
         try:
             json_length, encoding = admitted(headers)
             self._let_in(client)
+            if not self._room.has(size):
+                words = f"requests of {self._room.held_bytes} bytes are here; at most {self._room.max_bytes} are taken"
+                raise Refusal(503, words, "busy", retry_after(1))
         except Refusal:
             if b"expect" not in headers:
                 await _discard(receive)  # an answer before the end of the body would be lost in a reset
             raise
-        body = await _read(receive)
+        self._room.held_bytes += size
+        try:
+            body = await _read(receive)
+            self._room.held_bytes += len(body) - size  # a chunked one declares no size
+            size = len(body)
+            return await self._answered(body, json_length, encoding, receive, client)
+        finally:
+            self._room.held_bytes -= size
+
+    async def _answered(
+        self, body: bytes, json_length: int | None, encoding: str, receive: Receive, client: str
+    ) -> Reply:
         began = time.perf_counter()
         if self._cache is None and not self.model.inline(1):
             # Before the work of decoding: under overload this is most of what a refusal costs.

@@ -40,6 +40,7 @@ class Options:
     threads: int
     cache_bytes: int
     cache_ttl_s: float
+    max_held_bytes: int = 256 * 1024 * 1024
     max_batch: int = 0
     latency_objective_ms: float = 0.0
     sessions: int = 0
@@ -109,6 +110,12 @@ def _add_limits(add: Callable[..., argparse.Action]) -> None:
     """What requests and clients may do."""
     positive, seconds, count = _number(int, 1, 1e12), _number(float, 0.05, 86400), _number(int, 0, 1e9)
     add("--max-body-bytes", type=positive, default=8 * 1024 * 1024)
+    add(
+        "--max-held-bytes",
+        type=positive,
+        default=256 * 1024 * 1024,
+        help="bodies being received, waiting and run, together",
+    )
     add("--header-timeout-s", type=seconds, default=5.0, help="for a whole request header")
     add("--body-timeout-s", type=seconds, default=15.0, help="plus the time the body needs at 16 KiB/s")
     add("--request-timeout-s", type=seconds, default=30.0, help="waiting and running together")

@@ -28,12 +28,16 @@ from nimify_tui.serving.straight import BODY, DEAD, HEADER, IDLE, StraightProtoc
 #: A body must come at this rate after the first seconds; a fixed deadline would refuse big honest ones.
 MIN_BODY_BYTES_PER_S = 16 * 1024
 MAX_HEADER_BYTES = 32 * 1024
+#: Requests of one connection that wait for their turn. Measured on uvicorn: a client that sent 300,000 small ones and
+#: read no answer cost 360 MB.
+MAX_PIPELINED = 256
 #: After a refusal the rest of what the client sends is thrown away for so long: closing at once would
 #: reset the connection, and the client would never see why.
 LINGER_S = 2.0
 _STATUS = {
     400: b"400 Bad Request", 408: b"408 Request Timeout", 413: b"413 Content Too Large",
-    431: b"431 Request Header Fields Too Large", 503: b"503 Service Unavailable",
+    429: b"429 Too Many Requests", 431: b"431 Request Header Fields Too Large",
+    503: b"503 Service Unavailable",
 }  # fmt: skip
 
 
@@ -43,7 +47,7 @@ class HardProtocol(StraightProtocol):
     def __init__(self, config: uvicorn.Config, state: ServerState, rules: Rules) -> None:
         super().__init__(config, state, rules)
         self.timeout_keep_alive = rules.keep_alive_s  # type: ignore[assignment]  # uvicorn says int, call_later takes any
-        self._header_bytes = self._chunk_bytes = self._body_bytes = 0
+        self._header_bytes = self._chunk_bytes = self._body_bytes = self._idle_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
         self._rested_at = 0.0
@@ -70,6 +74,7 @@ class HardProtocol(StraightProtocol):
         if before == IDLE and self._again is not None and self._repeated(self._again, data):
             return
         self._chunk_bytes = len(data) if before in (IDLE, HEADER) else 0
+        body_bytes = self._body_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -87,6 +92,11 @@ class HardProtocol(StraightProtocol):
                 self._timer = self.loop.call_later(self._rules.header_timeout_s, self._late_header)
         elif self._phase == BODY:
             self._leave_lane()
+            # What comes in a body and is none of it: chunk extensions and trailers, which may have no end.
+            self._idle_bytes = self._idle_bytes + len(data) if before == BODY and body_bytes == self._body_bytes else 0
+            if self._idle_bytes > MAX_HEADER_BYTES:
+                self._refuse(431, "header_too_large", f"the trailers are larger than {MAX_HEADER_BYTES} bytes")
+                return
             if self._timer is None:
                 self._expect_body(self._rules.body_timeout_s)
         elif self._phase == IDLE and self._unanswered is None:
@@ -97,7 +107,7 @@ class HardProtocol(StraightProtocol):
         if self._phase == DEAD:
             return
         self._phase = HEADER
-        self._header_bytes = self._body_bytes = self._declared = 0
+        self._header_bytes = self._body_bytes = self._idle_bytes = self._declared = 0
         self._chunked = False
         self.url = b""
         self.headers = []
@@ -105,7 +115,9 @@ class HardProtocol(StraightProtocol):
         self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; the parser has checked that a Content-Length is one whole number."""
+        """One header; the parser has checked that a Content-Length is one whole number. Trailers are passed over."""
+        if self._phase == BODY:
+            return
         name = name.lower()
         if name in VARYING:
             if name == b"content-length":
@@ -156,6 +168,8 @@ class HardProtocol(StraightProtocol):
         self.cycle.transport = self._joined  # type: ignore[assignment]  # all of a transport that an answer uses
         if self._rules.drain.began:
             self.cycle.keep_alive = False
+        if len(self.pipeline) > MAX_PIPELINED:
+            self._refuse(429, "pipelined", f"more than {MAX_PIPELINED} requests at once on one connection")
 
     def _leave_lane(self) -> None:
         """The straight way is for requests that come in one piece: this one did not."""

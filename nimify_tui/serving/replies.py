@@ -13,7 +13,7 @@ BINARY_TYPE: Header = (b"content-type", b"application/octet-stream")
 #: The security category of a refusal's reason; reasons that are not here are nobody's attack.
 SECURITY = {
     "malformed": "malformed", "limited": "limited", "oversized": "limited", "header_too_large": "limited",
-    "slow": "limited", "refused": "refused",
+    "slow": "limited", "pipelined": "limited", "refused": "refused",
 }  # fmt: skip
 
 #: The product's error category of a refusal's reason; "" (nothing counted) goes by status.
@@ -21,7 +21,7 @@ CATEGORIES = {
     "malformed": Category.VALIDATION, "method": Category.VALIDATION, "not_found": Category.VALIDATION,
     "oversized": Category.VALIDATION, "header_too_large": Category.VALIDATION, "refused": Category.SECURITY,
     "limited": Category.RATE_LIMIT, "queue_full": Category.RATE_LIMIT, "busy": Category.RATE_LIMIT,
-    "overload": Category.RATE_LIMIT, "crowded": Category.RATE_LIMIT,
+    "overload": Category.RATE_LIMIT, "crowded": Category.RATE_LIMIT, "pipelined": Category.RATE_LIMIT,
     "slow": Category.TIMEOUT, "deadline": Category.TIMEOUT,
     "loading": Category.MODEL, "unavailable": Category.MODEL, "failed": Category.INFERENCE,
     "not_finite": Category.INFERENCE, "draining": Category.CLUSTER,

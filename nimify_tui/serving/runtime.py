@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from uvicorn.server import ServerState
 
+from nimify_tui.serving.accepting import Acceptor
 from nimify_tui.serving.api import Api
 from nimify_tui.serving.control import Control
 from nimify_tui.serving.health import ErrorBook
@@ -30,7 +31,6 @@ from nimify_tui.serving.shelf import Shelf
 HURRY_S = 1.0
 #: Requests that the drain cuts off have so long to get their 503.
 CUT_S = 0.3
-BACKLOG = 1024
 #: How long a thread that has a finished run in its hands waits for the loop's thread to let it go on. Python's own
 #: 5 ms are longer than most runs: beside a loop that is busy with refusals the model would stand still half the time.
 SWITCH_S = 0.0005
@@ -58,7 +58,7 @@ class Runtime:
         self._api = Api(self._routes, metrics, errors, log)
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._servers: list[asyncio.Server] = []
+        self._admin: Acceptor | None = None
         self._control: Control | None = None
 
     async def run(self) -> int:
@@ -66,19 +66,19 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled)
         try:
-            await self._open_admin()
+            self._open_admin()
             if not await self._load():
                 self._log.write("ended", "asked to end while the model was loading")
                 return 0
             make, state = self._factory(main=True)
-            server = await self._loop.create_server(make, sock=self._listeners.main.dup(), backlog=BACKLOG)
+            acceptor = Acceptor(self._listeners.main, make, shared=self._listeners.shared)
             self._say_ready()
             await self._asked.wait()
             if (
                 os.environ.get("NIMIFY_TEST_NO_DRAIN") == "1"
             ):  # the tests' sabotage: what happens without a drain
                 return 0
-            await self._drained(server, make, state)
+            await self._drained(acceptor, state)
             return 0
         finally:
             self._close()
@@ -101,14 +101,12 @@ class Runtime:
         )  # fmt: skip
         return protocol_factory(self._api.main if main else self._api.admin, rules)
 
-    async def _open_admin(self) -> None:
+    def _open_admin(self) -> None:
         """Health and metrics answer from the first moment."""
         listeners = self._listeners
         if listeners.admin is not None:
             make, _ = self._factory(main=False)
-            self._servers.append(
-                await self._loop.create_server(make, sock=listeners.admin.dup(), backlog=128)
-            )
+            self._admin = Acceptor(listeners.admin, make)
         else:
             self._routes.without_admin_listener()
         if self._options.control_socket is not None:
@@ -166,9 +164,7 @@ class Runtime:
             words = f"{options.name} is ready on {host}:{port}"
         self._log.write("ready", f"{words}; {why}" if why else words, "warning" if why else "info", **fields)
 
-    async def _drained(
-        self, server: asyncio.Server, make: Callable[[], HardProtocol], state: ServerState
-    ) -> None:
+    async def _drained(self, acceptor: Acceptor, state: ServerState) -> None:
         """Answer everything that is here or on its way, and close nothing that keep-alive would not close.
 
         An idle connection is left alone until its keep-alive time is over, because a client that believes
@@ -178,9 +174,9 @@ class Runtime:
         self._drain.began = True
         if self._control is not None:
             self._control.withhold()
-        server.close()
+        acceptor.close()
         if not self._listeners.shared:
-            await self._accept_rest(make)
+            await acceptor.take_rest()
         self._listeners.main.close()
         for connection in list(state.connections):
             assert isinstance(connection, HardProtocol)
@@ -220,21 +216,11 @@ class Runtime:
             await asyncio.sleep(0.01)
         return cut
 
-    async def _accept_rest(self, make: Callable[[], HardProtocol]) -> None:
-        """Connections that wait in the backlog of a listener that only this process has would be reset."""
-        while True:
-            try:
-                connection, _ = self._listeners.main.accept()
-            except OSError:
-                return
-            connection.setblocking(False)
-            await self._loop.connect_accepted_socket(make, connection)
-
     def _close(self) -> None:
         if self._control is not None:
             self._control.close()
-        for server in self._servers:
-            server.close()
+        if self._admin is not None:
+            self._admin.close()
         self._shelf.close()
 
 

@@ -23,7 +23,7 @@ from nimify_tui.serving.opening import Opener
 from nimify_tui.serving.options import Options
 from nimify_tui.serving.repository import Found, Repository
 from nimify_tui.serving.settings import from_flags
-from nimify_tui.serving.turns import Turns
+from nimify_tui.serving.turns import Room, Turns
 
 
 class Shelf:
@@ -51,7 +51,7 @@ class Shelf:
         #: Models that lie in the repository and were not asked for, or were unloaded; and why one cannot be served.
         self.others: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._turns = Turns()
+        self._turns, self.room = Turns(), Room(options.max_held_bytes)
         self._started = False
         self._position = (0, 0)
         self._loading: list[Entry] = []
@@ -252,7 +252,7 @@ class Shelf:
         metrics.model_sha256, metrics.load_s = model.sha256, model.load_s
         metrics.provider = (opener.choice.wanted, opener.choice.chosen)
         own = entry.settings.options(self._options, entry.name, entry.version, entry.path)
-        before, entry.served = entry.served, Served(Inference(own, model, metrics, self._turns), opener)
+        before, entry.served = entry.served, Served(Inference(own, model, metrics, self._turns, self.room), opener)
         entry.state, entry.since = READY, time.time()
         self._changed()
         if opener.choice.warning:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from tests import models_factory
-from tests.bench.harness import Result, at_least, at_most
+from tests.bench.harness import Result, at_least, at_most, pause
+from tests.bench.neighbours import Neighbours, wait_quiet
 from tests.bench.wrk import have_wrk
 from tests.serving.servers import Server, running
 
@@ -157,7 +158,8 @@ def of_sixteen(model: bytes) -> float:
 def batching(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Result]:
     """Two rows: 16 connections' rate with batches over that without; one connection's median, likewise."""
     model = models_factory.heavy_weights()
-    cost = of_sixteen(model)
+    wait_quiet()
+    others, cost = Neighbours(), of_sixteen(model)
     many: dict[str, list[Load]] = {"batched": [], "single": []}
     idle: dict[str, list[Load]] = {"batched": [], "single": []}
     with running(model) as batched, running(model, "--max-batch", "1") as single:
@@ -174,7 +176,8 @@ def batching(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Result]:
     problems = [f"{wrong} wrong answers"] if wrong else []
     problems += [f"a batch of 16 costs {cost:.1f} single runs: the wrong model"] if cost >= 4 else []
     detail = {
-        "batched_rps": round(rps["batched"]), "single_rps": round(rps["single"]), "of_16_rows_in_runs": round(cost, 2),
+        "batched_rps": round(rps["batched"]), "single_rps": round(rps["single"]),
+        "of_16_rows_in_runs": round(cost, 2), "other_cores": others.cores,
         "batched_p99_ms": round(statistics.median(each.ms(0.99) for each in many["batched"]), 1),
         "single_p99_ms": round(statistics.median(each.ms(0.99) for each in many["single"]), 1),
     }  # fmt: skip
@@ -191,6 +194,8 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
     model = models_factory.heavy_weights()
     with running(model) as free:
         load(free, CONNECTIONS, 1)
+        wait_quiet()
+        others = Neighbours()
         before = load(free, CONNECTIONS, max(2.0, seconds / 6))
         # What 16 clients wait when all of them are answered: the server can do that, and twice as many it cannot.
         objective_ms = max(20.0, 1000 * CONNECTIONS / before.rps)
@@ -201,10 +206,8 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
         ):
             load(server, CONNECTIONS, 1)
             process = start(server, folder, CROWD, seconds, pace_ms)
-            try:
-                process.wait(min(FILLED_S, seconds / 2))
-            except subprocess.TimeoutExpired:
-                filled_mb = rss_mb(server)
+            pause(min(FILLED_S, seconds / 2))
+            filled_mb = rss_mb(server)
             crowd = ended(process, seconds)
             end_mb = rss_mb(server)
             limit = server.ask("GET", "/health", admin=True).json["model"]["limit"]
@@ -218,13 +221,15 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
         "offered_x": round(offered, 2), "good_rps": round(crowd.rps),
         "refused_rps": round(crowd.refused / crowd.seconds), "objective_ms": round(objective_ms, 1),
         "p50_ms": round(crowd.ms(0.5), 1), "p99_ms": round(crowd.ms(0.99), 1), "limit": limit,
-        "seconds": seconds,
+        "other_cores": others.cores, "seconds": seconds,
     }  # fmt: skip
     good = round(crowd.within(objective_ms) / capacity_rps, 3)
     words = "at twice the load"
     return [
         at_least(f"goodput within the objective {words}, of capacity", good, "x", GOODPUT_BAR, detail, problems),
-        at_most(f"p95 of the admitted {words}", round(crowd.ms(0.95), 1), "ms", round(objective_ms, 1), detail, problems),
+        at_most(
+            f"p95 of the admitted {words}", round(crowd.ms(0.95), 1), "ms", round(objective_ms, 1), detail, problems
+        ),
         at_most(
             f"memory after {seconds:.0f} s of it, of that after {FILLED_S:.0f} s", round(end_mb / filled_mb, 3), "x",
             MEMORY_BAR, {"filled_mb": round(filled_mb, 1), "end_mb": round(end_mb, 1)}, problems,

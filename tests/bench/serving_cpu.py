@@ -1,8 +1,9 @@
-"""What one small request costs the runtime in CPU, against a bare echo on the same server, and against peers.
+"""What one small request costs the runtime in CPU, against a bare echo on the same server; throughput against peers.
 
 Server CPU (user and system, the whole process tree, /proc) for each answered request, 16 keep-alive connections of
 wrk, all servers in turn in every round; the ratio is of medians. The echo is the floor: the same event loop, the
-same protocol class, and an application that only gives the body back. The peers run the same model, one thread.
+same protocol class, and an application that only gives the body back. The peers run the same model, one thread;
+their rows are ratios of requests a second, those of CPU beside them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from tests import models_factory
 from tests.bench import peers
 from tests.bench.harness import Result, at_least, at_most, skipped
+from tests.bench.neighbours import Neighbours, wait_quiet
 from tests.bench.wrk import Question, Run, have_wrk, load
 from tests.serving.servers import running
 from tests.support import PYTHON, REPO
@@ -71,7 +73,7 @@ def answer(port: int, question: Question) -> Any:
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Result]:
-    """Four rows: JSON and binary against the echo, FastAPI and LitServe against our JSON."""
+    """Four rows: JSON and binary against the echo, our JSON against FastAPI and LitServe."""
     have_wrk()
     in_json, in_binary = json_question(), binary_question()
     without = ""
@@ -95,42 +97,46 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Result]:
         for name in {"fastapi", "litserve"} & set(turns):
             np.testing.assert_allclose(answer(turns[name][0][1], in_json), right, rtol=1e-5, atol=1e-6)
         runs: dict[str, list[Run]] = {name: [] for name in turns}
+        wait_quiet()
+        others = Neighbours()
         for turn in range(rounds + 1):
             for name, ((pid, port), question) in turns.items():
                 once = load(port, question, pid, seconds=seconds if turn else 1)
                 if turn:  # the first round only warms
                     runs[name].append(once)
-    return results(runs, without)
+        return results(runs, without, others.cores)
 
 
-def results(runs: dict[str, list[Run]], without: str) -> list[Result]:
+def results(runs: dict[str, list[Run]], without: str, other_cores: float) -> list[Result]:
     """Rows from the runs of each server."""
+    rps = {name: statistics.median(each.rps for each in all_of) for name, all_of in runs.items()}
     cpu_us = {name: statistics.median(each.cpu_us for each in all_of) for name, all_of in runs.items()}
 
-    def against(name: str, other: str) -> tuple[float, dict[str, Any], list[str]]:
+    def against(name: str, other: str) -> tuple[dict[str, Any], list[str]]:
         both = runs[name] + runs[other]
         detail = {
             "cpu_us": round(cpu_us[name], 1), "other_cpu_us": round(cpu_us[other], 1),
-            "rps": round(statistics.median(each.rps for each in runs[name])),
-            "other_rps": round(statistics.median(each.rps for each in runs[other])),
+            "rps": round(rps[name]), "other_rps": round(rps[other]), "other_cores": other_cores,
             "requests": sum(each.requests for each in both), "errors": sum(each.errors for each in both),
         }  # fmt: skip
         problems = [f"{detail['errors']} requests failed"] if detail["errors"] else []
-        return cpu_us[name] / cpu_us[other], detail, problems
+        return detail, problems
 
     rows = []
     for name, bar in (("json", JSON_BAR), ("binary", BINARY_BAR)):
-        ratio, detail, problems = against(name, f"{name} echo")
+        detail, problems = against(name, f"{name} echo")
         title = f"CPU of a small {name.upper() if name == 'json' else name} request, of a bare echo's"
+        ratio = cpu_us[name] / cpu_us[f"{name} echo"]
         rows.append(at_most(title, round(ratio, 3), "x", bar, detail, problems))
     for name, words, bar in (
         ("fastapi", "FastAPI + pydantic", FASTAPI_BAR),
         ("litserve", "LitServe", LITSERVE_BAR),
     ):
-        title = f"CPU of the same request by {words}, of ours"
+        title = f"throughput of small JSON requests, of that of {words}"
         if without:
             rows.append(skipped(title, "x", bar, without, higher=True))
             continue
-        ratio, detail, problems = against(name, "json")
-        rows.append(at_least(title, round(ratio, 2), "x", bar, detail, problems))
+        detail, problems = against("json", name)
+        detail["their_cpu_of_ours"] = round(cpu_us[name] / cpu_us["json"], 1)
+        rows.append(at_least(title, round(rps["json"] / rps[name], 2), "x", bar, detail, problems))
     return rows

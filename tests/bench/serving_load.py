@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests import models_factory
 from tests.bench.harness import Result, at_most, pause, percentile
+from tests.bench.neighbours import Neighbours, wait_quiet
 from tests.bench.serving_cpu import PATH, json_question
 from tests.bench.wrk import Question, have_wrk, load
 from tests.serving.servers import Server, launch, running, wait_ready
@@ -50,17 +51,19 @@ def descriptors(wanted: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def crowd(connections: int = CONNECTIONS, seconds: float = 5.0) -> list[Result]:
+def crowd(connections: int = CONNECTIONS, seconds: float = 15.0) -> list[Result]:
     """So many keep-alive connections that all ask at once: none fails, and none is forgotten for the others."""
     with descriptors(4 * connections) as allowed, running(models_factory.mlp(), admin=False) as server:
         load(server.port, json_question(), seconds=1)
+        wait_quiet()
+        others = Neighbours()
         found = load(server.port, json_question(), seconds=seconds, connections=connections, threads=2)
     problems = [f"only {allowed} descriptors are allowed"] if allowed < connections + 100 else []
     problems += [] if found.requests > 5 * connections else [f"only {found.requests} requests"]
     spread = round(found.p99_us / max(1, found.p50_us), 2)
     detail = {
         "requests": found.requests, "rps": round(found.rps), "p50_ms": round(found.p50_us / 1e3, 1),
-        "p99_ms": round(found.p99_us / 1e3, 1), "max_ms": round(found.max_us / 1e3, 1),
+        "p99_ms": round(found.p99_us / 1e3, 1), "max_ms": round(found.max_us / 1e3, 1), "other_cores": others.cores,
     }  # fmt: skip
     words = f"{connections:,} connections"
     return [
@@ -90,6 +93,8 @@ def timed_ms(
 def probe(seconds: float = 5.0) -> list[Result]:
     """The probe's p99 while eight clients keep a slow model busy, in medians of that model's idle answers."""
     question = slow_question()
+    wait_quiet()
+    others = Neighbours()
     with running(models_factory.slow(8)) as server:
         alone = [timed_ms(server, "POST", question.path, question.body) for _ in range(15)]
         command = [PYTHON, "-m", "tests.bench.programs.wrk_slow", str(server.port), str(seconds + 1)]
@@ -111,6 +116,7 @@ def probe(seconds: float = 5.0) -> list[Result]:
     detail = {
         "model_median_ms": round(median_ms, 1), "probe_p50_ms": round(percentile(probes, 0.5), 2),
         "probe_p99_ms": round(p99_ms, 2), "probes": len(probes), "requests": found["requests"],
+        "other_cores": others.cores,
     }  # fmt: skip
     name = "health probe p99 beside a busy model, of that model's median"
     return [at_most(name, round(p99_ms / median_ms, 3), "x", PROBE_BAR, detail, problems)]
@@ -120,6 +126,7 @@ def start(times: int = 5) -> list[Result]:
     """From the start of the process to its line 'ready', and what it holds then."""
     model = models_factory.mlp(MODEL_OF_1_MB)
     took_ms, rss_mb = [], []
+    wait_quiet()
     with tempfile.TemporaryDirectory(prefix="nt-bench-", dir="/tmp") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)

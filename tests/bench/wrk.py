@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICKS_S = os.sysconf("SC_CLK_TCK")
+#: Of the kernel's counts of CPU time, in a second.
+TICKS_S = os.sysconf("SC_CLK_TCK")
 _SCRIPT = """
 local file = io.open("{body}", "rb")
 wrk.method, wrk.body = "{method}", file:read("*a")
@@ -115,4 +116,4 @@ def cpu_s(pid: int) -> float:
         each = todo.pop()
         total += spent.get(each, 0)
         todo += children.get(each, [])
-    return total / _TICKS_S
+    return total / TICKS_S

@@ -141,3 +141,25 @@ def test_what_a_connection_refuses_has_its_category_and_is_on_the_page(
         assert (answer.status, answer.json["category"]) == (status, category)
         last = server.ask("GET", "/health", admin=True).json["last_errors"][-1]
         assert (last["status"], last["category"], last["error"]) == (status, category, answer.error)
+
+
+def test_large_bodies_are_bounded_by_their_bytes_not_only_by_their_number() -> None:
+    """Sabotage seen failing: a `Room` that always has room takes the third."""
+    model, large = models_factory.mlp((64, 4)), request(LARGE)
+    flags = ["--max-held-bytes", str(2 * len(LARGE) + 100_000)]
+    with running(model, *flags) as server, contextlib.ExitStack() as stack:
+        halves = [stack.enter_context(server.connect(timeout_s=60)) for _ in range(2)]
+        for connection in halves:
+            connection.sendall(large[:-1])
+        held = 2 * len(LARGE)
+        until(lambda: server.ask("GET", "/health", admin=True).json["requests"]["held_bytes"] == held)
+        refused = server.infer(LARGE)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert f"{held} bytes are here" in refused.error
+        small = json.dumps({"inputs": [tensor("x", [1, 64], "FP32", [0.5] * 64)]}).encode()
+        assert server.infer(small).status == 200
+        for connection in halves:
+            connection.sendall(LARGE[-1:])
+            assert read_answer(connection).status == 200
+        until(lambda: server.ask("GET", "/health", admin=True).json["requests"]["held_bytes"] == 0)
+        assert server.infer(LARGE).status == 200

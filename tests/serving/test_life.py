@@ -37,16 +37,14 @@ def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_1_mb_model_is_ready_soon_in_little_memory(tmp_path: Path) -> None:
+def test_a_1_mb_model_is_ready_soon_in_little_memory() -> None:
+    """In CPU seconds, which other work on the machine hardly changes; the benchmark has the time by the clock."""
     model = models_factory.mlp((64, 500, 400, 100, 10))
     assert 900_000 < len(model) < 1_300_000
-    times = []
-    for _ in range(2):
-        began = time.monotonic()
-        with running(model) as server:
-            times.append(time.monotonic() - began)
-            assert rss_bytes(server.process.pid) <= 90e6
-    assert min(times) <= 1.5
+    with running(model) as server:
+        assert rss_bytes(server.process.pid) <= 90e6
+        fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") <= 1.5
 
 
 def test_modules_that_a_runtime_does_not_load() -> None:

@@ -10,7 +10,7 @@ import pytest
 from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.serving.providers import CPU, candidates, choose
 from tests import models_factory
-from tests.serving.servers import launch, running
+from tests.serving.servers import launch, running, tensor
 
 CUDA, ROCM = "CUDAExecutionProvider", "ROCMExecutionProvider"
 SMALL = models_factory.mlp((8, 16, 4))
@@ -109,3 +109,19 @@ def test_in_a_repository_the_reason_stands_at_the_model(tmp_path: Path) -> None:
     assert server.process.wait(20) == 1
     assert len(server.events("unavailable")) == 2
     assert all("'qnn' was asked for" in line["msg"] for line in server.events("unavailable"))
+
+
+def test_where_there_is_a_gpu_it_is_used_and_gives_the_same_numbers() -> None:
+    import onnxruntime
+
+    if CUDA not in onnxruntime.get_available_providers():
+        pytest.skip("no GPU on this machine")
+    model = models_factory.mlp((64, 256, 256, 10))
+    document = {"inputs": [tensor("x", [4, 64], "FP32", [number / 256 for number in range(256)])]}
+    answers = {}
+    for provider in ("auto", "cpu"):
+        with running(model, "--provider", provider) as server:
+            answers[provider] = server.infer(document).json["outputs"][0]["data"]
+            chosen = server.ready["provider"]["chosen"]
+            assert chosen == (CUDA if provider == "auto" else CPU), server.ready["provider"]
+    assert answers["auto"] == pytest.approx(answers["cpu"], rel=1e-2, abs=1e-3)  # TF32 keeps three digits
