@@ -188,6 +188,8 @@ def test_words_say_what_it_is_and_how_it_is() -> None:
     assert said["condition"].startswith("Ready False, since 2026-11-23T10:20:00Z (13 min ago), ContainersNotReady")
     assert ("  env", "HF_TOKEN = (secret key hf, key token)") in words
     assert ("  env", f"NGC_API_KEY = {MASK}") in words
+    assert ("", "") in words, "a container stands apart"
+    assert not [label for label, text in words if label and not text], "what it does not have is not told"
 
 
 def test_a_secret_is_never_shown_and_nonsense_is_told_so() -> None:
