@@ -125,7 +125,10 @@ def _print(lines: Iterable[LogLine], style: str) -> None:
 
     for line in lines:
         if style in ("json", "yaml"):
-            record = {"at": rfc3339(line.at), "replica": line.replica, "run": line.run, "text": line.text}
+            record = {
+                "at": rfc3339(line.at), "replica": line.replica, "container": line.container, "run": line.run,
+                "text": line.text,
+            }  # fmt: skip
             sys.stdout.write(to_json_line(record) + "\n")
         else:
             sys.stdout.write(f"{clean_line(line.replica, 80)}  {clean_line(line.text, 4096)}\n")

@@ -17,6 +17,7 @@ from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.domain.updates import Update
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.kubernetes.logs import PodLogs, pods_of
+from nimify_tui.sources.kubernetes.objects import ObjectReader, place_of
 from nimify_tui.sources.kubernetes.region import KubernetesSource
 from tests.kube.cluster import cri
 
@@ -50,11 +51,15 @@ class Following:
 
     def __init__(self, place: ClusterPlace) -> None:
         self.fleet, self.clock = Fleet(), SystemClock()
-        self._place, self._link = place, [None]
+        self._place = place
         self.link: Connection | None = None
         self.source = KubernetesSource(REGION, self._connect, self.clock, namespaces=(SPACE,))
         self.logs = PodLogs(
             self.fleet, lambda demand: pods_of(self.source.cluster, demand), lambda _: self.link,
+            lambda name: name == REGION.name, self.clock,
+        )  # fmt: skip
+        self.objects = ObjectReader(
+            self.fleet, lambda demand: place_of(self.source.cluster, demand), lambda _: self.link,
             lambda name: name == REGION.name, self.clock,
         )  # fmt: skip
 
@@ -69,7 +74,7 @@ class Following:
     @contextlib.asynccontextmanager
     async def running(self, *demands: LogDemand, ready: int = 1) -> AsyncGenerator[None]:
         """With the demands up, once the service has so many ready pods."""
-        tasks = [asyncio.create_task(work.run(self._sink)) for work in (self.source, self.logs)]
+        tasks = [asyncio.create_task(work.run(self._sink)) for work in (self.source, self.logs, self.objects)]
         try:
             if demands:
                 name = demands[0].key.name

@@ -149,7 +149,7 @@ def go_through(way: str, attacks: Iterable[str], size: tuple[int, int]) -> None:
         for text in attacks:
             world.frame = poisoned(text)
             for tail in world.tails.values():
-                tail.lines += [LogLine(frames.NOW, text, 1, text)] * 3
+                tail.lines += [LogLine(frames.NOW, text, 1, text, container=text)] * 3
             if way == "plan":
                 app.pop_screen()
                 await pilot.press("r")

@@ -15,7 +15,7 @@ _MOST, _CHARS = 40, 400
 
 def words_of(made: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
     """Label and text of each fact of an object out of JSON (masked before); ages are told at ``now``."""
-    return [(label, clean_line(text, _CHARS)) for label, text in _object(made, now) if text or label]
+    return [(label, clean_line(text, _CHARS)) for label, text in _object(made, now) if text or not label]
 
 
 def _object(made: Mapping[str, Any], now: float) -> Words:

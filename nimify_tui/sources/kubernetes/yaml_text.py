@@ -14,7 +14,8 @@ from typing import Any
 
 #: A longer text is cut, and it is said.
 TEXT_CHARS = 8_192
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*(?::?[A-Za-z0-9_./@+-]+)*(?: [A-Za-z0-9_./@+(),-]+)*\Z")
+# Its parts begin with different characters, so no hostile text makes it try again and again.
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*(?::[A-Za-z0-9_./@+-]+)*(?: [A-Za-z0-9_./@+(),-]+)*\Z")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BAD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me"})
