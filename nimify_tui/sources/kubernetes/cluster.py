@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.services import Replica
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.kubernetes.custom import ROLLOUT, Custom
 from nimify_tui.sources.kubernetes.kinds import (
@@ -36,6 +38,31 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _WARNINGS = 4
 
 
+class Judged(NamedTuple):
+    """A pod as a replica: judged once, and again only when something of it is another one.
+
+    In a roll-out one pod of a hundred changes, and all hundred are asked for.
+    """
+
+    pod: Pod
+    node: Node | None
+    replica: Replica
+
+    def still(
+        self, pod: Pod, node: Node | None, key: ServiceKey, revision: int, warnings: Sequence[Event]
+    ) -> bool:
+        """Whether it would be judged the same. Warnings grow old, and places get free: such pods are asked anew."""
+        replica = self.replica
+        return (
+            pod is self.pod
+            and node is self.node
+            and not warnings
+            and pod.spec.node_name != ""
+            and replica.revision == revision
+            and replica.key.service == key
+        )
+
+
 class Cluster:
     """Objects with their ties. :attr:`dirty` collects the uids of workloads that have to be looked at again."""
 
@@ -45,6 +72,8 @@ class Cluster:
         self.kind_of: dict[str, Kind] = {}
         self.replica_sets: dict[str, Workload] = {}
         self.pods: dict[str, Pod] = {}
+        #: By pod: what it was judged to be.
+        self.judged: dict[str, Judged] = {}
         self.nodes: dict[str, Node] = {}
         self.dirty: set[str] = set()
         self._pods_of: dict[str, dict[str, None]] = {}
@@ -137,6 +166,7 @@ class Cluster:
         uid, owner = pod.metadata.uid, pod.metadata.owner
         self._count(self.pods.pop(uid, None), None)
         self._warnings.pop(uid, None)
+        self.judged.pop(uid, None)
         if owner is not None:
             pods = self._pods_of.get(owner.uid, {})
             pods.pop(uid, None)

@@ -15,7 +15,7 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.regions import Region, RegionHealth
-from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, Update
+from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, ServiceSeen, Update
 from nimify_tui.sources.kubernetes.around import AUTOSCALER
 from nimify_tui.sources.kubernetes.cluster import SHOWN, SYSTEM_NAMESPACES, Cluster
 from nimify_tui.sources.kubernetes.discovery import AGAIN_S, RETRY_S, served
@@ -79,6 +79,7 @@ class KubernetesSource:
         self._reflectors: list[Reflector] = []
         self._running: set[Reflector] = set()
         self._discovered = False
+        self._previewed = False
         self._changes: list[Change] = []
         self._listed = False
         self._news = asyncio.Event()
@@ -306,6 +307,8 @@ class KubernetesSource:
             self._news.clear()
             if not self._listed and self._monitor.reading == "":
                 await self._first(sink)
+            elif not self._listed:
+                self._preview(sink)
             elif self._listed:
                 updates = await self._telling.news(self._clock)
                 updates += [Changed(each.at, each) for each in self._changes]
@@ -314,6 +317,16 @@ class KubernetesSource:
                     sink(updates)
             self._tell_health(sink)
             await self._sleep(FLUSH_S)
+
+    def _preview(self, sink: Sink) -> None:
+        """The names are known, the pods not yet: rows that say that they are still read."""
+        if self._previewed or not all(each.complete for each in self._reflectors if each.kind in SHOWN[:3]):
+            return
+        self._previewed = True
+        now = self._clock.now()
+        services = self._telling.names(now)
+        if services:
+            sink([ServiceSeen(now, each) for each in services])
 
     async def _first(self, sink: Sink) -> None:
         """All is there for the first time."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from nimify_tui.base.clock import Clock
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
@@ -29,6 +31,11 @@ class Telling:
         await self.news(clock)
         replicas = tuple(each for some in self._replicas.values() for each in some.values())
         return tuple(self._services.values()), replicas
+
+    def names(self, now: float) -> list[Service]:
+        """The workloads as services before anything is known of their pods; not remembered as told."""
+        found = [service_of(self._cluster, uid, self._region, now)[0] for uid in self._cluster.workloads]
+        return [msgspec.structs.replace(each, progress="", failure="") for each in found]
 
     async def news(self, clock: Clock) -> list[Update]:
         """What is other than it was told; lets other regions run in between."""
@@ -64,6 +71,10 @@ class Telling:
             seen.append(ServiceSeen(now, service))
         # Gone before new: a StatefulSet's next pod has the name of the one before.
         seen += [ReplicaGone(now, old.key) for pod, old in told.items() if pod not in replicas]
-        seen += [ReplicaSeen(now, new) for pod, new in replicas.items() if told.get(pod) != new]
+        seen += [
+            ReplicaSeen(now, new)
+            for pod, new in replicas.items()
+            if (old := told.get(pod)) is not new and old != new
+        ]
         self._services[uid], self._replicas[uid] = service, replicas
         return 1 + len(replicas)

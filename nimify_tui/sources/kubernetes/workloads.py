@@ -11,7 +11,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
-from nimify_tui.sources.kubernetes.cluster import Cluster
+from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
 from nimify_tui.sources.kubernetes.custom import (
     INFERENCE_SERVICE,
     NIM_SERVICE,
@@ -147,13 +147,22 @@ def _pod_revision(cluster: Cluster, uid: str, pod: Pod) -> int:
 def _replicas(cluster: Cluster, uid: str, key: ServiceKey, wanted: int, now: float) -> dict[str, Replica]:
     """A replica for each pod, by its uid; pods that are over are left out once others have taken their places."""
     made = {}
+    numbers: dict[str, int] = {}
     for pod in cluster.pods_of(uid):
+        pod_uid, owner = pod.metadata.uid, pod.metadata.owner
+        word = owner.uid if owner is not None and owner.kind == REPLICA_SET.name else _hash(pod)
+        number = numbers.get(word)
+        if number is None:
+            number = numbers[word] = _pod_revision(cluster, uid, pod)
+        warnings, node = cluster.warnings_of(pod_uid), cluster.nodes.get(pod.spec.node_name)
+        known = cluster.judged.get(pod_uid)
+        if known is not None and known.still(pod, node, key, number, warnings):
+            made[pod_uid] = known.replica
+            continue
         name = clean_line(pod.metadata.name, 120)
-        replica = replica_of(
-            pod, ReplicaKey(key, name), _pod_revision(cluster, uid, pod), cluster.warnings_of(pod.metadata.uid),
-            cluster.nodes.get(pod.spec.node_name), now, partial(cluster.lack, pod),
-        )  # fmt: skip
-        made[pod.metadata.uid] = replica
+        replica = replica_of(pod, ReplicaKey(key, name), number, warnings, node, now, partial(cluster.lack, pod))
+        made[pod_uid] = replica
+        cluster.judged[pod_uid] = Judged(pod, node, replica)
     alive = {uid: each for uid, each in made.items() if each.state is not ReplicaState.EXITED}
     return alive if len(alive) >= wanted else made
 

@@ -1,0 +1,177 @@
+"""Real autoscalers, budgets, Services and custom resources: what the cluster's own controllers say, on the row."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimify_tui.domain.regions import RegionState
+from nimify_tui.domain.services import ServiceState
+from nimify_tui.domain.workloads import Surroundings
+from tests.kube.cluster import Cluster
+from tests.kube.reach import place_of, run
+from tests.kube.watching import SPACE, TRITON, Watching, deployment
+
+CUSTOM = {
+    "nimservices": ("NIMService", "apps.nvidia.com", "v1alpha1"),
+    "nimcaches": ("NIMCache", "apps.nvidia.com", "v1alpha1"),
+    "inferenceservices": ("InferenceService", "serving.kserve.io", "v1beta1"),
+    "rollouts": ("Rollout", "argoproj.io", "v1alpha1"),
+}
+
+
+@pytest.fixture(autouse=True)
+def space(cluster: Cluster) -> Iterator[None]:
+    """A namespace of these tests' own; what is in it goes with each test."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    yield
+    kinds = "deployments,services,horizontalpodautoscalers,poddisruptionbudgets"
+    cluster.kubectl("delete", kinds, "--all", "--namespace", SPACE, "--wait=false")
+
+
+def definition(plural: str) -> dict[str, Any]:
+    """A custom resource definition that takes every field."""
+    kind, group, version = CUSTOM[plural]
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    served = {"name": version, "served": True, "storage": True, "schema": schema}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group, "scope": "Namespaced", "versions": [served],
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+        },
+    }  # fmt: skip
+
+
+def custom(plural: str, name: str, spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    """A custom resource; its operator is not there, so the test says how it is."""
+    kind, group, version = CUSTOM[plural]
+    meta = {"name": name, "namespace": SPACE}
+    return {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": meta, "spec": spec, "status": status}
+
+
+@pytest.fixture
+def defined(cluster: Cluster) -> Iterator[None]:
+    """The custom kinds of NIM, KServe and Argo, gone with the test."""
+    names = [definition(plural)["metadata"]["name"] for plural in CUSTOM]
+    cluster.apply(*map(definition, CUSTOM))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+    yield
+    cluster.kubectl("delete", "crd", *names)
+
+
+def around(watching: Watching, name: str) -> Surroundings:
+    """What is known around a service."""
+    key = next(iter(watching.rows[name].keys))
+    fact = watching.fleet._world.services[key].service
+    assert fact is not None
+    return fact.around
+
+
+def test_what_the_controllers_say_of_scaling_budgets_and_endpoints(cluster: Cluster, tmp_path: Path) -> None:
+    """There is no metrics server: the real autoscaler says so, and we say it in plain words."""
+    if not cluster.simulates:
+        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "triton"}
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+    labels = {"matchLabels": {"app": "triton"}}
+    meta = {"name": "triton", "namespace": SPACE}
+    cluster.apply(
+        deployment("triton", TRITON, 3, resources={"requests": {"cpu": "10m"}}),
+        {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta,
+         "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5, "metrics": [cpu]}},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta,
+         "spec": {"minAvailable": 2, "selector": labels}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+         "spec": {"selector": labels["matchLabels"], "ports": [{"name": "http", "port": 8000}]}},
+    )  # fmt: skip
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until(lambda: watching.row("triton", ServiceState.OK), "triton well")
+
+            def told() -> Surroundings | None:
+                found = around(watching, "triton")
+                scaled = found.scalers and not found.scalers[0].well
+                allowed = found.budgets and found.budgets[0].allowed == 1
+                served = found.addresses and found.addresses[0].ready == 3
+                return found if scaled and allowed and served else None
+
+            found = await watching.until(told, "scaler, budget and endpoints")
+            (scaler,) = found.scalers
+            assert scaler.verdict == "it does not scale: there is no metrics API: install metrics-server"
+            assert [(each.name, each.current) for each in scaler.metrics] == [("cpu", "")]
+            assert (found.budgets[0].healthy, found.budgets[0].needed) == (3, 2)
+            assert (found.addresses[0].host, found.addresses[0].total) == (f"triton.{SPACE}.svc", 3)
+            assert watching.health.cause == "", "kinds that this cluster does not have are nothing to tell"
+
+    run(go(), 90)
+
+
+def test_a_kind_that_comes_later_is_found_and_one_that_goes_is_no_trouble(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: looking for custom kinds only once."""
+    names = [definition(plural)["metadata"]["name"] for plural in CUSTOM]
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path), faster=60.0)
+        async with watching.running():
+            await watching.until_state(RegionState.LIVE)
+            await asyncio.to_thread(cluster.apply, *map(definition, CUSTOM))
+            await asyncio.to_thread(
+                cluster.kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{n}" for n in names)
+            )
+            storage = {"nimCache": {"name": "weights"}}
+            await asyncio.to_thread(
+                cluster.apply,
+                custom("nimservices", "llama", {"replicas": 2, "storage": storage}, {"state": "NotReady"}),
+                custom("nimcaches", "weights", {}, {"state": "InProgress"}),
+            )
+            row = await watching.until(lambda: watching.row("llama", ServiceState.STARTING), "the NIMService")
+            await watching.until(
+                lambda: "NIMCache weights InProgress" in watching.rows["llama"].reason, "what it waits for"
+            )
+            assert (row.family, row.desired) == ("nim", 2)
+            await asyncio.to_thread(cluster.kubectl, "delete", "crd", *names)
+            await watching.until(lambda: "llama" not in watching.rows, "the NIMService gone")
+            assert watching.state is RegionState.LIVE
+            assert watching.health.cause == ""
+
+    run(go(), 120)
+
+
+def test_a_workload_takes_the_word_of_what_keeps_it(cluster: Cluster, defined: None, tmp_path: Path) -> None:
+    del defined
+    condition = {"type": "Failed", "status": "True", "reason": "NIMCacheNotFound", "message": "no NIMCache weights"}
+    failed = {"state": "Failed", "conditions": [condition]}
+    cluster.apply(custom("nimservices", "chat", {"replicas": 1}, failed))
+    uid = json.loads(cluster.kubectl("get", "nimservice", "chat", "-n", SPACE, "-o", "json"))["metadata"]["uid"]
+    kept = deployment("chat", "nvcr.io/nim/meta/llama:1.12.0")
+    owner = {"apiVersion": "apps.nvidia.com/v1alpha1", "kind": "NIMService", "name": "chat", "uid": uid}
+    kept["metadata"]["ownerReferences"] = [owner | {"controller": True}]
+    canary = deployment("canary", TRITON)
+    canary |= {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    canary["status"] = {"observedGeneration": "1", "phase": "Degraded", "message": "ProgressDeadlineExceeded"}
+    cluster.apply(kept, canary)
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            await watching.until(lambda: "chat" in watching.rows, "the row")
+
+            def degraded() -> bool:
+                return "NIMService chat Failed: its NIMCache is not there" in watching.rows["chat"].reason
+
+            await watching.until(degraded, "its owner's word")
+            (seen,) = around(watching, "chat").owners
+            assert (seen.kind, seen.state) == ("NIMService", "Failed")
+            row = await watching.until(lambda: watching.row("canary", ServiceState.DOWN), "the Rollout")
+            assert row.reason == "the roll-out is degraded: ProgressDeadlineExceeded"
+
+    run(go(), 60)
