@@ -29,6 +29,9 @@ _CALLS: dict[str, tuple[str, str]] = {
     "stop": ("nimify_tui.headless.actions", "stop"),
     "start": ("nimify_tui.headless.actions", "start"),
     "rollout undo": ("nimify_tui.headless.actions", "rollback"),
+    "rollout pause": ("nimify_tui.headless.actions", "pause"),
+    "rollout resume": ("nimify_tui.headless.actions", "resume"),
+    "image": ("nimify_tui.headless.actions", "image"),
     "config show": ("nimify_tui.headless.configuring", "show"),
     "config check": ("nimify_tui.headless.configuring", "check"),
     "config schema": ("nimify_tui.headless.configuring", "schema"),
@@ -209,11 +212,19 @@ def _changing_calls(calls: _Calls) -> None:
         ("start", "Start a stopped service."),
     )
     for name, summary in simple:
-        calls.add(name, summary, *parents).add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
+        added = calls.add(name, summary, *parents)
+        added.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
+        if name == "restart":
+            _stop_first(added)
     scale = calls.add("scale", "Change the number of replicas.", *parents)
     scale.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
     scale.add_argument("--replicas", type=_count, required=True)
-    rollout = calls.sub("rollout", "Follow or undo a roll-out.", "status|undo")
+    image = calls.add("image", "Set the image of a workload's container.", *parents)
+    image.add_argument("service", nargs=1, metavar="SERVICE[@REGION]")
+    image.add_argument("image", metavar="IMAGE")
+    image.add_argument("-c", "--container", default="", help="default: the only one, or that of the same image")
+    _stop_first(image)
+    rollout = calls.sub("rollout", "Follow, undo, hold or go on with a roll-out.", "status|undo|pause|resume")
     status = rollout.add_parser(
         "status", parents=[calls.common, parents[0]], help="wait until a roll-out has ended"
     )
@@ -221,6 +232,15 @@ def _changing_calls(calls: _Calls) -> None:
     undo = rollout.add_parser("undo", parents=[calls.common, *parents], help="back to an earlier revision")
     undo.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
     undo.add_argument("--to-revision", type=_count, default=None)
+    for name, text in (("pause", "hold a roll-out"), ("resume", "let a held roll-out go on")):
+        held = rollout.add_parser(name, parents=[calls.common, *parents], help=text)
+        held.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
+
+
+def _stop_first(parser: _Parser) -> None:
+    parser.add_argument(
+        "--stop-first", action="store_true", help="each pod ends before its successor starts (no room for both)"
+    )
 
 
 def _deploy_options(deploy: _Parser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
@@ -97,7 +98,28 @@ def delete(options: argparse.Namespace) -> int:
 
 def restart(options: argparse.Namespace) -> int:
     """Replace every replica, the new one ready before the old one drains."""
-    return _simple(options, Verb.RESTART)
+    return _simple(options, Verb.RESTART, stop_first=options.stop_first)
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Hold the roll-out of a workload."""
+    return _simple(options, Verb.PAUSE)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Let a held roll-out go on."""
+    return _simple(options, Verb.RESUME)
+
+
+def image(options: argparse.Namespace) -> int:
+    """Set the image of a workload's container."""
+    return _simple(
+        options,
+        Verb.SET_IMAGE,
+        image=options.image,
+        container=options.container,
+        stop_first=options.stop_first,
+    )
 
 
 def stop(options: argparse.Namespace) -> int:
@@ -121,7 +143,9 @@ def rollback(options: argparse.Namespace) -> int:
         wait_for_regions(session, options)
         targets = find(session, options)
         revision = options.to_revision
-        if revision is None:
+        # Only an embedded region tells its revisions; a cluster is asked when the plan is made.
+        told = [key for key in targets if (service := session.service(key)) is not None and service.revisions]
+        if revision is None and told:
             earlier = {_revision_before(session, key) for key in targets}
             if len(earlier) != 1:
                 raise ValidationError(
@@ -141,12 +165,10 @@ def _revision_before(session: Session, key: ServiceKey) -> int:
     return older[-1]
 
 
-def _simple(options: argparse.Namespace, verb: Verb, replicas: int | None = None) -> int:
+def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
     with open_session(options) as session:
         wait_for_regions(session, options)
-        request = ActionRequest(
-            verb=verb, targets=find(session, options), replicas=replicas, reason=options.reason
-        )
+        request = ActionRequest(verb=verb, targets=find(session, options), reason=options.reason, **fields)
         return _act(session, options, request)
 
 

@@ -54,21 +54,26 @@ def find(session: Session, options: argparse.Namespace) -> tuple[ServiceKey, ...
     words = options.service if isinstance(options.service, list) else [options.service]
     found: list[ServiceKey] = []
     for word in words:
-        found += _find_one(session, word, set(options.region or ()))
+        found += _find_one(session, word, set(options.region or ()), options.namespace or "")
     return tuple(dict.fromkeys(found))
 
 
-def _find_one(session: Session, word: str, regions: set[str]) -> list[ServiceKey]:
+def _find_one(session: Session, word: str, regions: set[str], namespace: str) -> list[ServiceKey]:
     name, _, region = word.partition("@")
     wanted = {region} if region else regions
     frame = session.engine.frame
-    keys = {key for row in frame.rows.values() for key in row.keys}
+    keys = {
+        key for row in frame.rows.values() for key in row.keys if not namespace or key.namespace == namespace
+    }
     matches = sorted(
         key for key in keys if name in (key.name, key.fold_id) and (not wanted or key.region in wanted)
     )
-    if len(matches) > 1 and not wanted:
-        places = ", ".join(f"{key.name}@{key.region}" for key in matches)
+    if len({key.region for key in matches}) > 1 and not wanted:
+        places = ", ".join(key.row_id for key in matches)
         raise ValidationError(f"{name!r} is in several regions", f"say which: {places}")
+    if len({key.namespace for key in matches}) > 1:
+        places = ", ".join(key.row_id for key in matches)
+        raise ValidationError(f"{name!r} is in several namespaces", f"name one with --namespace: {places}")
     if matches:
         return matches
     silent = [

@@ -85,7 +85,7 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
     return (
         Command(f"{at}.restart", ("r",), ("restart",), "restart",
                 "Replace each replica, a new one ready before the old one drains; shows the plan first",
-                scope, change, _SVC, footer=4),
+                scope, change, _SVC, "[stop-first]", footer=4),
         Command(f"{at}.scale", ("s",), ("scale",), "scale",
                 "Another number of replicas; asks for it, then shows the plan",
                 scope, change, _SVC, "REPLICAS", footer=5),
@@ -101,6 +101,13 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
         Command(f"{at}.rollback", (), ("rollback", "rollout-undo"), "roll back",
                 "Back to an earlier revision (the one before when none is named); shows the plan first",
                 scope, change, _SVC, "[REVISION]"),
+        Command(f"{at}.pause", (), ("pause",), "pause",
+                "Hold a roll-out: changes of the pod template wait; shows the plan first", scope, change, _SVC),
+        Command(f"{at}.resume", (), ("resume",), "resume",
+                "Let a held roll-out go on; shows the plan first", scope, change, _SVC),
+        Command(f"{at}.image", (), ("image",), "set image",
+                "Another image for the workload's container (CONTAINER=IMAGE where it has several); "
+                "shows the plan first", scope, change, _SVC, "IMAGE"),
         Command(f"{at}.delete", ("ctrl+d",), ("delete", "undeploy"), "delete",
                 "Stop the service and forget it, with its revisions and logs; shows the plan first",
                 scope, destructive, _SVC),

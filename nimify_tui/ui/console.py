@@ -21,6 +21,7 @@ from nimify_tui.ui.frugal import FrugalApp
 from nimify_tui.ui.present.head import HeadFacts, mode_word
 from nimify_tui.ui.present.services import SORTS
 from nimify_tui.ui.screens.base import ConsoleScreen
+from nimify_tui.ui.screens.changing import STOP_FIRST
 from nimify_tui.ui.screens.fleet import FleetScreen
 from nimify_tui.ui.terminal import TerminalProfile
 from nimify_tui.ui.theme import THEME_NAMES, style_path
@@ -307,6 +308,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
                 return SORTS
             case "fleet.open":
                 return sorted({row.name for row in self.context.frame.rows.values()})
+            case "fleet.restart" | "detail.restart":
+                return (STOP_FIRST,)
             case _:
                 return ()
 

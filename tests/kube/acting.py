@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import SystemClock
+from nimify_tui.clusters import Wanted
 from nimify_tui.config import load
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionResult, ActionState, Plan, Verb
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.session import Needs, Session
+from tests.kube import pki
 from tests.kube.cluster import Cluster
-from tests.kube.faults import FaultProxy
+from tests.kube.faults import Exchange, Fault, FaultProxy
 from tests.support import wait_for
 
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -133,8 +137,6 @@ def acting(
     )
     where = file.with_suffix(".toml")
     where.write_text(text, encoding="utf-8")
-    from nimify_tui.clusters import Wanted
-
     session = Session(load([where], env={}), Needs(), wanted=Wanted(kubeconfig=str(file)))
     session.engine.start()
     try:
@@ -173,3 +175,25 @@ def asked_rights(cluster: Cluster, since: int) -> int:
         and record.get("userAgent", "").startswith("nimify-tui")
         for record in cluster.audited()[since:]
     )
+
+
+@contextlib.contextmanager
+def proxied(cluster: Cluster, folder: Path, faults: Mapping[str, Fault]) -> Iterator[FaultProxy]:
+    """A fault proxy on a loop of its own: the session under test has another one."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    proxy = FaultProxy(cluster.port, pki.own(folder, "proxy"), dict(faults))
+    asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
+    try:
+        yield proxy
+    finally:
+        asyncio.run_coroutine_threadsafe(proxy.__aexit__(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def honest(one: Exchange) -> None:
+    """No fault: for the dry run, whose path begins like that of the real change."""
+    await one.forward()

@@ -208,6 +208,30 @@ def test_what_the_server_refuses_is_told_field_by_field(cluster: Cluster, tmp_pa
     run(go())
 
 
+def test_a_refusal_that_comes_in_pieces_is_read_to_its_end(cluster: Cluster, tmp_path: Path) -> None:
+    """Fails with one read of the body: that gives what has come so far, and half a Status is no JSON."""
+    told = {"kind": "Status", "reason": "Invalid", "message": "spec.replicas: must not be negative", "code": 422}
+    body = json.dumps({**told, "details": {"causes": [{"field": "spec.replicas", "message": "no"}]}}).encode()
+    halves = body[:40], body[40:]
+
+    async def in_pieces(one: Exchange) -> None:
+        head = f"HTTP/1.1 422 Unprocessable Entity\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        await one.say(head.encode() + b"\r\n\r\n" + halves[0])
+        later = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, later.set)
+        await later.wait()
+        await one.say(halves[1])
+
+    async def go() -> None:
+        async with FaultProxy(cluster.port, pki.own(tmp_path, "proxy"), {WEB: in_pieces}) as proxy:
+            error = await scaled_through(proxy, cluster, tmp_path)
+            assert isinstance(error, Invalid)
+            assert error.causes == ("spec.replicas: no",)
+            assert "must not be negative" in error.message
+
+    run(go())
+
+
 def test_the_wrong_kind_of_body_is_our_own_mistake(cluster: Cluster, tmp_path: Path) -> None:
     async def go() -> None:
         async with writing(cluster, tmp_path) as writer:

@@ -100,10 +100,10 @@ def _capacity(part: ActionRequest, live: Live, kind: WorkloadKind, around: Aroun
     words = f"the {ready} that serve go on; {more} more {'starts' if more == 1 else 'start'} beside"
     facts = [("capacity", words), *_room_unknown(around)]
     if around.spare_pods is not None and around.spare_pods < more:
+        pods_words = f"{more} more {plural('pod', more)}"
         fits = around.spare_pods
-        facts.append(
-            ("warning", f"{around.gpu}: {_room_words(fits)} of {more} {plural('pod', more)}; the others wait")
-        )
+        words = f"room for {fits} of {pods_words}; the others wait" if fits else f"no room: {pods_words} would wait"
+        facts.append(("warning", f"{around.gpu}: {words}"))
     elif around.spare_pods is not None:
         facts.append(("capacity", f"{around.gpu}: room for {around.spare_pods} more such pods"))
     return facts

@@ -55,7 +55,7 @@ class Line(Protocol):
 
 async def read_object(line: Line, path: str) -> Live:
     """The object at ``path``. Raises NotFound, Forbidden and what else the backend raises."""
-    async with line.get(path, read_timeout_s=15.0, limit_bytes=OBJECT_BYTES) as answer:
+    async with line.get(path, read_timeout_s=10.0, limit_bytes=OBJECT_BYTES) as answer:
         return Live(_json(await answer.read(), path), path)
 
 
@@ -70,7 +70,7 @@ async def read_list(line: Line, path: str, query: Mapping[str, str] | None = Non
 async def _pages(line: Line, path: str, query: dict[str, str]) -> AsyncIterator[list[Json]]:
     for _ in range(_PAGES):
         async with line.get(
-            path, {**query, "limit": str(PAGE)}, read_timeout_s=15.0, limit_bytes=64 * OBJECT_BYTES // 8
+            path, {**query, "limit": str(PAGE)}, read_timeout_s=10.0, limit_bytes=64 * OBJECT_BYTES // 8
         ) as answer:
             body = _json(await answer.read(), path)
         yield maps(body.get("items"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: (all targets, those of them that a filter hides)
 Targets = tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]
 _MAX_REPLICAS = 10_000
+#: The word after :restart by which each replica ends before its successor starts.
+STOP_FIRST = "stop-first"
 
 
 class Changing:
@@ -28,25 +30,43 @@ class Changing:
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """By the part of a command's id after the dot."""
         return {
-            "restart": lambda _: self.request(Verb.RESTART),
+            "restart": self._restart,
             "scale": self._scale,
             "undo": lambda _: self._undo(),
             "toggle": lambda _: self._toggle(),
             "stop": lambda _: self.request(Verb.STOP),
             "start": lambda _: self.request(Verb.START),
             "rollback": self._rollback,
+            "pause": lambda _: self.request(Verb.PAUSE),
+            "resume": lambda _: self.request(Verb.RESUME),
+            "image": self._image,
             "delete": lambda _: self.request(Verb.DELETE),
         }
 
-    def request(self, verb: Verb, *, replicas: int | None = None, revision: int | None = None) -> None:
+    def request(self, verb: Verb, **fields: Any) -> None:
         """Ask for a plan of ``verb`` on the targets."""
         targets, hidden = self._targets()
         if not targets:
             self._screen.console_app.say(f"{verb}: no service selected", "warn")
             return
         self._screen.console_app.acting.propose(
-            ActionRequest(verb=verb, targets=targets, hidden=hidden, replicas=replicas, revision=revision)
+            ActionRequest(verb=verb, targets=targets, hidden=hidden, **fields)
         )
+
+    def _restart(self, text: str) -> None:
+        text = text.strip()
+        if text not in ("", STOP_FIRST):
+            self._screen.console_app.say(f"restart: {text!r} is not {STOP_FIRST}", "warn")
+            return
+        self.request(Verb.RESTART, stop_first=text == STOP_FIRST)
+
+    def _image(self, text: str) -> None:
+        image = text.strip()
+        if not image:
+            self._screen.ask("image ", self._image, hint="IMAGE, or CONTAINER=IMAGE")
+            return
+        container, equals, named = image.partition("=")
+        self.request(Verb.SET_IMAGE, image=named if equals else image, container=container if equals else "")
 
     def _scale(self, text: str) -> None:
         if text:
