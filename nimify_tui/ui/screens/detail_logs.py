@@ -12,7 +12,7 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ReplicaState
 from nimify_tui.fleet.frames import ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.detail import crashed_replica
+from nimify_tui.ui.present.detail import crashed_replica, unseen_regions
 from nimify_tui.ui.present.logs import plain_log
 from nimify_tui.ui.widgets.logview import LogView
 from nimify_tui.ui.widgets.rule import Rule
@@ -59,7 +59,7 @@ class LogPane:
         if before is not None:
             context.release(before)
         self._seq = self._dropped = 0
-        self.view.clear(f"no lines yet of {self.describe()}")
+        self.view.clear()
         self.poll()
 
     def follow_replica(self, row: ReplicaRow) -> None:
@@ -95,7 +95,14 @@ class LogPane:
         """Take what came since the last time."""
         if self.demand is None:
             return
-        first, lines, dropped = self._screen.console_app.context.log_tail(self.demand).since(self._seq)
+        context, region = self._screen.console_app.context, self.demand.key.region
+        lost = region in unseen_regions(context.frame.regions)
+        self.view.set_empty(
+            f"no contact with {clean_line(region, 40)}: its logs come when it is back"
+            if lost
+            else f"no lines yet of {self.describe()}"
+        )
+        first, lines, dropped = context.log_tail(self.demand).since(self._seq)
         if lines or dropped != self._dropped:
             named = not self.demand.replica
             self.view.append((line_text(each, named) for each in lines), max(0, dropped - self._dropped))
