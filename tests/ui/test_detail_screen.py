@@ -204,7 +204,7 @@ def test_the_row_under_the_cursor_is_told_whole() -> None:
     """At 80 columns the table cuts what an event says; nothing else on the screen has the rest of it."""
     detail = frames.drawn_detail()
     for digit, told in (
-        ("3", [f"from 198.51.100.7; {each.text}" for each in frames.drawn_security() if each.client == "198.51.100.7"]),
+        ("3", [f"from {each.client}; {each.text}" for each in detail.security]),
         ("4", [f"r{each.number}: {each.note}" for service in detail.services for each in service.revisions]),
     ):
         seen = run_console(walk(digit), size=(80, 24))
