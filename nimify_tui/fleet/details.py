@@ -261,6 +261,9 @@ def _why(
         row_id=row.id, key=track.key, at=row.since if unwell else None, symptom=row.reason,
         slack_s=_SLACK_S if by_metrics else 0.0, revision=service.revision, content=service.model_sha256,
     )  # fmt: skip
+    if row.state is ServiceState.STOPPED:
+        verdict = f"nothing to explain: {row.reason or 'stopped'}"
+        return Why(row_id=row.id, region=track.key.region, onset_at=None, symptom=row.reason, clues=(), verdict=verdict)
     others = [
         Peer(region=peer.key.region, well=_well(peer), revision=fact.revision, content=fact.model_sha256)
         for peer in peers

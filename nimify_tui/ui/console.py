@@ -18,7 +18,7 @@ from nimify_tui.ui.acting import Acting
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.context import ConsoleContext
 from nimify_tui.ui.frugal import FrugalApp
-from nimify_tui.ui.present.head import HeadFacts, mode_word
+from nimify_tui.ui.present.head import HeadFacts, all_demo, mode_word
 from nimify_tui.ui.present.services import SORTS
 from nimify_tui.ui.screens.base import ConsoleScreen
 from nimify_tui.ui.screens.changing import STOP_FIRST
@@ -232,7 +232,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             self.top.show(self.context.frame, self.now)
             self.top.show_footer()
             return
-        self.say("this is the fleet; ctrl+c or :q ends the console, what runs goes on", "dim")
+        ends = "the demo with it" if all_demo(self.context.frame) else "what runs goes on"
+        self.say(f"this is the fleet; ctrl+c or :q ends the console, {ends}", "dim")
 
     def _quit(self) -> None:
         if self.acting.running and not self._quit_asked:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from tests.bench.harness import Result, at_most, pause, percentile
-from tests.bench.loaded import cursor_row_name, echo_s
+from tests.bench.loaded import FRAME_START, cursor_row_name, echo_s
 from tests.support import PYTHON, private_home
 from tests.tui import PtyRun
 
@@ -18,6 +18,8 @@ STEADY_BAR_KB_S = 8.0
 SLOW_BAR_MS = 250.0
 SLOW_LINE_BYTES_S = 20_000
 SETTLE_S = 15.0
+#: The shared tick of the numbers is 1 Hz; a frame is drawn for nearly each of them.
+TICKS_S = 0.8
 SLOW_WORDS = b"line slow"
 
 
@@ -33,14 +35,26 @@ def demo(width: int, height: int, rate_bytes_s: float | None = None) -> Iterator
             yield tty
 
 
+def frames_of(tty: PtyRun) -> int:
+    """Frames that have come out of the pty (of the last 4 MB)."""
+    return bytes(tty.raw).count(FRAME_START)
+
+
+def stood_still(frames: int, needed: int) -> list[str]:
+    """Why a count of bytes or an echo proves nothing: a screen that is not drawn is cheap and quick."""
+    return [] if frames >= needed else [f"drew {frames} frames, needs {needed}"]
+
+
 def steady(seconds: float = 30.0) -> Result:
     """Whole screen, 120x40, nobody presses anything."""
     with demo(120, 40) as tty:
-        before = tty.lines()
+        before, frames_before = tty.lines(), frames_of(tty)
         count = tty.bytes_during(seconds)
+        frames = frames_of(tty) - frames_before
         moved = sum(one != two for one, two in zip(before, tty.lines(), strict=True))
     problems = [] if moved >= 5 else [f"only {moved} lines changed in {seconds} s: nothing was live"]
-    detail = {"lines_changed": moved, "seconds": seconds}
+    problems += stood_still(frames, int(TICKS_S * seconds))
+    detail = {"lines_changed": moved, "frames": frames, "seconds": seconds}
     value_kb_s = round(count / seconds / 1000, 2)
     return at_most("whole demo screen, steady, 120x40", value_kb_s, "kB/s", STEADY_BAR_KB_S, detail, problems)
 
@@ -52,16 +66,19 @@ def slow_line(seconds: float = 20.0) -> Result:
     """
     with demo(80, 24, SLOW_LINE_BYTES_S) as tty:
         echoes_ms: list[float] = []
+        frames_before = frames_of(tty)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             key = "j" if len(echoes_ms) // 4 % 2 == 0 else "k"
             echoes_ms.append(1000 * echo_s(tty, key))
             pause(0.2)
+        frames = frames_of(tty) - frames_before
         standing = cursor_row_name(tty)
         said = SLOW_WORDS in bytes(tty.raw)
     problems = [] if said else ["the status line never said that the line is slow"]
+    problems += stood_still(frames, len(echoes_ms))
     detail = {
-        "bytes": tty.total_bytes,
+        "bytes": tty.total_bytes, "frames": frames,
         "keys": len(echoes_ms), "p50_ms": round(percentile(echoes_ms, 0.5), 1), "max_ms": round(max(echoes_ms), 1),
         "cursor_on": standing,
     }  # fmt: skip

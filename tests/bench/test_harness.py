@@ -11,6 +11,8 @@ import pytest
 
 from tests.bench import harness
 from tests.bench.__main__ import main
+from tests.bench.demo import stood_still
+from tests.bench.echo import reach_problems
 from tests.bench.harness import Result, at_most, figure, load_problems, percentile, table, write_json
 
 
@@ -45,6 +47,20 @@ def test_a_measurement_without_its_load_is_none(sent: int, applied: int, frames:
 
 def test_a_measurement_under_load_is_one() -> None:
     assert load_problems(100, 101, 40, 10.0) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "hot", "word"),
+    [(200_000, 10_000, ""), (180_000, 10_000, "reached only"), (200_000, 4_000, "of what is seen")],
+)
+def test_an_echo_under_too_little_load_is_none(sent: int, hot: int, word: str) -> None:
+    problems = reach_problems({"sent": sent, "hot": hot, "seconds": 10.0}, 20_000)
+    assert [word in each for each in problems] == ([True] if word else [])
+
+
+def test_a_demo_whose_screen_stands_still_is_no_measurement() -> None:
+    assert stood_still(24, 24) == []
+    assert stood_still(0, 24) == ["drew 0 frames, needs 24"]
 
 
 def test_percentile_is_the_nearest_rank() -> None:

@@ -118,7 +118,9 @@ def test_starting_stopped_and_nobody_there() -> None:
     assert here.row("fresh").state is ServiceState.OK
     here.say(ChangeKind.SCALE, new, "stopped by ops@host", by="ops@host")
     here.see_service(new, stopped=True, changed_at=here.at)
+    here.fleet.demand(DetailDemand("fresh"))
     here.run(1)
+    assert here.fleet.frame.details["fresh"].why.verdict == "nothing to explain: stopped by ops@host"
     row = here.row("fresh")
     assert (row.state, row.reason, row.desired) == (ServiceState.STOPPED, "stopped by ops@host", 0)
     assert row.rps.reason == "stopped"

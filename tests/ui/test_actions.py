@@ -277,6 +277,24 @@ def test_a_dialog_takes_every_key_for_itself() -> None:
     assert run_console(script, world) == 1
 
 
+def test_what_floats_leaves_no_keys_in_the_footer_that_do_nothing() -> None:
+    """Seen failing without ConsoleScreen.on_screen_suspend: the footer went on offering the fleet's keys."""
+
+    async def script(app: Any, pilot: Any) -> list[str]:
+        footers = []
+        for keys in (("down", "down"), ("r",), ("escape",), ("question_mark",), ("escape",)):
+            await pilot.press(*keys)
+            await pilot.pause()
+            footers.append(screen_lines(app)[-1].strip())
+        return footers
+
+    fleet, plan, back, help_, again = run_console(script, easy())
+    assert "r restart" in fleet
+    assert (plan, help_) == ("", "")
+    assert back == "cancelled; nothing was changed"
+    assert again == fleet
+
+
 def test_results_of_several_name_the_first_that_is_not_good() -> None:
     from nimify_tui.domain.plans import TargetResult
     from nimify_tui.ui.present.plans import result_text

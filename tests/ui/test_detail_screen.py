@@ -10,6 +10,7 @@ import pytest
 from nimify_tui.domain.demands import DetailDemand, LogDemand, LogLine
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import Verb
+from nimify_tui.domain.regions import RegionState
 from nimify_tui.ui.present.detail import TABS
 from tests.tui import check_golden, screen_lines, screen_text, until
 from tests.ui import frames
@@ -158,6 +159,58 @@ def test_what_the_source_dropped_is_said() -> None:
     world.log_tail(LAST_RUN).lines += log_lines(5)
     world.log_tail(LAST_RUN).dropped = 1204
     assert "1,204 older lines dropped" in run_console(press("l"), world)
+
+
+def test_long_lines_say_how_to_read_on() -> None:
+    world = World()
+    tail = world.log_tail(LAST_RUN)
+    tail.lines += log_lines(3)
+    assert "right reads on" not in run_console(press("l"), world)
+    tail.lines.append(LogLine(frames.NOW, "r-3", 4, "x" * 300 + " the end"))
+    assert "4 lines · right reads on · following" in run_console(press("l"), world)
+    said = run_console(press("l", *["right"] * 15), world)
+    assert "from column 301" in said
+    assert "the end" in said
+    tail.lines[:] = tail.lines[:1]
+    assert " 1 line ·" in run_console(press("l"), world)
+
+
+def test_the_log_of_a_region_that_is_not_seen_says_so() -> None:
+    frame = frames.drawn()
+    lost = tuple(
+        frames.region("eu-west-1", RegionState.DOWN) if each.region.name == "eu-west-1" else each
+        for each in frame.regions
+    )
+    said = run_console(press("enter", "l"), World(msgspec.structs.replace(frame, regions=lost)))
+    assert "no contact with eu-west-1: its logs come when it is back" in said
+    assert "no lines yet" not in said
+
+
+def walk(digit: str) -> Any:
+    """Down the rows of a tab; what stands below the table at each of them."""
+
+    async def script(app: Any, pilot: Any) -> list[str]:
+        await pilot.press("enter", digit)
+        seen = []
+        for _ in range(12):
+            await pilot.pause()
+            seen.append(" ".join(line.strip() for line in screen_lines(app)[-4:-1]))
+            await pilot.press("down")
+        return seen
+
+    return script
+
+
+def test_the_row_under_the_cursor_is_told_whole() -> None:
+    """At 80 columns the table cuts what an event says; nothing else on the screen has the rest of it."""
+    detail = frames.drawn_detail()
+    for digit, told in (
+        ("3", [f"from {each.client}; {each.text}" for each in detail.security]),
+        ("4", [f"r{each.number}: {each.note}" for service in detail.services for each in service.revisions]),
+    ):
+        seen = run_console(walk(digit), size=(80, 24))
+        for each in told:
+            assert any(each in line for line in seen), (each, seen)
 
 
 # -- revisions and inference -----------------------------------------------------------------

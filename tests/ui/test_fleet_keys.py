@@ -96,6 +96,14 @@ def test_escape_goes_back_step_by_step_and_never_ends_the_program() -> None:
     assert steps[-3:] == [True, True, True]
 
 
+def test_a_demo_does_not_promise_to_go_on() -> None:
+    demo = frames.frame_of([], regions=[frames.region("us-east-1", demo=True)])
+    said = run_console(press("escape"), World(demo))
+    assert "ends the console, the demo with it" in said
+    assert "goes on" not in said
+    assert "ends the console, what runs goes on" in run_console(press("escape"))
+
+
 @pytest.mark.parametrize("keys", [("ctrl+c",), ("colon", "q", "enter"), ("colon", "q", "!", "enter")])
 def test_the_ways_out(keys: tuple[str, ...]) -> None:
     async def script(app: Any, pilot: Any) -> int | None:

@@ -14,6 +14,7 @@ from nimify_tui.fleet.frames import MetricLine, RegionRow, ReplicaRow, ServiceDe
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
 from nimify_tui.ui.present import around, feeds
+from nimify_tui.ui.present.panels import change_text
 from nimify_tui.ui.present.services import reason_text, since_text, where_text
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
@@ -199,6 +200,24 @@ def event_rows(detail: ServiceDetail, now: float, short: bool) -> list[tuple[str
     return [(key, row) for _, key, row in merged]
 
 
+def event_about(detail: ServiceDetail, row_id: str) -> str:
+    """All that is known of one event, "" when it is not there any more."""
+    for change in detail.changes:
+        if f"c{change.id}" == row_id:
+            return _joined(change_text(change), change.evidence, source=change.source)
+    for event in detail.security:
+        if f"s{event.id}" == row_id:
+            client = f"from {event.client}" if event.client else ""
+            return _joined(event.category, client, event.text, event.action, source=event.source)
+    return ""
+
+
+def _joined(*parts: str, source: str) -> str:
+    """Foreign texts, cleaned, each once; and who says so."""
+    said = dict.fromkeys(clean_line(each, 600) for each in (*parts, f"source: {source}" if source else "") if each)
+    return "; ".join(said)
+
+
 def revision_rows(
     services: Sequence[Service], now: float, short: bool, replicas: Sequence[ReplicaRow] = ()
 ) -> list[tuple[str, Row]]:
@@ -253,6 +272,16 @@ def revision_id(key: ServiceKey, number: int) -> str:
     return f"{key.row_id}#{number}"
 
 
+def revision_about(services: Sequence[Service], row_id: str) -> str:
+    """What differs in one revision, in full, and its model."""
+    for service in services:
+        for each in service.revisions:
+            if revision_id(service.key, each.number) == row_id:
+                model = f"model {clean_line(each.spec.model_path, 300)} sha256 {each.spec.model_sha256[:16]}"
+                return f"r{each.number}: {clean_line(each.note, 600)}; {model}"
+    return ""
+
+
 def metric_rows(detail: ServiceDetail, now: float, short: bool) -> list[tuple[str, Row]]:
     """Each number with its source and its age; what is not known says why."""
     pairs = []
@@ -282,19 +311,28 @@ def metric_about(value: Measure) -> str:
     return clean_line("; ".join(dict.fromkeys(filter(None, parts))), 300)
 
 
+def metric_line_about(detail: ServiceDetail, row_id: str) -> str:
+    """Which number it is, and the whole of its source or reason."""
+    for index, line in enumerate(detail.metrics):
+        if metric_id(index, line) == row_id:
+            return f"{clean_line(line.name, 80)} @ {clean_line(line.region, 60)}: {metric_about(line.measure)}"
+    return ""
+
+
 def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
     """What runs, with which limits, in each region."""
     lines: list[Spans] = []
     for service in services:
         lines.append(((clean_line(service.key.row_id, 120), "bold"),))
         spec = next((each.spec for each in service.revisions if each.number == service.revision), None)
-        seen = f"generation {service.generation}, the region has made {service.observed_generation} true"
+        made = service.observed_generation == service.generation
+        waits = "" if made else f"; the region is still at {service.observed_generation}"
         kept = len(service.revisions) or len(service.around.kept)
         facts = _model_facts(service, spec.model_path if spec is not None else "")
         facts += [
             ("replicas", f"{service.desired_replicas}{' (stopped)' if service.stopped else ''}"),
             ("revision", f"r{service.revision} of {kept} kept"),
-            ("state", seen),
+            ("generation", f"{service.generation}{', as wanted' if made else waits}"),
             (
                 "changed",
                 f"{fmt.date_clock(service.changed_at, now)} (created {fmt.date_clock(service.created_at, now)})",

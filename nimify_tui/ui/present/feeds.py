@@ -28,17 +28,17 @@ SECURITY_COLUMNS: tuple[Column, ...] = (
     Column("time", " TIME", 9),
     Column("severity", "SEV", 4),
     Column("where", "WHERE", 5, 14, flex=2, priority=3),
-    Column("what", "WHAT", 10, 14, flex=1),
-    Column("client", "CLIENT", 12, 20, flex=1, priority=2),
-    Column("service", "SERVICE", 10, 18, flex=1, priority=1, shorten="middle"),
-    Column("text", "TEXT", 14, flex=4),
+    Column("what", "WHAT", 10, 13, flex=1),
+    Column("client", "CLIENT", 12, 15, flex=1, priority=2),
+    Column("service", "SERVICE", 10, 14, flex=1, priority=1, shorten="middle"),
+    Column("text", "TEXT", 14, flex=12),
 )
 CHANGE_COLUMNS: tuple[Column, ...] = (
     Column("time", " TIME", 9),
     Column("kind", "KIND", 8),
-    Column("where", "WHERE", 5, 14, flex=1, priority=2),
-    Column("service", "SERVICE", 10, 18, flex=1, priority=1, shorten="middle"),
-    Column("text", "TEXT", 16, flex=5),
+    Column("where", "WHERE", 5, 14, flex=2, priority=2),
+    Column("service", "SERVICE", 10, 14, flex=1, priority=1, shorten="middle"),
+    Column("text", "TEXT", 40, flex=12),
     Column("source", "SOURCE", 10, priority=3),
 )
 

@@ -55,7 +55,7 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
     regions_style = "warn" if summary.regions_live < summary.regions_total else ""
     # (importance, spans): the least important go first when the line is short.
     items: list[tuple[int, Spans]] = [
-        (0, ((" nimify demo" if _all_demo(frame) else " nimify", "title"),)),
+        (0, ((" nimify demo" if all_demo(frame) else " nimify", "title"),)),
         (0, ((f"{regions} regions" if narrow else f"regions {regions}", regions_style),)),
         (
             5,
@@ -90,7 +90,7 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
     return left, (*right, (" ", ""))
 
 
-def _all_demo(frame: Frame) -> bool:
+def all_demo(frame: Frame) -> bool:
     """Whether everything on the screen belongs to a demo: then it is said once, at the top."""
     return bool(frame.regions) and all(row.region.demo for row in frame.regions)
 
@@ -134,8 +134,8 @@ def strip(frame: Frame, now: float, width: int, height: int, glyphs: Glyphs) -> 
     other = [row for row in frame.regions if row.health.state is not RegionState.LIVE]
     room = 1 if height < 20 else 2 if height < 36 else 4
     own_line = other if len(other) <= room else []
-    all_demo = _all_demo(frame)
-    items: list[Spans] = _live_items(live, width, height, glyphs, all_demo)
+    demo_alone = all_demo(frame)
+    items: list[Spans] = _live_items(live, width, height, glyphs, demo_alone)
     for row in other:
         if row not in own_line:
             symbol, style = _REGION_LOOK[row.health.state]
@@ -148,13 +148,13 @@ def _name(row: RegionRow, short: bool) -> str:
     return clean_line(row.region.short if short else row.region.name, 40)
 
 
-def _live_items(rows: Sequence[RegionRow], width: int, height: int, glyphs: Glyphs, all_demo: bool) -> list[Spans]:
-    full = [_live_item(row, False, True, glyphs, all_demo) for row in rows]
+def _live_items(rows: Sequence[RegionRow], width: int, height: int, glyphs: Glyphs, demo_alone: bool) -> list[Spans]:
+    full = [_live_item(row, False, True, glyphs, demo_alone) for row in rows]
     lines = 2 if height >= 36 else 1
     if _lines(full, width) <= lines:
         return full
-    short = [_live_item(row, True, True, glyphs, all_demo) for row in rows]
-    return short if _lines(short, width) <= 1 else [_live_item(row, True, False, glyphs, all_demo) for row in rows]
+    short = [_live_item(row, True, True, glyphs, demo_alone) for row in rows]
+    return short if _lines(short, width) <= 1 else [_live_item(row, True, False, glyphs, demo_alone) for row in rows]
 
 
 def _lines(items: Sequence[Spans], width: int, gap: int = 3) -> int:
@@ -167,7 +167,7 @@ def _lines(items: Sequence[Spans], width: int, gap: int = 3) -> int:
     return lines
 
 
-def _live_item(row: RegionRow, short: bool, numbers: bool, glyphs: Glyphs, all_demo: bool) -> Spans:
+def _live_item(row: RegionRow, short: bool, numbers: bool, glyphs: Glyphs, demo_alone: bool) -> Spans:
     worst = row.worst if row.worst not in (None, ServiceState.STOPPED) else ServiceState.OK
     state = (worst or ServiceState.OK).lower()
     style = "" if state == "ok" else STATE_STYLES.get(state, "")
@@ -178,7 +178,7 @@ def _live_item(row: RegionRow, short: bool, numbers: bool, glyphs: Glyphs, all_d
             spans.append((f" {fmt.measure(row.p95)}", fmt.style_of(row.p95)))
     elif numbers and not row.services:
         spans.append((" no services", "dim"))
-    if row.region.demo and not all_demo:
+    if row.region.demo and not demo_alone:
         spans.append((" demo", "dim"))
     return tuple(spans)
 

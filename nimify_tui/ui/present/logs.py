@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,13 +11,16 @@ import msgspec
 _MAX_CHARS = 4096
 #: What stands first, whatever the writer calls it; the time is shown already.
 _FIRST = ("event", "msg", "message")
+#: A model's digest; its first digits tell it from others, as everywhere on the screen.
+_SHA256 = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 _SKIPPED = frozenset({"ts", "time", "timestamp", "level", "severity", *_FIRST})
 
 
 def plain_log(text: str) -> str:
     """``{"level":"error","event":"probe failed","status":503}`` as ``ERROR probe failed status=503``.
 
-    Any other line, and one that is no JSON object, stays as it is. Nothing is left out but the time.
+    Any other line, and one that is no JSON object, stays as it is. Nothing is left out but the time
+    and all but the first digits of a sha256.
     """
     if not text.startswith("{") or len(text) > _MAX_CHARS:
         return text
@@ -29,7 +33,7 @@ def plain_log(text: str) -> str:
     level = fields.get("level", fields.get("severity", ""))
     first = [str(fields[name]) for name in _FIRST if name in fields]
     rest = [f"{key}={_value(value)}" for key, value in fields.items() if key not in _SKIPPED]
-    return " ".join(filter(None, [str(level).upper(), *first, *rest]))
+    return _SHA256.sub(r"\1", " ".join(filter(None, [str(level).upper(), *first, *rest])))
 
 
 def _value(value: Any) -> str:

@@ -127,10 +127,11 @@ def shape_text(tensor: TensorInfo) -> str:
     return f"{name}  {dtype}  [{sizes}]"
 
 
-def report_lines(report: ModelReport) -> list[Spans]:
-    """What is in the model file."""
+def report_lines(report: ModelReport, width: int) -> list[Spans]:
+    """What is in the model file, long texts on several lines of ``width`` cells."""
     lines: list[Spans] = [((clean_line(report.path, 300), "bold"),), ()]
-    lines += [_labelled(label, text) for label, text in report_facts(report)]
+    for label, text in report_facts(report):
+        lines += _wrapped(label, text, width)
     for what, tensors in (("input", report.inputs), ("output", report.outputs)):
         lines += [_labelled(what, shape_text(each)) for each in tensors[:40]]
         if len(tensors) > 40:
@@ -139,14 +140,9 @@ def report_lines(report: ModelReport) -> list[Spans]:
         lines.append(())
     styles = {"error": "bad", "warning": "warn"}
     if report.not_checked:
-        lines.append(_labelled("not checked", ", ".join(report.not_checked)))
+        lines += _wrapped("not checked", ", ".join(report.not_checked), width)
     for finding in report.findings:
-        lines.append(
-            (
-                (f"{clean_line(finding.level, 10):<12}", styles.get(finding.level, "dim")),
-                (clean_line(finding.text, 400), ""),
-            )
-        )
+        lines += _wrapped(finding.level, finding.text, width, styles.get(finding.level, "dim"))
     lines += [
         (),
         (("enter goes on" if report.deployable else "this file cannot be served; esc chooses another", ""),),
@@ -174,6 +170,12 @@ def report_facts(report: ModelReport) -> list[tuple[str, str]]:
     if report.verdict is not None:
         facts.append(("holds", str(report.verdict)))
     return facts
+
+
+def _wrapped(label: str, text: str, width: int, style: str = "dim") -> list[Spans]:
+    parts = textwrap.wrap(clean_line(text, 400), max(20, width - 12)) or [""]
+    first: Spans = ((f"{clean_line(label, 11):<12}", style), (parts[0], ""))
+    return [first, *(((" " * 12, ""), (each, "")) for each in parts[1:])]
 
 
 def _labelled(label: str, text: str) -> Spans:

@@ -17,6 +17,7 @@ from nimify_tui.ui import commands
 from nimify_tui.ui.commands import Command, Scope
 from nimify_tui.ui.present.foot import footer_spans, notice_spans
 from nimify_tui.ui.present.layout import Box
+from nimify_tui.ui.widgets.dialog import Floating
 from nimify_tui.ui.widgets.prompt import Prompt
 from nimify_tui.ui.widgets.textline import StatusLine
 
@@ -103,6 +104,14 @@ class ConsoleScreen(Screen[Any]):
         self.show(app.context.frame, app.now)
         self.show_footer()
 
+    def on_screen_suspend(self) -> None:
+        """Something floats above, or covers all."""
+        self.show_footer()
+
+    def on_screen_resume(self) -> None:
+        """The keys are this screen's again."""
+        self.show_footer()
+
     def place_panes(self) -> None:
         """Place every pane by :meth:`boxes`; panes without a box are hidden."""
         width, height = self.app.size
@@ -131,6 +140,9 @@ class ConsoleScreen(Screen[Any]):
         notice = app.current_notice()
         if notice is not None:
             self.footer_line.set_spans(notice_spans(*notice))
+            return
+        if isinstance(self.app.screen, Floating):
+            self.footer_line.set_spans(())  # what floats takes every key, and says which
             return
         width = self.app.size.width
         self.footer_line.set_spans(footer_spans(self.footer_commands(), width, self.refusal, app.glyphs))

@@ -33,6 +33,9 @@ from nimify_tui.ui.widgets.textline import StatusLine
 
 #: Seconds between two looks at the log's tail.
 LOG_POLL_S = 0.25
+#: Tabs of one table, below which the row under the cursor is told whole in so many lines.
+_TABLES = ("events", "revisions", "metrics")
+_WORDS = 3
 #: Below this width only the open tab has its name.
 _TAB_NAMES = 76
 #: Tab -> scopes that work on it besides the screen's own.
@@ -137,9 +140,9 @@ class DetailScreen(ConsoleScreen):
         elif self.tab == "logs":
             boxes["logs-rule"] = Box(0, top, width, 1)
             boxes["logs"] = Box(0, top + 1, width, max(1, room - 1))
-        elif self.tab == "metrics" and room >= 10:
-            boxes["metrics"] = Box(0, top, width, room - 2)
-            boxes["words"] = Box(0, top + room - 2, width, 2)
+        elif self.tab in _TABLES and room >= 10:
+            boxes[self.tab] = Box(0, top, width, room - _WORDS)
+            boxes["words"] = Box(0, top + room - _WORDS, width, _WORDS)
         else:
             boxes[self.tab] = Box(0, top, width, room)
         return boxes
@@ -214,9 +217,11 @@ class DetailScreen(ConsoleScreen):
                 self.chart.set_data(panels.chart_data(detail.history, now))
             case "events":
                 self.events.set_events(present.event_rows(detail, now, short))
+                self._show_about(detail)
             case "revisions":
                 rows = present.revision_rows(detail.services, now, short, detail.replicas)
                 self.revisions.set_rows(*rows_by_key(rows))
+                self._show_about(detail)
             case "metrics":
                 self.metrics.set_rows(*rows_by_key(present.metric_rows(detail, now, short)))
                 self._show_about(detail)
@@ -230,16 +235,18 @@ class DetailScreen(ConsoleScreen):
         self.words.set_text(textwrap.wrap(text, max(20, self.app.size.width - 4))[:2])
 
     def _show_about(self, detail: ServiceDetail) -> None:
-        """The whole source or reason of the metric under the cursor."""
-        key = self.metrics.cursor_key
-        found = [line for index, line in enumerate(detail.metrics) if present.metric_id(index, line) == key]
-        text = f"{found[0].name} @ {found[0].region}: {present.metric_about(found[0].measure)}" if found else ""
-        self.words.set_text(textwrap.wrap(text, max(20, self.app.size.width - 4))[:2])
+        """The whole of what the row under the cursor had to cut."""
+        about = {
+            "events": lambda: present.event_about(detail, str(self.events.cursor_key)),
+            "revisions": lambda: present.revision_about(detail.services, str(self.revisions.cursor_key)),
+            "metrics": lambda: present.metric_line_about(detail, str(self.metrics.cursor_key)),
+        }[self.tab]()
+        self.words.set_text(textwrap.wrap(about, max(20, self.app.size.width - 4))[:_WORDS])
 
-    @on(LiveTable.CursorMoved, "#metrics")
-    def _metric_moved(self, event: LiveTable.CursorMoved) -> None:
+    @on(LiveTable.CursorMoved, "#events, #revisions, #metrics")
+    def _about_moved(self, event: LiveTable.CursorMoved) -> None:
         event.stop()
-        if (detail := self.detail()) is not None:
+        if self.tab in _TABLES and (detail := self.detail()) is not None:
             self._show_about(detail)
 
     @on(LiveTable.CursorMoved, "#replicas")

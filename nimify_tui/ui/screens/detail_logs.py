@@ -11,7 +11,7 @@ from nimify_tui.domain.names import ServiceKey, short_region
 from nimify_tui.fleet.frames import ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.logquery import QueryError, parse
-from nimify_tui.ui.present.detail import crashed_replica, tells_before
+from nimify_tui.ui.present.detail import crashed_replica, tells_before, unseen_regions
 from nimify_tui.ui.present.logs import plain_log, pod_label
 from nimify_tui.ui.widgets.logbuffer import Origin
 from nimify_tui.ui.widgets.logview import LogView
@@ -80,7 +80,7 @@ class LogPane:
         self._read.clear()
         self._origins.clear()
         self._looks = 0
-        self.view.clear(f"no lines yet of {self.describe()}")
+        self.view.clear()
         self.poll()
 
     def follow_replica(self, row: ReplicaRow) -> None:
@@ -120,6 +120,7 @@ class LogPane:
         if not self.demands:
             return
         context = self._screen.console_app.context
+        self.view.set_empty(self._nothing_yet())
         several = len(self.demands) > 1
         tails = [(demand, context.log_tail(demand)) for demand in self.demands]
         if several and self._looks < HOLD_LOOKS:
@@ -146,6 +147,15 @@ class LogPane:
             ]
             self.view.append(texts, lost, origins)
         self.rule.set(f"logs: {self.describe()}", self.view.facts)
+
+    def _nothing_yet(self) -> str:
+        """What is said as long as there are no lines: whose, or which regions cannot tell any."""
+        unseen = unseen_regions(self._screen.console_app.context.frame.regions)
+        regions = list(dict.fromkeys(each.key.region for each in self.demands))
+        if regions and all(each in unseen for each in regions):
+            words = f"its logs come when {'it is' if len(regions) == 1 else 'they are'} back"
+            return f"no contact with {', '.join(clean_line(each, 40) for each in regions)}: {words}"
+        return f"no lines yet of {self.describe()}"
 
     def _origin(self, demand: LogDemand, line: LogLine) -> Origin:
         """The one that all lines of this kind share."""

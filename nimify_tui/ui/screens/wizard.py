@@ -132,6 +132,9 @@ class WizardScreen(ConsoleScreen):
         self.line.set_spans([(f" {present.command_line(self.draft)}", "dim")])
         if self.page == "regions":
             self._show_regions(frame)
+        elif self.page == "report" and self.draft.report is not None:
+            room = self.boxes(*app.size)["text"].width - 3
+            self.text.set_lines(present.report_lines(self.draft.report, room))
 
     # -- pages -------------------------------------------------------------------------------
     def _go(self, page: str) -> None:
@@ -145,8 +148,6 @@ class WizardScreen(ConsoleScreen):
         elif page == "regions":
             self.list.set_columns(present.REGION_COLUMNS)
             self.list.set_marked(self.draft.regions or self._default_regions(app.context.frame))
-        elif page == "report" and self.draft.report is not None:
-            self.text.set_lines(present.report_lines(self.draft.report))
         self.show(app.context.frame, app.now)
         if page in ("regions", "limits"):
             self.list.move_to(0)

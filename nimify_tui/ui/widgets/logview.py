@@ -141,14 +141,29 @@ class LogView(Scrolling, can_focus=True):
     @property
     def facts(self) -> str:
         """For the rule: lines, filter, drops, and whether it follows."""
-        parts = [f"{len(self.buffer):,} lines"]
+        parts = [f"{len(self.buffer):,} line{'' if len(self.buffer) == 1 else 's'}"]
         if self._filter is not None:
             more = "…" if self.buffer.scanning else ""
             parts.append(f"filter {inert(self._filter.text, 24)}: {self.buffer.selected:,}{more}")
         if self.dropped:
             parts.append(f"{self.dropped:,} older lines dropped")
+        if self._side:
+            parts.append(f"from column {self._side + 1}")
+        elif self._cut():
+            parts.append("right reads on")
         parts.append("following" if self.following else f"stopped, {self.waiting:,} new")
         return " · ".join(parts)
+
+    def _cut(self) -> bool:
+        """Whether a line in sight is longer than the view is wide."""
+        last = min(self.top + self.rows_high, self.total_lines())
+        return any(len(self.buffer.line(self._number(index))) > self.cols for index in range(self.top, last))
+
+    def set_empty(self, text: str) -> None:
+        """What to say as long as there are no lines."""
+        if text != self._empty:
+            self._empty = text
+            self.redraw()
 
     # -- filter and search -------------------------------------------------------------------
     def set_filter(self, wanted: Query | None) -> None:
