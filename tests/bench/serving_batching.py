@@ -1,9 +1,10 @@
 """Natural batching against none, and 60 s at twice the capacity, on a model whose time is the reading of its weights.
 
 Load comes from wrk. One server has its batches as measured, the other ``--max-batch 1``; they take turns. For the
-overload, 256 connections send at random moments, twice as often as the server can answer even if it answered all of
-them within the objective; what is refused is not sent again. wrk's script times each answer by the request id that
-comes back with it, because wrk's own latencies hold the refusals too.
+overload, requests are sent at random moments that nobody's answer changes (a Poisson process), twice as many as the
+server can answer; what is refused is not sent again. wrk's script times each answer by the request id that comes back
+with it, because wrk's own latencies hold the refusals too. The overloaded model is a middle one, some ms a run: with
+quicker ones two cores are too few for the load beside the server.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ IDLE_BAR, GAIN_BAR = 1.1, 2.5
 GOODPUT_BAR, MEMORY_BAR = 0.9, 1.05
 CONNECTIONS, CROWD = 16, 256
 WIDTH = 64
+#: Width and layers of the overloaded model, and what an answer may take: the product's target for half of them.
+MIDDLE, OBJECTIVE_MS = (1024, 12), 100.0
 ROUNDS, SECONDS = 5, 2.0
 OVERLOAD_S = 60.0
 #: The overload has filled all that it fills after so long: memory is compared from there on.
@@ -45,7 +48,7 @@ end
 local body = '{"inputs":[{"name":"x","shape":[1,WIDTH],"datatype":"FP32","data":[NUMBERS]}]}'
 local head = "POST /v2/models/m/infer HTTP/1.1\\r\\nHost: t\\r\\nContent-Type: application/json\\r\\n"
 head = head .. "Content-Length: " .. #body .. "\\r\\nX-Request-Id: "
-local threads, pace_ms = {}, PACE_MS
+local threads, due_us = {}, 0
 function setup(thread) table.insert(threads, thread) end
 function init(args) took = {}; good = 0; refused = 0; other = 0; math.randomseed(7) end
 function request() return head .. string.format("%d", now_us()) .. "\\r\\n\\r\\n" .. body end
@@ -69,7 +72,14 @@ function done(summary)
     summary.duration / 1e6, table.concat(out, ",")))
 end
 """.replace("WIDTH", str(WIDTH)).replace("NUMBERS", ",".join(["0.5"] * WIDTH))
-PACED = "\nfunction delay() return -math.log(1 - math.random()) * pace_ms end\n"
+#: Each connection that is free takes the next moment of the process; if that is past, it sends at once.
+PACED = """
+function delay()
+  if due_us == 0 then due_us = now_us() end
+  due_us = due_us - math.log(1 - math.random()) * 1000000 / RATE
+  return math.max(0, (due_us - now_us()) / 1000)
+end
+"""
 
 
 class Load:
@@ -104,11 +114,10 @@ class Load:
         return float("nan")
 
 
-def start(server: Server, folder: str, connections: int, seconds: float, pace_ms: float) -> subprocess.Popen[str]:
-    """wrk on one thread; ``pace_ms``: the mean pause of a connection between two requests, 0: none."""
+def start(server: Server, folder: str, connections: int, seconds: float, rps: float) -> subprocess.Popen[str]:
+    """wrk on one thread; ``rps``: so many requests a second, 0: as soon as the last is answered."""
     script = Path(folder) / "post.lua"
-    text = SCRIPT.replace("PACE_MS", f"{pace_ms:.3f}") + (PACED if pace_ms else "")
-    script.write_text(text, encoding="utf-8")
+    script.write_text(SCRIPT + (PACED.replace("RATE", f"{rps:.3f}") if rps else ""), encoding="utf-8")
     return subprocess.Popen(
         [have_wrk(), "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", str(script),
          f"http://127.0.0.1:{server.port}"],
@@ -191,21 +200,18 @@ def batching(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Result]:
 
 def overload(seconds: float = OVERLOAD_S) -> list[Result]:
     """Three rows: goodput, p95 of the admitted as clients see it, and memory; capacity is measured before and after."""
-    model = models_factory.heavy_weights()
+    model = models_factory.heavy_weights(*MIDDLE)
     with running(model) as free:
         load(free, CONNECTIONS, 1)
         wait_quiet()
         others = Neighbours()
         before = load(free, CONNECTIONS, max(2.0, seconds / 6))
-        # What 16 clients wait when all of them are answered: the server can do that, and twice as many it cannot.
-        objective_ms = max(20.0, 1000 * CONNECTIONS / before.rps)
-        pace_ms = 1000 * CROWD / (2 * before.rps) - objective_ms
         with (
-            running(model, "--latency-objective-ms", f"{objective_ms:g}") as server,
+            running(model, "--latency-objective-ms", f"{OBJECTIVE_MS:g}") as server,
             tempfile.TemporaryDirectory(prefix="nt-wrk-", dir="/tmp") as folder,
         ):
             load(server, CONNECTIONS, 1)
-            process = start(server, folder, CROWD, seconds, pace_ms)
+            process = start(server, folder, CROWD, seconds, 2 * before.rps)
             pause(min(FILLED_S, seconds / 2))
             filled_mb = rss_mb(server)
             crowd = ended(process, seconds)
@@ -215,21 +221,19 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
     capacity_rps = (before.rps + after.rps) / 2
     offered = crowd.offered_rps / capacity_rps
     problems = [f"{crowd.wrong} wrong answers"] if crowd.wrong else []
-    problems += [f"only {offered:.2f} x the capacity was offered"] if offered < 1.9 else []
+    problems += [f"only {offered:.2f} x the capacity was offered"] if offered < 1.8 else []
     detail = {
         "capacity_rps": round(capacity_rps), "before_rps": round(before.rps), "after_rps": round(after.rps),
         "offered_x": round(offered, 2), "good_rps": round(crowd.rps),
-        "refused_rps": round(crowd.refused / crowd.seconds), "objective_ms": round(objective_ms, 1),
+        "refused_rps": round(crowd.refused / crowd.seconds), "objective_ms": OBJECTIVE_MS,
         "p50_ms": round(crowd.ms(0.5), 1), "p99_ms": round(crowd.ms(0.99), 1), "limit": limit,
         "other_cores": others.cores, "seconds": seconds,
     }  # fmt: skip
-    good = round(crowd.within(objective_ms) / capacity_rps, 3)
+    good = round(crowd.within(OBJECTIVE_MS) / capacity_rps, 3)
     words = "at twice the load"
     return [
         at_least(f"goodput within the objective {words}, of capacity", good, "x", GOODPUT_BAR, detail, problems),
-        at_most(
-            f"p95 of the admitted {words}", round(crowd.ms(0.95), 1), "ms", round(objective_ms, 1), detail, problems
-        ),
+        at_most(f"p95 of the admitted {words}", round(crowd.ms(0.95), 1), "ms", OBJECTIVE_MS, detail, problems),
         at_most(
             f"memory after {seconds:.0f} s of it, of that after {FILLED_S:.0f} s", round(end_mb / filled_mb, 3), "x",
             MEMORY_BAR, {"filled_mb": round(filled_mb, 1), "end_mb": round(end_mb, 1)}, problems,

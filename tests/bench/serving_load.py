@@ -95,7 +95,7 @@ def probe(seconds: float = 5.0) -> list[Result]:
     question = slow_question()
     wait_quiet()
     others = Neighbours()
-    with running(models_factory.slow(8)) as server:
+    with running(models_factory.slow(30)) as server:
         alone = [timed_ms(server, "POST", question.path, question.body) for _ in range(15)]
         command = [PYTHON, "-m", "tests.bench.programs.wrk_slow", str(server.port), str(seconds + 1)]
         with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as busy:
