@@ -95,7 +95,6 @@ def _shots(fleet: Fleet) -> tuple[Shot, ...]:
     wizard = (":", *f"new {model}", "enter")
     return (
         Shot("fleet", ()),
-        Shot("why", ("w",), ("escape",)),
         Shot("detail", ("enter",), ("escape",)),
         Shot("logs", ("l",), ("escape",)),
         Shot("plan", ("r",), ("escape",)),

@@ -5,6 +5,7 @@ For documentation and for hand-over. The pictures name no web font and fetch not
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -28,6 +29,11 @@ CONVERT_TIMEOUT_S = 30.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_TEXT = re.compile(r'<text([^>]*) x="([\d.]+)"([^>]*) textLength="([\d.]+)"([^>]*)>([^<]*)</text>')
+_BRAILLE = re.compile("[\u2800-\u28ff]")
+_PIECES = re.compile("[\u2800-\u28ff]|[^\u2800-\u28ff]+")
+#: Width of a cell in Rich's pictures, and of a letter of the font in its own size.
+CELL_PX, ADVANCE_EM = 12.2, 0.602
 _WIDE = re.compile(r"font-family: (?:Fira Code, monospace|arial);")
 
 
@@ -59,11 +65,29 @@ def portable_svg(svg: str) -> str:
     """Rich's SVG made to look the same everywhere.
 
     Keeps leading blanks (librsvg drops them without ``xml:space``), takes a font that most systems have,
-    and drops the web fonts, which would be fetched from the network by whoever opens the picture.
+    and drops the web fonts, which would be fetched from the network by whoever opens the picture. librsvg
+    does not squeeze a text into its ``textLength``: so the letters get exactly the size of their cells, and
+    Braille, which comes from another font, stands cell by cell.
     """
     svg = _FONT_FACE.sub("", svg)
+    svg = svg.replace("font-size: 20px", f"font-size: {CELL_PX / ADVANCE_EM:.3f}px")
+    svg = _TEXT.sub(_cell_by_cell, svg)
     svg = _WIDE.sub(f"font-family: '{FONT}', monospace;", svg)
     return svg.replace("<svg class", '<svg xml:space="preserve" class', 1)
+
+
+def _cell_by_cell(match: re.Match[str]) -> str:
+    """A text element with Braille as one element for each run that is no Braille and for each Braille cell."""
+    start, x, middle, length, end, escaped = match.groups()
+    text = html.unescape(escaped)
+    if not _BRAILLE.search(text) or abs(len(text) * CELL_PX - float(length)) > 0.1:
+        return match[0]
+    parts = []
+    for piece in _PIECES.finditer(text):
+        at, wide = float(x) + piece.start() * CELL_PX, len(piece[0]) * CELL_PX
+        said = html.escape(piece[0], quote=False).replace("\u00a0", "&#160;")
+        parts.append(f'<text{start} x="{at:.5g}"{middle} textLength="{wide:.5g}"{end}>{said}</text>')
+    return "".join(parts)
 
 
 def _save_png(svg: Path, width_px: int) -> tuple[Path | None, str]:

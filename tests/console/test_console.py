@@ -82,9 +82,7 @@ def test_the_check_above_sees_a_change_when_the_gate_is_bypassed(home: Home, ser
     )
     with PtyRun([sys.executable, "-c", sabotage], width=120, height=40, env=home.env) as tty:
         tty.wait(lambda text: "scorer" in text and "1/1" in text, 15, "the fleet")
-        tty.press("r")
-        tty.wait_text("Restart scorer", 5)
-        tty.press("y")
+        _press_everything(tty)
         wait_for(lambda: _world(home) != before, 20, why="a change of the world")
 
 

@@ -47,6 +47,18 @@ def test_svg_is_portable_and_complete(tmp_path: Path) -> None:
     assert "Fira" not in text
 
 
+def test_braille_stands_in_its_cells(tmp_path: Path) -> None:
+    """A viewer that knows no ``textLength`` draws a run of Braille as wide as its font is, over what follows."""
+    root = ET.fromstring(take(tmp_path).svg.read_text(encoding="utf-8"))
+    texts = [each for each in root.iter("{http://www.w3.org/2000/svg}text") if each.get("textLength")]
+    at = {each.text: float(each.get("x", "")) for each in texts}
+    first = HOSTILE.index("⠊")
+    for number, cell in enumerate("⠊⠉⠒", first):
+        assert at[cell] == pytest.approx(number * screenshot.CELL_PX, abs=0.1)
+    behind = next(x for text, x in at.items() if text and text.strip("\u00a0").startswith("●"))
+    assert behind == pytest.approx((first + 3) * screenshot.CELL_PX, abs=0.1)
+
+
 def test_two_pictures_of_the_same_screen_are_the_same(tmp_path: Path) -> None:
     one, two = take(tmp_path, "one"), take(tmp_path, "two")
     assert one.svg.read_bytes() == two.svg.read_bytes()
