@@ -228,7 +228,8 @@ def test_after_two_hundred_pods_were_rolled_it_has_what_the_server_has(west: Clu
 
 
 def test_ten_idle_minutes_are_heartbeats_and_nothing_else(west: Cluster, tmp_path: Path) -> None:
-    """Its own time runs 60 times faster. Sabotage seen failing: a watch that is opened anew with each heartbeat."""
+    """Its own time runs 60 times faster. Sabotage seen failing: watches that wait for less
+    than the time between two bookmarks, and are opened anew."""
     faster, idle_s = 60.0, 600.0
 
     async def go() -> None:

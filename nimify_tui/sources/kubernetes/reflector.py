@@ -32,8 +32,9 @@ from nimify_tui.sources.kubernetes.pace import Pace
 from nimify_tui.sources.kubernetes.wire import Api
 
 PAGE_ITEMS = 500
-#: A page of 500 objects of the largest size that etcd takes (1.5 MiB) is no sane answer.
-PAGE_BYTES = 256 * 1024 * 1024
+#: A page of 500 pods is 2 to 10 MB. A server that knows no pages may send 6,000 pods in one; more is no sane answer,
+#: and would be held in memory twice.
+PAGE_BYTES = 64 * 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 #: The server ends a watch after a random time between these, seconds (client-go's minWatchTimeout).
 WATCH_S = (300, 600)
@@ -176,7 +177,13 @@ class Reflector:
             if token:
                 query["continue"] = token
             async with self._api.get(self._path, query, limit_bytes=PAGE_BYTES) as answer:
-                body = await answer.read()
+                try:
+                    body = await answer.read()
+                except BadAnswer as error:
+                    raise Garbled(
+                        f"the list of {self.kind.plural} is too large: {error.message}",
+                        "name the namespaces that are read: namespaces = [...] of the region's configuration",
+                    ) from error
             self._feed.contact()
             try:
                 page = PAGE.decode(body)
