@@ -11,7 +11,8 @@ import msgspec
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.workloads import Address, Budget, Scaler, ScalerMetric
-from nimify_tui.sources.kubernetes.kinds import Condition, Kind, Object, Part
+from nimify_tui.sources.kubernetes.kinds import Kind, Labelled, Object
+from nimify_tui.sources.kubernetes.parts import Condition, Part
 from nimify_tui.sources.kubernetes.pods import condition
 
 _SAID = 200
@@ -181,7 +182,7 @@ class Endpoint(Part, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
 
 
-class Slice(Object, frozen=True):
+class Slice(Labelled, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     endpoints: list[Endpoint] | None = None

@@ -105,6 +105,8 @@ class Reflector:
         self._path = kind.path(namespace)
         self._version = ""
         self._gone_in_a_row = 0
+        #: What objects have in common (see kinds.Object.packed); begun anew with each list.
+        self._shared: dict[str, Any] = {}
 
     async def run(self) -> None:
         """Follow the kind until cancelled; may be run again and then goes on where it was.
@@ -163,6 +165,7 @@ class Reflector:
     # -- list ----------------------------------------------------------------------------
 
     async def _list(self) -> None:
+        self._shared = {}
         version, found, bad = await self._pages()
         self._swap(found)
         self._version, self.unreadable, self.complete = version, bad, True
@@ -189,7 +192,7 @@ class Reflector:
                 page = PAGE.decode(body)
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise Garbled(f"the list of {self.kind.plural} is no list of objects") from error
-            objects, unreadable = read_items(self.kind, page.items or ())
+            objects, unreadable = read_items(self.kind, page.items or (), self._shared)
             bad += unreadable
             found.update((each.metadata.uid, each) for each in objects)
             # Were the pages of different versions, the events from the oldest on make up for it.
@@ -279,7 +282,7 @@ class Reflector:
         try:
             if event.type != "BOOKMARK":
                 try:
-                    return self.kind.decoder.decode(event.object)
+                    return self.kind.decoder.decode(event.object).packed(self._shared)
                 except msgspec.ValidationError:
                     self.unreadable += 1
             return BOOKMARK.decode(event.object)
