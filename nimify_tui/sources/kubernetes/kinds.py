@@ -92,6 +92,9 @@ class ContainerState(Part, frozen=True):
     terminated: Terminated | None = None
 
 
+_NO_STATE = ContainerState()
+
+
 class ContainerStatus(Part, frozen=True):
     """How a container is; ``last_state`` is the run before."""
 
@@ -150,21 +153,37 @@ class Pod(Object, frozen=True):
                 shared[owner.uid] = alike
         containers, inits, owners, labels = known
         conditions = [
-            PodCondition(intern(each.type), intern(each.status), each.message, each.last_transition_time)
+            PodCondition(
+                intern(each.type), intern(each.status), each.message, intern(each.last_transition_time or "")
+            )
             for each in status.conditions or ()
             if each.type == "Ready" or (each.type == "PodScheduled" and each.status != "True")
-        ]
+        ]  # fmt: skip
         return Pod(
             PodMeta(
-                meta.name, intern(meta.namespace), meta.uid, meta.resource_version, meta.creation_timestamp,
+                meta.name, intern(meta.namespace), meta.uid, meta.resource_version,
+                intern(meta.creation_timestamp or ""),
                 meta.deletion_timestamp, owners, labels,
             ),
             PodSpec(intern(spec.node_name), containers, inits),
             PodStatus(
-                intern(status.phase), status.reason, status.message, conditions, status.container_statuses,
-                status.init_container_statuses,
+                intern(status.phase), status.reason, status.message, conditions, _packed(status.container_statuses),
+                _packed(status.init_container_statuses),
             ),
         )  # fmt: skip
+
+
+def _packed(statuses: list[ContainerStatus] | None) -> list[ContainerStatus] | None:
+    """Names are the same everywhere, and most containers have no run before."""
+    if not statuses:
+        return None
+    return [
+        ContainerStatus(
+            intern(each.name), each.ready, each.started, each.restart_count, each.state,
+            None if each.last_state == _NO_STATE else each.last_state,
+        )
+        for each in statuses
+    ]  # fmt: skip
 
 
 class Template(Part, frozen=True):

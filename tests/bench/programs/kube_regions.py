@@ -20,6 +20,7 @@ from nimify_tui.app import GC_THRESHOLDS
 from nimify_tui.backends.kubernetes.connection import Connection
 from nimify_tui.backends.kubernetes.kubeconfig import load
 from nimify_tui.base.clock import SystemClock
+from nimify_tui.base.heap import keep_large_blocks_apart
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.updates import RegionSeen, Update
 from nimify_tui.fleet.store import Fleet
@@ -110,6 +111,7 @@ async def ours(kubeconfig: str, regions: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     gc.set_threshold(*GC_THRESHOLDS)
+    keep_large_blocks_apart()
     del aiohttp
     way = {"raw": raw, "ours": ours}[sys.argv[1]]
     print(json.dumps(asyncio.run(way(sys.argv[2], int(sys.argv[3])))))
