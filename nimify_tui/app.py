@@ -10,6 +10,7 @@ import os
 import sys
 
 from nimify_tui.base.files import private_dir, state_home
+from nimify_tui.base.heap import keep_large_blocks_apart
 from nimify_tui.config import Config
 from nimify_tui.session import Needs, Session, check_regions, read_config, wanted_clusters
 from nimify_tui.ui.terminal import TerminalProfile, probe
@@ -52,6 +53,7 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
         def on_ready(self) -> None:
             """The first frame is on its way."""
+            keep_large_blocks_apart()
             self.call_after_refresh(session.engine.start)
 
     app = Console(session, profile, open_service=options.open_service)

@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench.harness import BENCHES, Result, markdown, measure, table, write_json
+from tests.bench.harness import BENCHES, HEAVY, Result, markdown, measure, table, write_json
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the chosen benchmarks (all by default)."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("name", nargs="*", help=f"default: all of {', '.join(BENCHES)}")
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(BENCHES)}; by default all but {', '.join(HEAVY)}")
+    parser.add_argument("--all", action="store_true", help="the heavy ones, too")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="PATH")
     parser.add_argument("--markdown", action="store_true", help="print the README's table")
     parser.add_argument(
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := set(options.name) - set(BENCHES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     results = []
-    for name in options.name or BENCHES:
+    for name in options.name or [each for each in BENCHES if options.all or each not in HEAVY]:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         results += measure(name)
     print(markdown(results) if options.markdown else table(results))
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def is_time(result: Result) -> bool:
     """Whether a result depends on what else the machine does (a time, a ratio of times): bytes do not."""
-    return result.unit in ("ms", "x")
+    return result.unit in ("ms", "s", "x", "% of a core")
 
 
 if __name__ == "__main__":

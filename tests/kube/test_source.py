@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.domain.updates import RegionListed, RegionSeen
 from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.sources.kubernetes import reflector
 from tests.kube import pki
 from tests.kube.cluster import Cluster
-from tests.kube.faults import FaultProxy, answer, cuts, first
+from tests.kube.faults import Fault, FaultProxy, answer, cut, cuts, first
 from tests.kube.reach import behind, place_of, run
 from tests.kube.watching import SPACE, TRITON, Watching, agrees, deployment
 
@@ -203,5 +205,68 @@ def test_restarting_replicas_end_as_ready(cluster: Cluster, tmp_path: Path) -> N
                 )
 
             await watching.until(replaced, "two ready ones of revision 2")
+
+    run(go())
+
+
+PODS = f"/api/v1/namespaces/{SPACE}/pods"
+#: What is sent instead of the pods, and what the region says of it: (fault, words of the cause, words of the remedy).
+INSTEAD: dict[str, tuple[Fault, str, str]] = {
+    "a page in HTML": (
+        answer("200 OK", b"<html>Sign in</html>", kind="text/html"),
+        "answers text/html where JSON was asked for",
+        "login page",
+    ),
+    "no list": (answer("200 OK", b'{"kind":"Alien","items":7}'), "the list of pods is no list of objects", ""),
+    "no version": (answer("200 OK", b'{"items":null}'), "the list of pods names no version", ""),
+    "half a list": (cut(900), "broke off", ""),
+    "far too much": (answer("200 OK", b" " * 300_000), "the list of pods is too large", "namespaces ="),
+    "nothing but errors": (answer("500 Internal Server Error", b"{}"), "500", "log"),
+}
+
+
+@pytest.mark.parametrize("what", INSTEAD)
+def test_what_is_no_list_is_one_line_with_a_remedy_and_the_rest_is_there(
+    what: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector, "PAGE_BYTES", 200_000)
+    cluster.apply(deployment("a", TRITON))
+    fault, said, remedy = INSTEAD[what]
+
+    async def go() -> None:
+        proxy = FaultProxy(cluster.port, pki.own(tmp_path, "proxy"))
+        async with proxy:
+            proxy.faults[f"{PODS}?limit"] = fault
+            watching = Watching(behind(proxy, cluster, tmp_path))
+            async with watching.running():
+                await watching.until_state(RegionState.STALE)
+                health = watching.health
+                assert said in health.cause
+                assert "\n" not in health.cause
+                assert remedy in health.remedy
+                await watching.until(lambda: "a" in watching.rows, "the name of the service")
+                assert len(proxy.asked) < 100, "nobody asks again and again"
+                proxy.faults.clear()
+                await watching.until_state(RegionState.LIVE)
+                await watching.until(lambda: watching.rows["a"].ready is not None, "the row")
+
+    run(go())
+
+
+def test_nulls_and_strangers_among_pods_cost_only_themselves(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: a page that is given up for one object in it."""
+    cluster.apply(deployment("a", TRITON))
+    strange = [None, {}, {"metadata": None}, {"metadata": {"uid": "u", "labels": None}, "spec": None}, 7, {"kind": "X"}]
+    body = json.dumps({"metadata": {"resourceVersion": "1"}, "items": strange}).encode()
+
+    async def go() -> None:
+        proxy = FaultProxy(cluster.port, pki.own(tmp_path, "proxy"))
+        async with proxy:
+            proxy.faults[f"{PODS}?limit"] = answer("200 OK", body)
+            watching = Watching(behind(proxy, cluster, tmp_path))
+            async with watching.running():
+                await watching.until_state(RegionState.LIVE)
+                assert "pods (unreadable)" in watching.health.cause
+                assert "a" in watching.rows
 
     run(go())

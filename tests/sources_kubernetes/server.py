@@ -55,8 +55,9 @@ class Recorder:
 class Stream:
     """A body in pieces; ends cleanly, or by ``error``."""
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
         self._pieces = pieces
+        self.headers: Mapping[str, str] = headers or {}
 
     async def read(self) -> bytes:
         return b"".join([piece async for piece in self._pieces])

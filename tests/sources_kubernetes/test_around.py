@@ -141,7 +141,7 @@ def triton(world: Cluster) -> Service:
 
 
 def test_what_is_about_a_workload_is_told_with_it_and_goes_with_its_labels() -> None:
-    """Sabotage seen failing: an object that is indexed and never moved when its selector changes."""
+    """Sabotage seen failing: a workload that is not looked at again when a selector leaves it."""
     world = cluster()
     labels = sample("deployments", "triton")["spec"]["template"]["metadata"]["labels"]
     budget = {

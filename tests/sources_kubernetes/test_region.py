@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import heapq
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import pytest
 
 from nimify_tui.backends.kubernetes.errors import Forbidden, ServerTrouble, Unreachable
 from nimify_tui.base.clock import ManualClock
@@ -48,6 +51,7 @@ class Wire:
         self.asked: list[str] = []
         #: Paths that are never answered.
         self.held: set[str] = set()
+        self.headers: dict[str, str] = {}
         self._watches: dict[str, asyncio.Queue[bytes | None]] = {}
         self.closed = 0
 
@@ -76,7 +80,7 @@ class Wire:
             yield Stream(self._events(queue))
         else:
             body = json.dumps({"metadata": {"resourceVersion": "7"}, "items": self.lists.get(path)}).encode()
-            yield Stream(self._once(body))
+            yield Stream(self._once(body), self.headers)
 
     async def _once(self, body: bytes) -> AsyncIterator[bytes]:
         yield body
@@ -326,5 +330,56 @@ def test_a_bad_kubeconfig_is_a_state_and_is_read_again() -> None:
             assert "no context 'k'" in health.cause
             assert health.remedy == "there are: a"
             await stand.until_state(RegionState.LIVE)
+
+    asyncio.run(run())
+
+
+def test_it_is_down_at_the_third_heartbeat_and_within_twenty_seconds() -> None:
+    """Sabotage seen failing: a fourth heartbeat that is waited for."""
+
+    async def run() -> None:
+        stand = Stand()
+        async with stand.running():
+            await stand.until_state(RegionState.LIVE)
+            await stand.until(lambda: len([each for each in stand.wire.asked if each.endswith("watch")]) == len(KINDS))
+            lost_at = stand.clock.now()
+            stand.wire.asked.clear()
+            stand.wire.refuse = {"/livez": Unreachable("no answer")}
+            health = await stand.until_state(RegionState.DOWN)
+            assert stand.wire.asked.count("/livez") == 3
+            assert health.since - lost_at <= 20.0
+            told = [each.health.state for each in stand.of(RegionSeen)]
+            assert RegionState.STALE in told, "one or two that are missed are said, too"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        (NOW + 300.0, "its clock is 5 min ahead of this host's, ages are wrong by that"),
+        (NOW - 60.0, "its clock is 60 s behind this host's, ages are wrong by that"),
+        (NOW + 5.0, ""),
+    ],
+)
+def test_a_clock_that_differs_is_said(date: float, said: str) -> None:
+    async def run() -> None:
+        stand = Stand()
+        stand.wire.headers = {"Date": email.utils.formatdate(date, usegmt=True)}
+        async with stand.running():
+            health = await stand.until_state(RegionState.LIVE)
+        assert health.cause == said
+        assert health.remedy == ("set both clocks by NTP" if said else "")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Fri, 99 Nov 2026 11:46:00 GMT", "\x1b[2J"])
+def test_a_time_that_is_none_says_nothing(date: str) -> None:
+    async def run() -> None:
+        stand = Stand()
+        stand.wire.headers = {"Date": date}
+        async with stand.running():
+            assert (await stand.until_state(RegionState.LIVE)).cause == ""
 
     asyncio.run(run())

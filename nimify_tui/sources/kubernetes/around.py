@@ -6,12 +6,14 @@ Fields: Kubernetes API reference (autoscaling/v2, policy/v1, core/v1, discovery.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.workloads import Address, Budget, Scaler, ScalerMetric
-from nimify_tui.sources.kubernetes.kinds import Condition, Kind, Object, Part
+from nimify_tui.sources.kubernetes.kinds import Kind, Labelled, Object
+from nimify_tui.sources.kubernetes.parts import Condition, Part
 from nimify_tui.sources.kubernetes.pods import condition
 
 _SAID = 200
@@ -175,16 +177,28 @@ class EndpointConditions(Part, frozen=True):
     ready: bool | None = None
 
 
+_READY = EndpointConditions(True)
+
+
 class Endpoint(Part, frozen=True):
     """One pod behind a Service."""
 
     conditions: EndpointConditions = EndpointConditions()
 
 
-class Slice(Object, frozen=True):
+_TAKES = Endpoint(_READY)
+
+
+class Slice(Labelled, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     endpoints: list[Endpoint] | None = None
+
+    def packed(self, shared: dict[str, Any]) -> Slice:
+        """Thousands of endpoints that are ready are one object."""
+        del shared
+        every = [_TAKES if each.conditions == _READY else each for each in self.endpoints or ()]
+        return msgspec.structs.replace(self, endpoints=every)
 
     @property
     def service(self) -> str:

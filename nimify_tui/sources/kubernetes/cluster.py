@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import Replica
@@ -38,7 +40,7 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _WARNINGS = 4
 
 
-class Judged(NamedTuple):
+class Judged(msgspec.Struct, gc=False, frozen=True):
     """A pod as a replica: judged once, and again only when something of it is another one.
 
     In a roll-out one pod of a hundred changes, and all hundred are asked for.

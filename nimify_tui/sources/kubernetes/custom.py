@@ -10,16 +10,8 @@ import msgspec
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.workloads import OwnerSeen
-from nimify_tui.sources.kubernetes.kinds import (
-    Condition,
-    Kind,
-    Meta,
-    Object,
-    Part,
-    Workload,
-    WorkloadSpec,
-    WorkloadStatus,
-)
+from nimify_tui.sources.kubernetes.kinds import Kind, Labelled, Workload, WorkloadSpec, WorkloadStatus
+from nimify_tui.sources.kubernetes.parts import Condition, ObjectMeta, Part
 from nimify_tui.sources.kubernetes.pods import condition
 
 _SAID = 200
@@ -89,7 +81,7 @@ class CustomStatus(Part, frozen=True):
     model_status: ModelStatus = ModelStatus()
 
 
-class Custom(Object, frozen=True):
+class Custom(Labelled, frozen=True):
     """NIMService, NIMCache, NIMPipeline, InferenceService."""
 
     spec: CustomSpec = CustomSpec()
@@ -109,7 +101,7 @@ class RolloutStatus(Part, frozen=True):
     conditions: list[Condition] | None = None
 
 
-class Rollout(Object, frozen=True):
+class Rollout(Labelled, frozen=True):
     """argoproj.io/v1alpha1 Rollout, as it comes."""
 
     spec: WorkloadSpec = WorkloadSpec()
@@ -225,7 +217,7 @@ def wanted_of(one: Custom) -> int:
     return 1
 
 
-def uid_chain(meta: Meta) -> str:
+def uid_chain(meta: ObjectMeta) -> str:
     """The uid of the controlling owner, "" without one."""
     owner = meta.owner
     return owner.uid if owner is not None else ""

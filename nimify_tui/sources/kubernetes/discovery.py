@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nimify_tui.sources.kubernetes.kinds import Kind, Part
+from nimify_tui.sources.kubernetes.kinds import Kind
+from nimify_tui.sources.kubernetes.parts import Part
 from nimify_tui.sources.kubernetes.wire import Api
 
 #: New definitions are looked for so often, seconds.

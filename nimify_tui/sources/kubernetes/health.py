@@ -13,6 +13,8 @@ BEAT_S = 5.0
 MISSED_BEATS = 3
 #: A heartbeat waits at least so long, and four times the usual answer, seconds.
 LEAST_WAIT_S = 3.0
+#: Clocks that differ by less are the same: the server's time comes in whole seconds, and late, seconds.
+SKEW_S = 30.0
 #: Weight of the newest answer in the usual one.
 _NEWEST = 0.25
 
@@ -41,6 +43,8 @@ class Monitor:
         #: True when not one kind may be read.
         self.blind = False
         self.paused = False
+        #: How far the server's clock is ahead of ours, seconds; None while it has not told its time.
+        self.skew_s: float | None = None
 
     # -- what happens --------------------------------------------------------------------
 
@@ -55,6 +59,10 @@ class Monitor:
         self.rtt_s = rtt_s if self.rtt_s is None else self.rtt_s + _NEWEST * (rtt_s - self.rtt_s)
         if self._trouble is not None and isinstance(self._trouble[0], Unauthorized | CredentialsFailed):
             self._trouble = None
+
+    def told_time(self, at: float) -> None:
+        """The server says that it is ``at`` (unix seconds) now."""
+        self.skew_s = at - self._clock.now()
 
     def missed(self, error: NimifyError, next_s: float) -> None:
         """A heartbeat failed; the next one is sent in ``next_s`` seconds."""
@@ -129,4 +137,15 @@ class Monitor:
         if self.lagging:
             remedy = error.remedy if error is not None else ""
             return RegionState.STALE, self.lagging, remedy, next_try_at
-        return RegionState.LIVE, f"not seen: {self.hidden}" if self.hidden else "", "", None
+        hidden = f"not seen: {self.hidden}" if self.hidden else ""
+        skew, remedy = self._skew()
+        return RegionState.LIVE, "; ".join(filter(None, (hidden, skew))), remedy, None
+
+    def _skew(self) -> tuple[str, str]:
+        """(what is said of clocks that differ, the remedy)."""
+        if self.skew_s is None or abs(self.skew_s) < SKEW_S:
+            return "", ""
+        size = round(abs(self.skew_s))
+        span = f"{size} s" if size < 180 else f"{size // 60} min"
+        where = "ahead of" if self.skew_s > 0 else "behind"
+        return f"its clock is {span} {where} this host's, ages are wrong by that", "set both clocks by NTP"

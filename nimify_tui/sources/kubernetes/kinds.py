@@ -1,82 +1,19 @@
-"""What is read of a cluster: one table of kinds, and of each kind only the fields that are used.
+"""What is read of a cluster: the kinds, and of each kind only the fields that are used.
 
-Field names and meanings: Kubernetes API reference (core/v1, apps/v1). Lists, maps and times are
-nullable because servers send ``null`` for an empty one; unknown fields are skipped. The structs are
-trees without cycles, so they are kept from the garbage collector (``gc=False``): 30,000 pods
-otherwise stop a full collection for half a second.
+Field names and meanings: Kubernetes API reference (core/v1, apps/v1). See :mod:`nimify_tui.sources.kubernetes.parts`
+for what holds for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Protocol
 
 import msgspec
 
-
-class Part(msgspec.Struct, gc=False, rename="camel", frozen=True):
-    """A part of an object: JSON names are the camel case of ours."""
-
-
-class Annotations(msgspec.Struct, gc=False, frozen=True):
-    """The few annotations that are looked at; the others (a whole manifest, often) are never kept."""
-
-    revision: str = msgspec.field(default="", name="deployment.kubernetes.io/revision")
-    rollout_revision: str = msgspec.field(default="", name="rollout.argoproj.io/revision")
-    change_cause: str = msgspec.field(default="", name="kubernetes.io/change-cause")
-    restarted_at: str = msgspec.field(default="", name="kubectl.kubernetes.io/restartedAt")
-
-    @property
-    def number(self) -> int:
-        """The number of the revision, of a Deployment or an Argo Rollout; 0 when there is none."""
-        text = self.revision or self.rollout_revision
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-class Owner(Part, frozen=True):
-    """An owner reference."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool | None = None
-
-
-class Meta(Part, frozen=True):
-    """Metadata of an object; ``uid`` is its identity, a name is used again."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: Annotations | None = None
-    owner_references: list[Owner] | None = None
-
-    @property
-    def revision(self) -> int:
-        """See :attr:`Annotations.number`."""
-        return self.annotations.number if self.annotations is not None else 0
-
-    @property
-    def owner(self) -> Owner | None:
-        """The controlling owner."""
-        return next((each for each in self.owner_references or () if each.controller), None)
-
-
-class Condition(Part, frozen=True):
-    """One condition of a status."""
-
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str | None = None
-    last_update_time: str | None = None
+from nimify_tui.sources.kubernetes.parts import Condition, Meta, ObjectMeta, Part, PodCondition, PodMeta
 
 
 class Port(Part, frozen=True):
@@ -93,23 +30,34 @@ class Resources(Part, frozen=True):
     requests: dict[str, str | int | float] | None = None
 
 
-class Container(Part, frozen=True):
-    """A container of a pod or a template."""
+class PodContainer(Part, frozen=True):
+    """A container of a pod; the rest of it is its template's."""
 
     name: str = ""
     image: str = ""
+    resources: Resources | None = None
+
+
+class Container(PodContainer, frozen=True):
+    """A container of a template."""
+
     command: list[str] | None = None
     args: list[str] | None = None
     ports: list[Port] | None = None
-    resources: Resources | None = None
 
 
 class PodSpec(Part, frozen=True):
     """What a pod shall run."""
 
     node_name: str = ""
+    containers: list[PodContainer] | None = None
+    init_containers: list[PodContainer] | None = None
+
+
+class TemplateSpec(Part, frozen=True):
+    """What the pods of a workload shall run."""
+
     containers: list[Container] | None = None
-    init_containers: list[Container] | None = None
 
 
 class Waiting(Part, frozen=True):
@@ -144,6 +92,9 @@ class ContainerState(Part, frozen=True):
     terminated: Terminated | None = None
 
 
+_NO_STATE = ContainerState()
+
+
 class ContainerStatus(Part, frozen=True):
     """How a container is; ``last_state`` is the run before."""
 
@@ -151,7 +102,6 @@ class ContainerStatus(Part, frozen=True):
     ready: bool = False
     started: bool | None = None
     restart_count: int = 0
-    image: str = ""
     state: ContainerState | None = None
     last_state: ContainerState | None = None
 
@@ -162,9 +112,7 @@ class PodStatus(Part, frozen=True):
     phase: str = ""
     reason: str = ""
     message: str = ""
-    start_time: str | None = None
-    pod_i_p: str = msgspec.field(default="", name="podIP")
-    conditions: list[Condition] | None = None
+    conditions: list[PodCondition] | None = None
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
 
@@ -172,21 +120,77 @@ class PodStatus(Part, frozen=True):
 class Object(Part, frozen=True):
     """What all kinds have."""
 
+    metadata: ObjectMeta = ObjectMeta()
+
+    def packed(self, shared: dict[str, Any]) -> Any:
+        """The same in less memory; ``shared`` holds what objects of one kind have in common."""
+        del shared
+        return self
+
+
+class Labelled(Object, frozen=True):
+    """Kinds of which labels, annotations or the generation are looked at."""
+
     metadata: Meta = Meta()
 
 
 class Pod(Object, frozen=True):
     """core/v1 Pod."""
 
+    metadata: PodMeta = PodMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    def packed(self, shared: dict[str, Any]) -> Pod:
+        """Siblings share what is the same for them, and of the conditions only those that tell something are kept."""
+        meta, spec, status = self.metadata, self.spec, self.status
+        owner = meta.owner
+        alike = (spec.containers, spec.init_containers, meta.owner_references, meta.labels)
+        known = shared.get(owner.uid) if owner is not None else None
+        if known != alike:
+            known = alike
+            if owner is not None:
+                shared[owner.uid] = alike
+        containers, inits, owners, labels = known
+        conditions = [
+            PodCondition(
+                intern(each.type), intern(each.status), each.message, intern(each.last_transition_time or "")
+            )
+            for each in status.conditions or ()
+            if each.type == "Ready" or (each.type == "PodScheduled" and each.status != "True")
+        ]  # fmt: skip
+        return Pod(
+            PodMeta(
+                meta.name, intern(meta.namespace), meta.uid, meta.resource_version,
+                intern(meta.creation_timestamp or ""),
+                meta.deletion_timestamp, owners, labels,
+            ),
+            PodSpec(intern(spec.node_name), containers, inits),
+            PodStatus(
+                intern(status.phase), status.reason, status.message, conditions, _packed(status.container_statuses),
+                _packed(status.init_container_statuses),
+            ),
+        )  # fmt: skip
+
+
+def _packed(statuses: list[ContainerStatus] | None) -> list[ContainerStatus] | None:
+    """Names are the same everywhere, and most containers have no run before."""
+    if not statuses:
+        return None
+    return [
+        ContainerStatus(
+            intern(each.name), each.ready, each.started, each.restart_count, each.state,
+            None if each.last_state == _NO_STATE else each.last_state,
+        )
+        for each in statuses
+    ]  # fmt: skip
 
 
 class Template(Part, frozen=True):
     """A pod template."""
 
     metadata: Meta = Meta()
-    spec: PodSpec = PodSpec()
+    spec: TemplateSpec = TemplateSpec()
 
 
 class WorkloadSpec(Part, frozen=True):
@@ -216,14 +220,14 @@ class WorkloadStatus(Part, frozen=True):
     message: str = ""
 
 
-class Workload(Object, frozen=True):
+class Workload(Labelled, frozen=True):
     """apps/v1 Deployment, StatefulSet, DaemonSet, ReplicaSet."""
 
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
 
 
-class ControllerRevision(Object, frozen=True):
+class ControllerRevision(Labelled, frozen=True):
     """apps/v1 ControllerRevision: the number of a revision of a StatefulSet or DaemonSet."""
 
     revision: int = 0
@@ -376,13 +380,18 @@ BOOKMARK = msgspec.json.Decoder(Object)
 STATUS = msgspec.json.Decoder(Status)
 
 
-def read_items(kind: Kind, items: Iterable[msgspec.Raw]) -> tuple[list[Any], int]:
-    """The objects of a page, and how many could not be read (a field of another type than the API says)."""
+def read_items(
+    kind: Kind, items: Iterable[msgspec.Raw], shared: dict[str, Any]
+) -> tuple[list[Any], int]:
+    """The objects of a page, and how many could not be read (a field of another type than the API says).
+
+    ``shared``: see :meth:`Object.packed`.
+    """
     found, bad = [], 0
     decode = kind.decoder.decode
     for item in items:
         try:
-            found.append(decode(item))
+            found.append(decode(item).packed(shared))
         except (msgspec.MsgspecError, RecursionError):
             bad += 1
     return found, bad

@@ -6,20 +6,23 @@ import datetime
 import re
 import signal
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.kubernetes import hints
 from nimify_tui.sources.kubernetes.kinds import (
-    Condition,
-    Container,
     ContainerStatus,
     Event,
     Node,
     Pod,
+    PodContainer,
     Terminated,
 )
+from nimify_tui.sources.kubernetes.parts import PodCondition
+
+C = TypeVar("C", bound=PodCondition)
 
 #: What a pod lacks (resource, count) in the words of whoever knows the nodes; "" when nobody does.
 Lack = Callable[[str, int], str]
@@ -105,9 +108,12 @@ def replica_of(
     )
 
 
-def condition(conditions: Sequence[Condition] | None, name: str) -> Condition | None:
+def condition(conditions: Sequence[C] | None, name: str) -> C | None:
     """The condition of that type."""
-    return next((each for each in conditions or () if each.type == name), None)
+    for each in conditions or ():
+        if each.type == name:
+            return each
+    return None
 
 
 def signal_of(end: Terminated) -> str | None:
@@ -120,7 +126,7 @@ def signal_of(end: Terminated) -> str | None:
 
 
 def _judge(
-    pod: Pod, ready: Condition | None, warnings: Sequence[Event], node: Node | None, now: float, lack: Lack
+    pod: Pod, ready: PodCondition | None, warnings: Sequence[Event], node: Node | None, now: float, lack: Lack
 ) -> tuple[ReplicaState, str, float | None]:
     """(state, reason, since when)."""
     status, meta = pod.status, pod.metadata
@@ -194,7 +200,7 @@ def _node_lost(node: Node | None) -> str:
     return f"node {name} does not answer" if ready.status == "Unknown" else f"node {name} is not ready"
 
 
-def unschedulable(message: str, containers: Sequence[Container] = (), lack: Lack = no_lack) -> str:
+def unschedulable(message: str, containers: Sequence[PodContainer] = (), lack: Lack = no_lack) -> str:
     """The scheduler's message in plain words; its own words where they are not understood."""
     match = _NODES.match(message)
     if match is None:
@@ -223,7 +229,7 @@ def unschedulable(message: str, containers: Sequence[Container] = (), lack: Lack
     return f"none of {match[1]} nodes has room: {', '.join(parts)}"
 
 
-def _wanted(resource: str, containers: Sequence[Container]) -> str:
+def _wanted(resource: str, containers: Sequence[PodContainer]) -> str:
     found = [
         str(value)
         for each in containers
@@ -300,7 +306,7 @@ def _told(said: str) -> str:
 
 def _image(pod: Pod, status: ContainerStatus) -> str:
     containers = [*(pod.spec.containers or []), *(pod.spec.init_containers or [])]
-    return next((each.image for each in containers if each.name == status.name), status.image)
+    return next((each.image for each in containers if each.name == status.name), "")
 
 
 def _pull_words(warnings: Sequence[Event]) -> str:

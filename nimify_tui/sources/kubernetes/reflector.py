@@ -32,8 +32,9 @@ from nimify_tui.sources.kubernetes.pace import Pace
 from nimify_tui.sources.kubernetes.wire import Api
 
 PAGE_ITEMS = 500
-#: A page of 500 objects of the largest size that etcd takes (1.5 MiB) is no sane answer.
-PAGE_BYTES = 256 * 1024 * 1024
+#: A page of 500 pods is 2 to 10 MB. A server that knows no pages may send 6,000 pods in one; more is no sane answer,
+#: and would be held in memory twice.
+PAGE_BYTES = 64 * 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 #: The server ends a watch after a random time between these, seconds (client-go's minWatchTimeout).
 WATCH_S = (300, 600)
@@ -104,6 +105,8 @@ class Reflector:
         self._path = kind.path(namespace)
         self._version = ""
         self._gone_in_a_row = 0
+        #: What objects have in common (see kinds.Object.packed); begun anew with each list.
+        self._shared: dict[str, Any] = {}
 
     async def run(self) -> None:
         """Follow the kind until cancelled; may be run again and then goes on where it was.
@@ -162,6 +165,7 @@ class Reflector:
     # -- list ----------------------------------------------------------------------------
 
     async def _list(self) -> None:
+        self._shared = {}
         version, found, bad = await self._pages()
         self._swap(found)
         self._version, self.unreadable, self.complete = version, bad, True
@@ -176,13 +180,19 @@ class Reflector:
             if token:
                 query["continue"] = token
             async with self._api.get(self._path, query, limit_bytes=PAGE_BYTES) as answer:
-                body = await answer.read()
+                try:
+                    body = await answer.read()
+                except BadAnswer as error:
+                    raise Garbled(
+                        f"the list of {self.kind.plural} is too large: {error.message}",
+                        "name the namespaces that are read: namespaces = [...] of the region's configuration",
+                    ) from error
             self._feed.contact()
             try:
                 page = PAGE.decode(body)
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise Garbled(f"the list of {self.kind.plural} is no list of objects") from error
-            objects, unreadable = read_items(self.kind, page.items or ())
+            objects, unreadable = read_items(self.kind, page.items or (), self._shared)
             bad += unreadable
             found.update((each.metadata.uid, each) for each in objects)
             # Were the pages of different versions, the events from the oldest on make up for it.
@@ -272,7 +282,7 @@ class Reflector:
         try:
             if event.type != "BOOKMARK":
                 try:
-                    return self.kind.decoder.decode(event.object)
+                    return self.kind.decoder.decode(event.object).packed(self._shared)
                 except msgspec.ValidationError:
                     self.unreadable += 1
             return BOOKMARK.decode(event.object)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -197,7 +198,7 @@ class KubernetesSource:
             begun_s = self._clock.mono_s()
             wait_s = BEAT_S
             try:
-                await _livez(link, monitor.beat_wait_s)
+                told_at = await _livez(link, monitor.beat_wait_s)
             except NimifyError as error:
                 was_down = monitor.down
                 if was_down:
@@ -214,6 +215,8 @@ class KubernetesSource:
                     pace.clear()
                 self._probes.reset()
                 monitor.beat(self._clock.mono_s() - begun_s)
+                if told_at is not None:
+                    monitor.told_time(told_at)
                 self._must_stop.clear()
                 self._may_read.set()
             self._news.set()
@@ -363,15 +366,26 @@ def _progress(reflector: Reflector) -> str:
     )
 
 
-async def _livez(link: Link, wait_s: float) -> None:
-    """One heartbeat. A server that says no, or asks for patience, lives. Raises NimifyError when it does not."""
+async def _livez(link: Link, wait_s: float) -> float | None:
+    """One heartbeat: the time that the server tells (unix seconds), None when it tells none.
+
+    A server that says no, or asks for patience, lives. Raises NimifyError when it does not.
+    """
     try:
         async with asyncio.timeout(wait_s), link.get("/livez", accept="*/*", read_timeout_s=wait_s) as answer:
             await answer.read()
+            return _date(answer.headers.get("Date", ""))
     except TimeoutError as error:
         what = f"{link.address}: no answer to a heartbeat within {wait_s:.0f} s"
         raise Unreachable(what, "look at the network and at the API server", Cause.TIMEOUT) from error
     except Unauthorized:
         raise
     except (Refused, Throttled):
-        return
+        return None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None

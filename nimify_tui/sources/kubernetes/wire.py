@@ -10,6 +10,11 @@ from typing import Protocol
 class Answer(Protocol):
     """An answer with a good status; the others are raised as typed errors."""
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Header names in any case."""
+        ...
+
     async def read(self) -> bytes:
         """The whole body. Raises NetworkError when it is cut or larger than was asked for."""
         ...

@@ -38,7 +38,6 @@ from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
 _LABELS, _LABEL_CHARS = 40, 260
 #: States whose reason says more than "it does not get on".
 _TELLING = (ReplicaState.BACKOFF, ReplicaState.NOT_READY, ReplicaState.EXITED)
-_HASH = "controller-revision-hash"
 #: Custom resources whose own word counts, and those words of theirs that mean it will not come right by itself.
 _STATED = (NIM_SERVICE.name, INFERENCE_SERVICE.name)
 _FAILED = ("Failed", "BlockedByFailedLoad", "InvalidSpec")
@@ -133,7 +132,7 @@ def revision_of(cluster: Cluster, uid: str) -> int:
 
 
 def _hash(pod: Pod) -> str:
-    return (pod.metadata.labels or {}).get(_HASH, "")
+    return pod.metadata.labels.revision_hash if pod.metadata.labels is not None else ""
 
 
 def _pod_revision(cluster: Cluster, uid: str, pod: Pod) -> int:

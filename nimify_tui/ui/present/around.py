@@ -46,10 +46,10 @@ def address_text(address: Address) -> str:
 
 
 def scaler_lines(scaler: Scaler) -> list[str]:
-    """The autoscaler explained: bounds and what it does, then each metric against its target."""
+    """The autoscaler explained: its bounds, what it does or why it does not, each metric against its target."""
     name = clean_line(scaler.name, 80)
-    bounds = f"{scaler.current} replicas, {scaler.least} to {scaler.most}"
-    lines = [f"HPA {name}: {bounds}; {clean_line(scaler.verdict, 240)}"]
+    lines = [f"HPA {name}: {scaler.current} replicas, wants {scaler.wanted}, of {scaler.least} to {scaler.most}"]
+    lines += [f"  {clean_line(scaler.verdict, 240)}"] if scaler.verdict else []
     for each in scaler.metrics:
         current = clean_line(each.current, 40) or fmt.UNKNOWN
         lines.append(f"  {clean_line(each.name, 100)}  {current} of {clean_line(each.target, 60)}")

@@ -60,6 +60,14 @@ METRIC_COLUMNS: tuple[Column, ...] = (
 EVENT_COLUMNS = tuple(replace(each, shown=False) if each.key == "service" else each for each in feeds.CHANGE_COLUMNS)
 
 
+def revision_columns(services: Sequence[Service]) -> tuple[Column, ...]:
+    """The columns of the revisions: a cluster tells neither who made one nor a model's digest."""
+    told = any(each.revisions for each in services)
+    return tuple(
+        replace(each, shown=told) if each.key in ("by", "model") else each for each in REVISION_COLUMNS
+    )
+
+
 def columns_at(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
     """Columns for a screen of ``width``: whole region names where there is room."""
     if width < 100:

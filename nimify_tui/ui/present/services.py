@@ -22,6 +22,8 @@ from nimify_tui.ui.widgets.table import Row
 
 #: An error budget that burns this many times too fast pages somebody (Google SRE workbook, 1 h window).
 BURN_PAGE = 14.4
+#: Width of the column READY.
+READY_CELLS = 5
 _UNWELL = (ServiceState.DOWN, ServiceState.DEGRADED, ServiceState.UNKNOWN)
 
 
@@ -35,7 +37,7 @@ def columns_for(width: int, mute: frozenset[str] = frozenset()) -> tuple[Column,
         Column("service", "SERVICE", 13 if width >= 60 else 10, 28, flex=1 if wide else 0, shorten="middle"),
         Column("where", "WHERE", 16 if wide else 7 if narrow else 14, priority=3, tree=True),
         Column("family", "FAMILY", 6, priority=9, shown="family" not in mute),
-        Column("ready", "READY", 5, align="right"),
+        Column("ready", "READY", READY_CELLS, align="right"),
         Column("rps", "RPS", 5, align="right", priority=5),
         Column("p50", "P50", 5, align="right", priority=8),
         Column("p95", "P95", 5, align="right", priority=2),
@@ -229,7 +231,7 @@ def service_row(row: ServiceRow, now: float, name: str, short: bool, expander: s
     if not stopped:
         cells[2] = _against_slo(row, cells[2])
     missing = row.ready is not None and row.ready < row.desired
-    ready = Cell(f"{'?' if row.ready is None else row.ready}/{row.desired}", state_style if missing else "")
+    ready = Cell(ready_text(row.ready, row.desired), state_style if missing else "")
     indent = "  " if row.depth else ""
     revisions = " ".join(f"r{each}" for each in row.revisions[-2:])
     return Row(
@@ -263,6 +265,16 @@ def where_text(row: ServiceRow, short: bool) -> str:
         name = row.region_states[0][0]
         return short_region(name) if short else clean_line(name, 40)
     return str(row.region_count) if short else f"{row.region_count} regions"
+
+
+def ready_text(ready: int | None, desired: int) -> str:
+    """``5/6``; what is too wide for the column as the count when all are ready, else as whole percents of it."""
+    text = f"{'?' if ready is None else ready}/{desired}"
+    if len(text) <= READY_CELLS or not desired:
+        return text
+    if ready is None:
+        return "?"
+    return str(desired) if ready == desired else f"{100 * ready // desired}%"
 
 
 def reason_text(row: ServiceRow, now: float, short: bool) -> str:

@@ -219,6 +219,8 @@ class DetailScreen(ConsoleScreen):
                 self.events.set_events(present.event_rows(detail, now, short))
                 self._show_about(detail)
             case "revisions":
+                columns = present.revision_columns(detail.services)
+                self.revisions.set_columns(present.columns_at(columns, self.app.size.width))
                 rows = present.revision_rows(detail.services, now, short, detail.replicas)
                 self.revisions.set_rows(*rows_by_key(rows))
                 self._show_about(detail)
