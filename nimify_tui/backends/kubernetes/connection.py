@@ -17,6 +17,7 @@ from nimify_tui.backends.kubernetes.credentials import Credentials
 from nimify_tui.backends.kubernetes.errors import BadAnswer, Cause, Unreachable
 from nimify_tui.backends.kubernetes.limits import TokenBucket
 from nimify_tui.backends.kubernetes.place import ClusterPlace
+from nimify_tui.backends.kubernetes.sockets import PodSockets
 from nimify_tui.backends.kubernetes.write import Verify, Writer
 from nimify_tui.base.clock import Clock, SystemClock
 
@@ -183,6 +184,10 @@ class Connection:
                 yield Answer(reply, limit_bytes, self.address, self._clock)
             finally:
                 reply.close() if not reply.content.at_eof() else reply.release()
+
+    def sockets(self, verify: Verify) -> PodSockets:
+        """The way into this region's pods (shell, port-forward); ``verify`` is the gate's check of a permit."""
+        return PodSockets(self._caller, verify)
 
     def writer(self, verify: Verify) -> Writer:
         """The way to change something in this region; ``verify`` is the gate's check of a permit."""
