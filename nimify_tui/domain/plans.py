@@ -22,6 +22,8 @@ class Verb(enum.StrEnum):
     STOP = "stop"
     START = "start"
     DELETE = "delete"
+    SHELL = "shell"
+    FORWARD = "forward"
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +44,11 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Several targets with a different wish each (an undo of a scaling: a back to 2, b back to 3): one
     #: request for each target, in the order of ``targets``; the fields above are then not used.
     parts: tuple[ActionRequest, ...] = ()
-    #: For CREATE: the port that the service is to have; None: a free one.
+    #: For CREATE: the port that the service is to have; None: a free one. For FORWARD: the replica's port.
     port: int | None = None
+    #: For SHELL and FORWARD: which replica, and which of its containers ("": its only one).
+    replica: str = ""
+    container: str = ""
 
     def part_for(self, key: ServiceKey) -> ActionRequest:
         """What is wanted of ``key`` alone."""
