@@ -18,6 +18,7 @@ from nimify_tui.ui.acting import Acting
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.context import ConsoleContext
 from nimify_tui.ui.frugal import FrugalApp
+from nimify_tui.ui.live import Live
 from nimify_tui.ui.present.head import HeadFacts, mode_word
 from nimify_tui.ui.present.services import SORTS
 from nimify_tui.ui.screens.base import ConsoleScreen
@@ -58,6 +59,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         self.context = context
         super().__init__(profile, theme=theme)
         self.acting = Acting(self)
+        self.live = Live(self)
         self._open_service = open_service
         self._shown: tuple[Frame | None, float] = (None, -1.0)
         self._notice: tuple[str, str, str] | None = None
@@ -73,6 +75,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "palette": lambda _: self._palette(),
             "copy": self._copy,
             "actions": lambda _: self._actions(),
+            "forwards": lambda _: self._forwards(),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "back": lambda _: self.go_back(),
@@ -258,6 +261,12 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
         if not isinstance(self.top, UnfinishedScreen):
             self.push_screen(UnfinishedScreen())
+
+    def _forwards(self) -> None:
+        from nimify_tui.ui.screens.forwards import ForwardsScreen
+
+        if not isinstance(self.top, ForwardsScreen):
+            self.push_screen(ForwardsScreen())
 
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"
