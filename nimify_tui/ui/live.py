@@ -118,9 +118,9 @@ class Live:
         result: ActionResult | None = None
         with app.suspend():
             before = termios.tcgetattr(keys_fd)
-            os.write(screen_fd, f"-- {plan.summary}; ctrl+] leaves --\r\n".encode())
             try:
-                tty.setraw(keys_fd)
+                tty.setraw(keys_fd, termios.TCSADRAIN)  # what was typed ahead is not thrown away
+                os.write(screen_fd, f"-- {plan.summary}; ctrl+] leaves --\r\n".encode())
                 result = app.context.shell(plan, answer, TtyTerminal(keys_fd, screen_fd)).result()
             except NimifyError as refused:
                 error = refused
