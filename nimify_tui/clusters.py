@@ -21,6 +21,7 @@ from nimify_tui.gate.policy import make_region
 if TYPE_CHECKING:
     from nimify_tui.backends.kubernetes.connection import Connection
     from nimify_tui.backends.kubernetes.place import ClusterPlace
+    from nimify_tui.backends.kubernetes.sockets import PodSockets, Verify
     from nimify_tui.domain.demands import LogDemand, ObjectDemand
     from nimify_tui.sources.kubernetes.kinds import Pod
     from nimify_tui.sources.kubernetes.objects import Place
@@ -133,6 +134,11 @@ class ClusterRegions:
                 await link.login()
         finally:
             source.again()
+
+    def sockets(self, verify: Verify, region: str) -> PodSockets | None:
+        """The way into the pods of a region; None while there is no connection."""
+        link = self.link(region)
+        return link.sockets(verify) if link is not None else None
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""

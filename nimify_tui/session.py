@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from nimify_tui import config as configuration
@@ -24,13 +25,23 @@ from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
 from nimify_tui.controllers.kubernetes.late import LateKubernetesController
+from nimify_tui.controllers.live import LIVE, LiveDesk, Terminal
 from nimify_tui.controllers.local import LocalController
 from nimify_tui.controllers.mirror import Mirror
 from nimify_tui.controllers.world import Controller
 from nimify_tui.domain.demands import Demand, LogDemand
+from nimify_tui.domain.live import Forward
 from nimify_tui.domain.models import ModelReport
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, ActionResult, Plan, Progress, UnfinishedAction, Verdict
+from nimify_tui.domain.plans import (
+    ActionRequest,
+    ActionResult,
+    Plan,
+    Progress,
+    UnfinishedAction,
+    Verb,
+    Verdict,
+)
 from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.embedded import EmbeddedRegions
@@ -90,7 +101,9 @@ class Session:
             region_work=_by_kind(
                 {RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch}
             ),
-            fleet_work=(*self._embedded.fleet_work(needs.numbers), *clusters.fleet_work()),
+            fleet_work=(
+                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(), lambda *_: self._live.run(),
+            ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
             after=last_known.write if needs.remember else _nothing,
@@ -101,6 +114,7 @@ class Session:
             RegionKind.KUBERNETES: LateKubernetesController(clusters.link, self._gate, self.clock),
         }
         self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
+        self._live = LiveDesk(self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), self.clock)
 
     def _configured_region(self, name: str) -> Region | None:
         """The gate asks before the engine is there, and for regions that come and go."""
@@ -156,6 +170,8 @@ class Session:
 
     def plan(self, request: ActionRequest, *, simulation: bool = False) -> Future[Plan]:
         """A plan for ``request``; nothing is changed."""
+        if request.verb in LIVE:
+            return self.engine.submit(self._live.plan(request))
         return self.engine.submit(self._desk.plan(request, simulation=simulation))
 
     def review(self, plan: Plan) -> Verdict:
@@ -170,7 +186,21 @@ class Session:
         settles: UnfinishedAction | None = None,
     ) -> Future[ActionResult]:
         """Authorise with ``answer``, do it, watch it."""
+        if plan.request.verb is Verb.FORWARD:
+            return self.engine.submit(self._live.forward(plan, answer))
         return self.engine.submit(self._desk.carry_out(plan, answer, progress, settles))
+
+    def shell(self, plan: Plan, answer: str, terminal: Terminal) -> Future[ActionResult]:
+        """Authorise with ``answer``, run a shell on ``terminal`` until it ends."""
+        return self.engine.submit(self._live.shell(plan, answer, terminal))
+
+    def forwards(self) -> Sequence[Forward]:
+        """The port-forwards of this session."""
+        return self._live.forwards()
+
+    def end_forward(self, forward_id: str) -> Future[None]:
+        """End a port-forward."""
+        return self.engine.submit(self._live.end(forward_id))
 
     def cancel(self, plan: Plan) -> None:
         """The operator turned the plan down."""
@@ -181,13 +211,17 @@ class Session:
 
         async def look() -> Sequence[UnfinishedAction]:
             found = await asyncio.to_thread(self._desk.unfinished)
-            return [await self._desk.check(action) for action in found]
+            return [await self._check(action) for action in found]
 
         return self.engine.submit(look())
 
     def check(self, action: UnfinishedAction) -> Future[UnfinishedAction]:
         """Look again at what is so now."""
-        return self.engine.submit(self._desk.check(action))
+        return self.engine.submit(self._check(action))
+
+    async def _check(self, action: UnfinishedAction) -> UnfinishedAction:
+        live = action.plan.request.verb in LIVE
+        return self._live.standing(action) if live else await self._desk.check(action)
 
     def resolve_unfinished(self, action: UnfinishedAction, how: str, text: str = "") -> Future[None]:
         """Put on record that it is dealt with."""

@@ -25,6 +25,8 @@ class Verb(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     SET_IMAGE = "image"
+    SHELL = "shell"
+    FORWARD = "forward"
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +47,13 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Several targets with a different wish each (an undo of a scaling: a back to 2, b back to 3): one
     #: request for each target, in the order of ``targets``; the fields above are then not used.
     parts: tuple[ActionRequest, ...] = ()
-    #: For CREATE: the port that the service is to have; None: a free one.
+    #: For CREATE: the port that the service is to have; None: a free one. For FORWARD: the replica's port.
     port: int | None = None
-    #: For SET_IMAGE: the image, and the container that gets it ("": the one that serves).
+    #: For SET_IMAGE: the image.
     image: str = ""
+    #: For SHELL and FORWARD: which replica. For SHELL and SET_IMAGE: which container ("": its only one, or the one
+    #: that serves).
+    replica: str = ""
     container: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False

@@ -20,6 +20,7 @@ class Scope(enum.StrEnum):
     DETAIL = "service detail"
     LOGS = "logs"
     OBJECT = "object"
+    FORWARDS = "port-forwards"
     REVISIONS = "revisions"
     INFER = "try an inference"
     UNFINISHED = "unfinished actions"
@@ -187,6 +188,12 @@ COMMANDS: tuple[Command, ...] = (
             "The pod under the cursor (on other tabs the workload) as its cluster has it; credentials are masked", _D),
     Command("detail.describe", ("d",), ("describe",), "describe",
             "The same in words, with its events", _D),
+    Command("detail.shell", ("S",), ("shell", "exec"), "shell",
+            "A shell in the pod under the cursor; shows the plan first, then the screen makes room for it",
+            _D, Risk.CHANGE, _SVC, "[CONTAINER]"),
+    Command("detail.forward", ("F",), ("forward", "port-forward"), "forward",
+            "Reach a port of the pod under the cursor from this machine; shows the plan first",
+            _D, Risk.CHANGE, _SVC, "[PORT]"),
     Command("detail.why", ("w",), ("why",), "why",
             "Since when, and what changed just before and after", _D, footer=2),
     *_acts(_D),
@@ -217,6 +224,9 @@ COMMANDS: tuple[Command, ...] = (
             "Read it again: it was read once, when it was opened", Scope.OBJECT, footer=5),
     Command("object.match", ("n", "N"), (), "next match",
             "The next match, the match before", Scope.OBJECT, bound=False),
+    # -- port-forwards
+    Command("forwards.end", ("ctrl+d",), (), "end it",
+            "End the port-forward under the cursor, with its connections", Scope.FORWARDS, footer=1),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",
@@ -272,6 +282,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("global.login", (), ("login",), "log in",
             "Run the login of a cluster in this terminal, the screen steps aside; then connect to it again",
             _G, argument="[REGION]"),
+    Command("global.forwards", (), ("forwards",), "port-forwards",
+            "The port-forwards of this session: what goes through them, and their end", _G),
     Command("global.theme", (), ("theme",), "theme",
             "dark, light, contrast or ansi", _G, argument="NAME"),
     Command("global.redraw", ("ctrl+r",), ("redraw",), "redraw",

@@ -18,6 +18,7 @@ from nimify_tui.ui.acting import Acting
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.context import ConsoleContext
 from nimify_tui.ui.frugal import FrugalApp
+from nimify_tui.ui.live import Live
 from nimify_tui.ui.present.head import HeadFacts, all_demo, mode_word
 from nimify_tui.ui.present.services import SORTS
 from nimify_tui.ui.screens.base import ConsoleScreen
@@ -59,6 +60,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         self.context = context
         super().__init__(profile, theme=theme)
         self.acting = Acting(self)
+        self.live = Live(self)
         self._open_service = open_service
         self._shown: tuple[Frame | None, float] = (None, -1.0)
         self._notice: tuple[str, str, str] | None = None
@@ -74,6 +76,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "palette": lambda _: self._palette(),
             "copy": self._copy,
             "actions": lambda _: self._actions(),
+            "forwards": lambda _: self._forwards(),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "login": self._login,
@@ -266,6 +269,12 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         from nimify_tui.ui.aside import login
 
         login(self, region)
+
+    def _forwards(self) -> None:
+        from nimify_tui.ui.screens.forwards import ForwardsScreen
+
+        if not isinstance(self.top, ForwardsScreen):
+            self.push_screen(ForwardsScreen())
 
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.domain.demands import Demand, LogDemand, LogLine
+from nimify_tui.domain.live import Forward
 from nimify_tui.domain.models import ModelReport
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionResult, Plan, Progress, UnfinishedAction, Verdict
@@ -19,6 +20,7 @@ from nimify_tui.fleet.frames import Frame
 
 if TYPE_CHECKING:  # it comes with an HTTP client that no first frame needs
     from nimify_tui.controllers.infer import InferAnswer
+    from nimify_tui.controllers.live import Terminal
 
 
 class Tail(Protocol):
@@ -97,6 +99,18 @@ class ConsoleContext(Protocol):
 
         ``settles`` is the unfinished action that this one continues or undoes.
         """
+        ...
+
+    def shell(self, plan: Plan, answer: str, terminal: Terminal) -> Future[ActionResult]:
+        """Authorise with ``answer``, run a shell on ``terminal`` until it ends."""
+        ...
+
+    def forwards(self) -> Sequence[Forward]:
+        """The port-forwards of this session, the newest last."""
+        ...
+
+    def end_forward(self, forward_id: str) -> Future[None]:
+        """End a port-forward."""
         ...
 
     def cancel(self, plan: Plan) -> None:

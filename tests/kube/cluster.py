@@ -66,6 +66,8 @@ class Cluster:
         self.port = free_port()
         self.address = f"https://127.0.0.1:{self.port}"
         self.pki = folder / "pki"
+        #: Where a port-forward to any pod ends: a test puts a server of its own there.
+        self.upstream_port = free_port()
         self._etcd_port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -227,13 +229,18 @@ class Cluster:
         )
         every = {"logsFile": str(self.container_log), "previousLogsFile": str(self.previous_log), "follow": True}
         beside = {"containers": ["beside"], "logsFile": str(self.beside_log), "follow": True}
-        logs = {
-            "apiVersion": "kwok.x-k8s.io/v1alpha1",
-            "kind": "ClusterLogs",
-            "metadata": {"name": "all"},
-            "spec": {"logs": [beside, every]},
-        }
-        parts = [life.stdout, (LAB / "faults.yaml").read_text(encoding="utf-8"), json.dumps(logs)]
+        target = {"address": "127.0.0.1", "port": self.upstream_port}
+        parts = [life.stdout, (LAB / "faults.yaml").read_text(encoding="utf-8")]
+        parts += [
+            json.dumps(
+                {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": kind, "metadata": {"name": "all"}, "spec": spec}
+            )
+            for kind, spec in (
+                ("ClusterLogs", {"logs": [beside, every]}),
+                ("ClusterExec", {"execs": [{"local": {"workDir": str(self.folder)}}]}),
+                ("ClusterPortForward", {"forwards": [{"target": target}]}),
+            )
+        ]
         for file in (self.container_log, self.previous_log, self.beside_log):
             file.touch()
         (here / "kwok.yaml").write_text("\n---\n".join(parts) + "\n", encoding="utf-8")

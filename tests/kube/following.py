@@ -52,6 +52,7 @@ class Following:
     def __init__(self, place: ClusterPlace) -> None:
         self.fleet, self.clock = Fleet(), SystemClock()
         self._place = place
+        self.listeners: list[Callable[[Sequence[Update]], None]] = []
         self.link: Connection | None = None
         self.source = KubernetesSource(REGION, self._connect, self.clock, namespaces=(SPACE,))
         self.logs = PodLogs(
@@ -70,6 +71,8 @@ class Following:
 
     def _sink(self, updates: Sequence[Update]) -> None:
         self.fleet.apply_many(updates)
+        for listener in self.listeners:
+            listener(updates)
 
     @contextlib.asynccontextmanager
     async def running(self, *demands: LogDemand, ready: int = 1) -> AsyncGenerator[None]:

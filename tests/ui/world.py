@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import msgspec
+
 from nimify_tui.base.clock import ManualClock
 from nimify_tui.base.errors import GateRefused, NimifyError
 from nimify_tui.controllers.infer import InferAnswer
 from nimify_tui.domain.demands import Demand, LogDemand, LogLine
+from nimify_tui.domain.live import Forward
 from nimify_tui.domain.models import ModelReport, ModelVerdict, TensorInfo
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import (
@@ -82,6 +85,7 @@ class World:
         self.result_state = ActionState.OK
         self.pending: Future[ActionResult] | None = None
         self.typed = True
+        self.open_forwards: list[Forward] = []
 
     def demand(self, demand: Demand) -> None:
         self.demands.append(demand)
@@ -171,6 +175,19 @@ class World:
             undo=plan.undo,
             ended_at=frames.NOW,
         )
+
+    def shell(self, plan: Plan, answer: str, terminal: object) -> Future[ActionResult]:
+        return failed(GateRefused("no shell here"))
+
+    def forwards(self) -> Sequence[Forward]:
+        return tuple(self.open_forwards)
+
+    def end_forward(self, forward_id: str) -> Future[None]:
+        self.open_forwards = [
+            msgspec.structs.replace(each, ended="ended by the operator") if each.id == forward_id else each
+            for each in self.open_forwards
+        ]
+        return done(None)
 
     def cancel(self, plan: Plan) -> None:
         self.cancelled.append(plan)

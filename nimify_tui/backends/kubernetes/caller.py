@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from yarl import URL
 
 USER_AGENT = f"nimify-tui/{__version__}"
-#: Of an error's body so much is read; the server's own are below 10 kB.
-_MAX_ERROR_BYTES = 256 * 1024
-#: And for so long; its status alone says enough.
-_ERROR_S = 10.0
+#: Of an error's body so much is read (the server's own are below 10 kB), and for so long, seconds.
+_MAX_ERROR_BYTES, _ERROR_S = 256 * 1024, 10.0
+#: A message of a web socket is at most so long; the server's are 32 kB.
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: A web socket is open within this time, its container's node included, seconds.
+SOCKET_OPEN_S = 30.0
 #: An API server closes idle connections after 90 s; ours go before, so none is used in its last moment.
 _IDLE_S = 60.0
 
@@ -155,6 +157,54 @@ class Caller:
             reply.close()
             raise
         return reply
+
+    async def websocket(
+        self, path: str, query: Sequence[tuple[str, str]], protocol: str
+    ) -> aiohttp.ClientWebSocketResponse:
+        """An open web socket that speaks ``protocol``; the caller closes it. Never made twice but after a 401.
+
+        A refusal has no words of the server's own here, only its status. Raises as :meth:`request` does.
+        """
+        identity = await self._credentials.identity()
+        for attempt in (1, 2):
+            try:
+                return await self._socket(path, query, protocol, identity)
+            except Unauthorized:
+                if attempt == 2 or (other := await self._credentials.renew(identity)) is identity:
+                    raise
+                identity = other
+        raise InternalError("unreachable")  # the second attempt returns or raises
+
+    async def _socket(
+        self, path: str, query: Sequence[tuple[str, str]], protocol: str, identity: Identity
+    ) -> aiohttp.ClientWebSocketResponse:
+        import aiohttp
+
+        if self._fresh is None:
+            raise InternalError(f"the connection to {self._place.server} is not open")
+        try:
+            socket = await asyncio.wait_for(
+                self._fresh.ws_connect(
+                    _url(self._place.server, path, {}).with_query(list(query)),
+                    protocols=(protocol,),
+                    headers=[*identity.headers().items(), *self._impersonation()],
+                    proxy=self._proxy or None,
+                    ssl=await self._context(identity),
+                    server_hostname=self._place.tls_server_name or None,
+                    max_msg_size=_MAX_MESSAGE_BYTES,
+                ),
+                SOCKET_OPEN_S,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise from_status(error.status, b"", what=f"GET {path}") from None
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            raise _known(error, self._place.server) from cause_without_secrets(error)
+        if socket.protocol != protocol:
+            await socket.close()
+            raise BadAnswer(
+                f"{self._place.server} does not speak {protocol}", "it is older than Kubernetes 1.30, or a proxy"
+            )
+        return socket
 
     async def _check(
         self,

@@ -18,6 +18,7 @@ from nimify_tui.backends.kubernetes.errors import BadAnswer, Cause, Unreachable
 from nimify_tui.backends.kubernetes.limits import TokenBucket
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.rights import REVIEWS, Access, Review, answered, asked
+from nimify_tui.backends.kubernetes.sockets import PodSockets
 from nimify_tui.backends.kubernetes.write import Verify, Writer
 from nimify_tui.base.clock import Clock, SystemClock
 
@@ -204,6 +205,10 @@ class Connection:
             return answered(await Answer(reply, 1024 * 1024, self.address, self._clock).read(), self.address)
         finally:
             reply.close()
+
+    def sockets(self, verify: Verify) -> PodSockets:
+        """The way into this region's pods (shell, port-forward); ``verify`` is the gate's check of a permit."""
+        return PodSockets(self._caller, verify)
 
     def writer(self, verify: Verify) -> Writer:
         """The way to change something in this region; ``verify`` is the gate's check of a permit."""

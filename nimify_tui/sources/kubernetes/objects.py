@@ -68,11 +68,9 @@ def place_of(cluster: Cluster, demand: ObjectDemand) -> Place | None:
         kind, meta = cluster.kind_of[uid], cluster.workloads[uid].metadata
         return Place(kind.name, meta.namespace, meta.name, uid, f"{kind.path(meta.namespace)}/{meta.name}")
     for pod in cluster.pods_of(uid):
-        meta = pod.metadata
-        if clean_line(meta.name, 120) == demand.replica:
-            return Place(
-                POD.name, meta.namespace, meta.name, meta.uid, f"{POD.path(meta.namespace)}/{meta.name}"
-            )
+        its = pod.metadata
+        if clean_line(its.name, 120) == demand.replica:
+            return Place(POD.name, its.namespace, its.name, its.uid, f"{POD.path(its.namespace)}/{its.name}")
     return None
 
 
@@ -155,7 +153,7 @@ class ObjectReader:
             page = PAGE.decode(body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadAnswer("the server answers with something that is no list of events") from error
-        found, _ = read_items(EVENT, page.items or ())
+        found, _ = read_items(EVENT, page.items or (), {})
         events = [_event(each) for each in found]
         return tuple(sorted(events, key=lambda each: -(each.at or 0.0)))
 

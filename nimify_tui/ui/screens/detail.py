@@ -24,6 +24,7 @@ from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
 from nimify_tui.ui.screens.changing import Changing, Targets
 from nimify_tui.ui.screens.detail_infer import InferPane
 from nimify_tui.ui.screens.detail_logs import LogPane
+from nimify_tui.ui.screens.detail_pods import PodDeeds
 from nimify_tui.ui.widgets.chart import LatencyChart
 from nimify_tui.ui.widgets.feed import Feed
 from nimify_tui.ui.widgets.panel import TextPanel
@@ -62,6 +63,7 @@ class DetailScreen(ConsoleScreen):
         self.changing = Changing(self, self.targets)
         self.logs = LogPane(self)
         self.infer = InferPane(self)
+        self.pods = PodDeeds(self)
         self.status = StatusLine(id="status")
         self.title_rule = Rule(id="title-rule")
         self.tabs = Rule(id="tabs")
@@ -287,27 +289,11 @@ class DetailScreen(ConsoleScreen):
             **self.changing.deeds(),
             **self.logs.deeds(),
             **self.infer.deeds(),
-            "yaml": lambda _: self._open_object(describe=False),
-            "describe": lambda _: self._open_object(describe=True),
+            **self.pods.deeds(),
             "why": lambda _: self._open_tab("overview"),
             "next-tab": lambda _: self._step_tab(1),
             "previous-tab": lambda _: self._step_tab(-1),
         }
-
-    def _open_object(self, *, describe: bool) -> None:
-        """The pod under the cursor; on other tabs the workload, of the worst region."""
-        from nimify_tui.ui.screens.object import ObjectScreen
-
-        row, detail = self.row(), self.detail()
-        replicas = detail.replicas if detail is not None else ()
-        chosen = [each.replica.key for each in replicas if present.replica_id(each) == self.replicas.cursor_key]
-        keys = [each.service for each in chosen] or list(row.keys if row is not None else ())
-        if not keys or not keys[0].namespace:
-            self.console_app.say("there is an object only in a cluster; 6 shows what this service runs", "dim")
-            return
-        pod = chosen[0].replica if chosen else ""
-        replica = pod if self.tab == "overview" else ""
-        self.console_app.push_screen(ObjectScreen(keys[0], replica, pod, describe=describe))
 
     def _opener(self, tab: str) -> Callable[[str], None]:
         return lambda _: self._open_tab(tab)

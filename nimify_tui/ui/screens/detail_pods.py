@@ -1,0 +1,72 @@
+"""What the detail does with the pod under the cursor: its object, a shell in it, a port of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.ui.present.detail import replica_id
+
+if TYPE_CHECKING:
+    from nimify_tui.ui.screens.detail import DetailScreen
+
+
+class PodDeeds:
+    """Commands of the detail screen that only a cluster knows."""
+
+    def __init__(self, screen: DetailScreen) -> None:
+        self._screen = screen
+
+    def deeds(self) -> Mapping[str, Callable[[str], None]]:
+        """By the part of a command's id after the dot."""
+        return {
+            "yaml": lambda _: self._object(describe=False),
+            "describe": lambda _: self._object(describe=True),
+            "shell": self._shell,
+            "forward": self._forward,
+        }
+
+    def _under_cursor(self) -> ReplicaKey | None:
+        detail = self._screen.detail()
+        replicas = detail.replicas if detail is not None else ()
+        cursor = self._screen.replicas.cursor_key
+        return next((each.replica.key for each in replicas if replica_id(each) == cursor), None)
+
+    def _object(self, *, describe: bool) -> None:
+        """The pod under the cursor; on other tabs the workload, of the worst region."""
+        from nimify_tui.ui.screens.object import ObjectScreen
+
+        row, chosen = self._screen.row(), self._under_cursor()
+        keys = [chosen.service] if chosen is not None else list(row.keys if row is not None else ())
+        if not keys or not keys[0].namespace:
+            self._screen.console_app.say(
+                "there is an object only in a cluster; 6 shows what this service runs", "dim"
+            )
+            return
+        pod = chosen.replica if chosen is not None else ""
+        replica = pod if self._screen.tab == "overview" else ""
+        self._screen.console_app.push_screen(ObjectScreen(keys[0], replica, pod, describe=describe))
+
+    def _pod(self) -> ReplicaKey | None:
+        """The pod under the cursor; None (and it is said) when there is none."""
+        chosen = self._under_cursor()
+        if chosen is None or not chosen.service.namespace:
+            self._screen.console_app.say(
+                "only a pod of a cluster can be entered: choose one on the first tab", "dim"
+            )
+            return None
+        return chosen
+
+    def _shell(self, container: str) -> None:
+        if (pod := self._pod()) is not None:
+            self._screen.console_app.live.shell(pod, container)
+
+    def _forward(self, port: str) -> None:
+        if (pod := self._pod()) is None:
+            return
+        live = self._screen.console_app.live
+        if port:
+            live.forward(pod, port)
+        else:
+            self._screen.ask("port ", lambda typed: live.forward(pod, typed), hint="of the pod, e.g. 8000")

@@ -1,0 +1,114 @@
+"""Shells and port-forwards on the screen: they are planned like every change, listed, and ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nimify_tui.domain.live import Forward
+from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.plans import Verb
+from tests.hostile import CORPUS
+from tests.tui import check_golden, screen_text, until
+from tests.ui import frames
+from tests.ui.test_hostile_screens import check_inert
+from tests.ui.test_object_screen import KEY, POD, world
+from tests.ui.world import World, run_console, type_text
+
+
+def forward(number: int, **more: Any) -> Forward:
+    fields: dict[str, Any] = {
+        "id": f"f{number}", "key": ReplicaKey(KEY, POD), "pod_port": 8000, "local_port": 8000 + number,
+        "opened_at": frames.NOW - 90,
+    }  # fmt: skip
+    return Forward(**(fields | more))
+
+
+def test_a_port_is_asked_for_and_planned() -> None:
+    made = world()
+
+    async def script(app: Any, pilot: Any) -> str:
+        await pilot.press("enter", "F")
+        await type_text(pilot, "80x")
+        await pilot.press("enter")
+        await pilot.pause()
+        wrong = screen_text(app)
+        await pilot.press("colon")
+        await type_text(pilot, "forward 8000")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(made.asked))
+        await pilot.press("escape")
+        return wrong
+
+    assert "'80x' is no port" in run_console(script, made)
+    [request] = made.asked
+    assert (request.verb, request.targets, request.replica, request.port) == (Verb.FORWARD, (KEY,), POD, 8000)
+
+
+def test_a_shell_is_planned_and_needs_a_terminal() -> None:
+    """These tests have none: nothing is opened, and the plan is cancelled."""
+    made = world()
+    made.typed = False
+
+    async def script(app: Any, pilot: Any) -> str:
+        await pilot.press("enter", "S")
+        await until(pilot, lambda: bool(made.asked))
+        await pilot.pause()
+        await pilot.press("y")
+        await until(pilot, lambda: bool(made.cancelled))
+        await pilot.pause()
+        return screen_text(app)
+
+    assert "a shell needs a terminal" in run_console(script, made)
+    assert (made.asked[0].verb, made.asked[0].replica) == (Verb.SHELL, POD)
+    assert made.carried == []
+
+
+def test_neither_is_offered_where_nothing_may_be_changed_or_there_is_no_pod() -> None:
+    for made, said in ((World(read_only=True), "read-only"), (World(), "only a pod of a cluster can be entered")):
+
+        async def script(app: Any, pilot: Any, said: str = said) -> None:
+            await pilot.press("enter")
+            for key in ("S", "F"):
+                await pilot.press(key)
+                await pilot.pause()
+                assert said in screen_text(app)
+
+        run_console(script, made)
+        assert made.asked == []
+
+
+def test_forwards_are_listed_and_ended() -> None:
+    made = world()
+    made.open_forwards = [
+        forward(1, connections=12, open_now=2, received_bytes=3_400_000, sent_bytes=21_000),
+        forward(2, trouble="connection refused in the pod"),
+        forward(3, ended="ended by the operator"),
+    ]
+
+    async def script(app: Any, pilot: Any) -> tuple[str, str]:
+        await pilot.press("colon")
+        await type_text(pilot, "forwards")
+        await pilot.press("enter")
+        await pilot.pause()
+        first = screen_text(app)
+        await pilot.press("down", "down", "ctrl+d")
+        await until(pilot, lambda: "1 open" in screen_text(app))
+        return first, "\n".join(app.top.summary_lines())
+
+    first, after = run_console(script, made)
+    check_golden("forwards-120x40", first)
+    assert "127.0.0.1:8001 -> llama-chat-7d9f8b6c5-x2x7k:8000 in eu-west-1: ended by the operator" in after
+
+
+def test_hostile_forwards_change_their_cell_and_nothing_else() -> None:
+    made = world()
+
+    async def script(app: Any, pilot: Any) -> None:
+        app.global_deeds["forwards"]("")
+        for text in CORPUS.values():
+            made.open_forwards = [forward(1, key=ReplicaKey(KEY, text), trouble=text), forward(2, ended=text)]
+            app.refresh_screens()
+            await pilot.pause()
+            check_inert(screen_text(app), (80, 24))
+
+    run_console(script, made, size=(80, 24))
