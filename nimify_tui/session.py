@@ -90,7 +90,10 @@ class Session:
             region_work=_by_kind(
                 {RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch}
             ),
-            fleet_work=self._embedded.fleet_work(needs.numbers),
+            fleet_work=(
+                *self._embedded.fleet_work(needs.numbers),
+                clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
+            ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
             after=last_known.write if needs.remember else _nothing,
@@ -101,6 +104,11 @@ class Session:
             RegionKind.KUBERNETES: LateKubernetesController(clusters.link, self._gate, self.clock),
         }
         self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
+
+    def _kind(self, key: ServiceKey) -> str:
+        """What kind of workload a service is, "" while it is not seen."""
+        service = self._mirror.service(key)
+        return service.labels.get("kind", "") if service is not None else ""
 
     def _configured_region(self, name: str) -> Region | None:
         """The gate asks before the engine is there, and for regions that come and go."""

@@ -25,7 +25,13 @@ class LogDemand(msgspec.Struct, frozen=True):
     previous: bool = False
 
 
-Demand = DetailDemand | LogDemand
+class RightsDemand(msgspec.Struct, frozen=True):
+    """What these credentials may do to a service; asked once while somebody looks at it."""
+
+    key: ServiceKey
+
+
+Demand = DetailDemand | LogDemand | RightsDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from nimify_tui.domain.changes import Change
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region, RegionHealth
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import Replica, Service
@@ -110,6 +111,14 @@ class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
     panel: GpuPanel
 
 
+class RightsSeen(msgspec.Struct, frozen=True, tag="rights"):
+    """What may be done to a service that is looked at."""
+
+    at: float
+    key: ServiceKey
+    rights: Rights
+
+
 Update = (
     Tick
     | RegionSeen
@@ -124,4 +133,5 @@ Update = (
     | Changed
     | SecuritySeen
     | GpusSeen
+    | RightsSeen
 )

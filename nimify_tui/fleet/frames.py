@@ -14,6 +14,7 @@ from nimify_tui.domain.changes import Change, Why
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region as RegionFact
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.security import SecurityEvent
@@ -192,3 +193,5 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     details: Mapping[str, ServiceDetail]
     window_s: float
     applied: int
+    #: What may be done to services that were looked at, as far as their regions have said.
+    rights: Mapping[ServiceKey, Rights] = {}

@@ -8,6 +8,7 @@ from typing import Any
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo
@@ -19,6 +20,7 @@ from nimify_tui.domain.updates import (
     RegionSeen,
     ReplicaGone,
     ReplicaSeen,
+    RightsSeen,
     Sampled,
     SampleFailed,
     SecuritySeen,
@@ -37,6 +39,8 @@ from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 _SAME_CHANGE_S = 5.0
 #: Who says what is derived here.
 _OURS = "console"
+#: Services of which it is remembered what may be done to them.
+_RIGHTS_KEPT = 512
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
 
 
@@ -55,6 +59,7 @@ class World:
         self.changes = Changes()
         self.security = Security()
         self.gpus: dict[str, GpuPanel] = {}
+        self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
@@ -76,6 +81,7 @@ class World:
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
+            RightsSeen: self._rights_seen,
         }
 
     def apply(self, update: Update) -> None:
@@ -282,3 +288,8 @@ class World:
 
     def _gpus_seen(self, update: GpusSeen) -> None:
         self.gpus[update.node] = update.panel
+
+    def _rights_seen(self, update: RightsSeen) -> None:
+        # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.
+        kept = list(self.rights.items())[-_RIGHTS_KEPT:]
+        self.rights = {**dict(kept), update.key: update.rights}
