@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.config import Config
-from nimify_tui.domain.names import suggest_name
+from nimify_tui.domain.names import ServiceKey, suggest_name
 from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
@@ -92,6 +92,18 @@ class ClusterRegions:
             self.found += (
                 make_region(name, RegionKind.KUBERNETES, f"context {context}", policy=config.gate_policy),
             )
+
+    def rights(self, kind: Callable[[ServiceKey], str], may_change: Callable[[str], bool]) -> FleetWork:
+        """What answers which changes are allowed on the services that somebody looks at."""
+
+        async def work(fleet: Fleet, sink: Sink) -> None:
+            if not self._where:
+                return
+            from nimify_tui.sources.kubernetes.rights import RightsSource
+
+            await RightsSource(fleet, self.link, kind, may_change, self._clock).run(sink)
+
+        return work
 
     def link(self, region: str) -> Connection | None:
         """The open connection of a region, one for all that is done there; None while there is none."""

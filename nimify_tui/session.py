@@ -103,6 +103,7 @@ class Session:
             ),
             fleet_work=(
                 *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(), lambda *_: self._live.run(),
+                clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
@@ -115,6 +116,11 @@ class Session:
         }
         self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
         self._live = LiveDesk(self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), self.clock)
+
+    def _kind(self, key: ServiceKey) -> str:
+        """What kind of workload a service is, "" while it is not seen."""
+        service = self._mirror.service(key)
+        return service.labels.get("kind", "") if service is not None else ""
 
     def _configured_region(self, name: str) -> Region | None:
         """The gate asks before the engine is there, and for regions that come and go."""

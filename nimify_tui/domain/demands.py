@@ -39,7 +39,13 @@ class ObjectDemand(msgspec.Struct, frozen=True):
     turn: int = 0
 
 
-Demand = DetailDemand | LogDemand | ObjectDemand
+class RightsDemand(msgspec.Struct, frozen=True):
+    """What these credentials may do to a service; asked once while somebody looks at it."""
+
+    key: ServiceKey
+
+
+Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

@@ -29,6 +29,18 @@ class Verb(enum.StrEnum):
     FORWARD = "forward"
 
 
+class Rights(msgspec.Struct, frozen=True, kw_only=True):
+    """What a region said at ``at`` to the question what may be done to a service.
+
+    ``refused`` holds verbs that are not allowed with the right that is missing ("patch deployments.apps").
+    ``unknown`` says why it could not be asked; then nothing counts as refused.
+    """
+
+    at: float
+    refused: dict[Verb, str] = {}
+    unknown: str = ""
+
+
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants: ``verb`` on ``targets``. Which further field is used depends on the verb.
 

@@ -10,6 +10,7 @@ from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region, RegionHealth
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import Replica, Service
@@ -120,6 +121,14 @@ class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
     answer: ObjectText
 
 
+class RightsSeen(msgspec.Struct, frozen=True, tag="rights"):
+    """What may be done to a service that is looked at."""
+
+    at: float
+    key: ServiceKey
+    rights: Rights
+
+
 Update = (
     Tick
     | RegionSeen
@@ -135,4 +144,5 @@ Update = (
     | SecuritySeen
     | GpusSeen
     | ObjectRead
+    | RightsSeen
 )

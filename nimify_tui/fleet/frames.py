@@ -16,6 +16,7 @@ from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.objects import ObjectText
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region as RegionFact
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.security import SecurityEvent
@@ -198,3 +199,5 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     applied: int
     objects: Mapping[ObjectDemand, ObjectText] = {}
+    #: What may be done to services that were looked at, as far as their regions have said.
+    rights: Mapping[ServiceKey, Rights] = {}

@@ -10,6 +10,7 @@ from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
+from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo
@@ -22,6 +23,7 @@ from nimify_tui.domain.updates import (
     RegionSeen,
     ReplicaGone,
     ReplicaSeen,
+    RightsSeen,
     Sampled,
     SampleFailed,
     SecuritySeen,
@@ -42,6 +44,8 @@ _SAME_CHANGE_S = 5.0
 _OURS = "console"
 #: Objects that are kept: who goes back and forth between two finds both at once.
 _OBJECTS = 8
+#: Services of which it is remembered what may be done to them.
+_RIGHTS_KEPT = 512
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
 
 
@@ -60,6 +64,7 @@ class World:
         self.changes = Changes()
         self.security = Security()
         self.gpus: dict[str, GpuPanel] = {}
+        self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
@@ -84,6 +89,7 @@ class World:
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
             ObjectRead: self._object_read,
+            RightsSeen: self._rights_seen,
         }
 
     def apply(self, update: Update) -> None:
@@ -296,3 +302,8 @@ class World:
         self.objects[update.demand] = update.answer
         while len(self.objects) > _OBJECTS:
             del self.objects[next(iter(self.objects))]
+
+    def _rights_seen(self, update: RightsSeen) -> None:
+        # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.
+        kept = list(self.rights.items())[-_RIGHTS_KEPT:]
+        self.rights = {**dict(kept), update.key: update.rights}

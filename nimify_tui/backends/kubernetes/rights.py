@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from nimify_tui.backends.kubernetes.errors import BadAnswer, said_by
+from nimify_tui.domain.plans import Verb
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
@@ -26,6 +27,24 @@ class Access:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+
+
+#: API group and plural of the workloads that can be changed.
+_WORKLOADS = {
+    "Deployment": ("apps", "deployments"),
+    "StatefulSet": ("apps", "statefulsets"),
+    "DaemonSet": ("apps", "daemonsets"),
+}
+
+
+def needed(kind: str, verb: Verb, namespace: str, name: str = "") -> Access | None:
+    """The right that ``verb`` takes on a workload of this kind; None for a kind or verb that there is not."""
+    if kind not in _WORKLOADS or verb in (Verb.CREATE, Verb.UPDATE):
+        return None
+    group, plural = _WORKLOADS[kind]
+    if verb is Verb.SCALE:
+        plural = f"{plural}/scale"
+    return Access("delete" if verb is Verb.DELETE else "patch", group, plural, namespace, name)
 
 
 class Review(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nimify_tui.backends.kubernetes.rights import Access
+from nimify_tui.backends.kubernetes.rights import Access, needed
 from nimify_tui.backends.kubernetes.write import PatchKind
 from nimify_tui.base.errors import InternalError, ValidationError
 from nimify_tui.controllers.kubernetes.objects import (
@@ -86,32 +86,30 @@ def check(part: ActionRequest, live: Live, kind: WorkloadKind) -> str:
 def ask_for(
     part: ActionRequest, live: Live, kind: WorkloadKind, namespace: str, name: str, earlier: Earlier | None
 ) -> Ask:
-    """What is sent for ``part``, filled in by :func:`filled`; ``earlier`` is the revision of a roll-back."""
-
-    def access(verb: str, sub: str = "") -> Access:
-        return Access(verb, kind.group, kind.plural + sub, namespace, name)
-
-    patch = access("patch")
+    """What is sent for ``part`` as a draft filled it in; ``earlier`` is the revision of a roll-back."""
+    access = needed(kind.name, part.verb, namespace, name)
+    if access is None:
+        raise InternalError(f"{part.verb} asks a cluster for nothing")
     match part.verb:
         case Verb.SCALE:
-            return Ask(access("patch", "/scale"), replicas=replicas_wanted(part, live))
+            return Ask(access, replicas=replicas_wanted(part, live))
         case Verb.STOP:
             body = _counted(0, {STOPPED_FROM: str(live.replicas)})
-            return Ask(patch, body, PatchKind.MERGE)
+            return Ask(access, body, PatchKind.MERGE)
         case Verb.START:
-            return Ask(patch, _counted(replicas_wanted(part, live), {STOPPED_FROM: None}), PatchKind.MERGE)
+            return Ask(access, _counted(replicas_wanted(part, live), {STOPPED_FROM: None}), PatchKind.MERGE)
         case Verb.RESTART:
             notes = {"metadata": {"annotations": {RESTARTED_AT: part.mark}}}
-            return Ask(patch, {"spec": {"template": notes, **_one_by_one(part, kind)}}, PatchKind.MERGE)
+            return Ask(access, {"spec": {"template": notes, **_one_by_one(part, kind)}}, PatchKind.MERGE)
         case Verb.SET_IMAGE:
             container = {"name": str(container_of(part, live).get("name")), "image": part.image}
             template = {"spec": {"containers": [container]}}
-            return Ask(patch, {"spec": {"template": template, **_one_by_one(part, kind)}})
+            return Ask(access, {"spec": {"template": template, **_one_by_one(part, kind)}})
         case Verb.PAUSE | Verb.RESUME:
-            return Ask(patch, {"spec": {"paused": part.verb is Verb.PAUSE}}, PatchKind.MERGE)
+            return Ask(access, {"spec": {"paused": part.verb is Verb.PAUSE}}, PatchKind.MERGE)
         case Verb.ROLLBACK if earlier is not None:
             if kind is not DEPLOYMENT:
-                return Ask(patch, earlier.content)
+                return Ask(access, earlier.content)
             steps = [
                 {"op": "replace", "path": "/spec/template", "value": earlier.content},
                 {
@@ -120,9 +118,9 @@ def ask_for(
                     "value": rolled_back_annotations(live, earlier),
                 },
             ]
-            return Ask(patch, steps, PatchKind.JSON)
+            return Ask(access, steps, PatchKind.JSON)
         case Verb.DELETE:
-            return Ask(access("delete"))
+            return Ask(access)
         case _:
             raise InternalError(f"{part.verb} asks a cluster for nothing")
 

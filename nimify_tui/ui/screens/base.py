@@ -23,6 +23,7 @@ from nimify_tui.ui.widgets.textline import StatusLine
 
 if TYPE_CHECKING:
     from nimify_tui.ui.console import ConsoleApp
+    from nimify_tui.ui.screens.changing import Changing
 
 Deed = Callable[[str], None]
 #: Lines of the command prompt: the input and its suggestions.
@@ -44,6 +45,8 @@ class ConsoleScreen(Screen[Any]):
     AUTO_FOCUS: ClassVar[str | None] = None
     #: The scopes of this screen, its own first.
     SCOPES: ClassVar[tuple[Scope, ...]] = (Scope.GLOBAL,)
+    #: The changes that the screen offers, if it offers any.
+    changing: Changing | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +187,10 @@ class ConsoleScreen(Screen[Any]):
 
     def refusal(self, command: Command) -> str:
         """Why a command cannot be run now, "" when it can."""
-        return self.console_app.change_refusal() if command.changes else ""
+        if not command.changes:
+            return ""
+        reason = self.console_app.change_refusal()
+        return reason or (self.changing.refusal(command) if self.changing is not None else "")
 
     def run_line(self, line: str) -> None:
         """Run what was typed after ``:``."""

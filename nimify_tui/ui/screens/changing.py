@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nimify_tui.domain.demands import RightsDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
 from nimify_tui.domain.services import ServiceState
+from nimify_tui.ui import format as fmt
+from nimify_tui.ui.commands import Command
 from nimify_tui.ui.present.plans import keys_text
 
 if TYPE_CHECKING:
@@ -18,6 +21,14 @@ Targets = tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]
 _MAX_REPLICAS = 10_000
 #: The word after :restart by which each replica ends before its successor starts.
 STOP_FIRST = "stop-first"
+#: Of a row over more regions than this only so many are asked for rights.
+_LOOKED_AT = 12
+#: The verb of each command, by the part of its id after the dot.
+_VERBS = {
+    "restart": Verb.RESTART, "scale": Verb.SCALE, "toggle": Verb.STOP, "stop": Verb.STOP, "start": Verb.START,
+    "rollback": Verb.ROLLBACK, "pause": Verb.PAUSE, "resume": Verb.RESUME, "image": Verb.SET_IMAGE,
+    "delete": Verb.DELETE,
+}  # fmt: skip
 
 
 class Changing:
@@ -26,6 +37,30 @@ class Changing:
     def __init__(self, screen: ConsoleScreen, targets: Callable[[], Targets]) -> None:
         self._screen = screen
         self._targets = targets
+        self._looking: set[RightsDemand] = set()
+
+    def look(self, keys: Sequence[ServiceKey]) -> None:
+        """These services are looked at now: what may be done to them is asked; () looks away."""
+        context, wanted = self._screen.console_app.context, {RightsDemand(key) for key in keys[:_LOOKED_AT]}
+        for demand in wanted - self._looking:
+            context.demand(demand)
+        for demand in self._looking - wanted:
+            context.release(demand)
+        self._looking = wanted
+
+    def refusal(self, command: Command) -> str:
+        """Why the region's own rights forbid a command for every target, "" where one allows it or nothing is known."""
+        verb = _VERBS.get(command.id.partition(".")[2])
+        if verb is None:
+            return ""
+        known, at = self._screen.console_app.context.frame.rights, 0.0
+        missing = ""
+        for key in self._targets()[0]:
+            rights = known.get(key)
+            if rights is None or verb not in rights.refused:
+                return ""
+            missing, at = missing or f"{rights.refused[verb]} in {key.region}", rights.at
+        return f"{command.title}: you may not {missing} (asked {fmt.clock(at)})" if missing else ""
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """By the part of a command's id after the dot."""

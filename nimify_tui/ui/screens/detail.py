@@ -60,7 +60,7 @@ class DetailScreen(ConsoleScreen):
         super().__init__()
         self.row_id = row_id
         self.tab = present.TABS[tab - 1]
-        self.changing = Changing(self, self.targets)
+        self.changing: Changing = Changing(self, self.targets)
         self.logs = LogPane(self)
         self.infer = InferPane(self)
         self.pods = PodDeeds(self)
@@ -99,12 +99,14 @@ class DetailScreen(ConsoleScreen):
     def on_mount(self) -> None:
         """Begin: fill the panes, take the focus."""
         self.console_app.context.demand(self._demand)
+        self.changing.look(self.targets()[0])
         self.set_interval(LOG_POLL_S, self._poll_logs, name="logs")
         self._focus_tab()
 
     def on_unmount(self) -> None:
         """Give back what was demanded."""
         self.console_app.context.release(self._demand)
+        self.changing.look(())
         self.logs.release()
 
     # -- facts -------------------------------------------------------------------------------

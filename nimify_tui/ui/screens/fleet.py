@@ -67,7 +67,7 @@ class FleetScreen(ConsoleScreen):
         super().__init__()
         self.view = View()
         self.zoom = ""
-        self.changing = Changing(self, self.targets)
+        self.changing: Changing = Changing(self, self.targets)
         self.ordering = services.Ordering()
         self.rows = services.Rows()
         self.table = ServiceTable(self._moved_by_hand)
@@ -201,12 +201,14 @@ class FleetScreen(ConsoleScreen):
         if self._demand is not None:
             context.release(self._demand)
         self._demand = wanted
+        self.changing.look(row.keys if row is not None else ())
 
     def on_unmount(self) -> None:
         """Give back what was demanded."""
         if self._demand is not None:
             self.console_app.context.release(self._demand)
             self._demand = None
+        self.changing.look(())
 
     def targets(self) -> tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]:
         """What a change means: (services, those of them that a filter hides). Marks win over the cursor."""
