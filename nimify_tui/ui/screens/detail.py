@@ -17,7 +17,7 @@ from nimify_tui.domain.plans import ActionRequest, Verb
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.ui.commands import Command, Needs, Scope
 from nimify_tui.ui.present import detail as present
-from nimify_tui.ui.present import head, panels
+from nimify_tui.ui.present import events, head, panels
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.present.summary import detail_summary
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
@@ -74,7 +74,7 @@ class DetailScreen(ConsoleScreen):
         self.chart_rule = Rule("latency", id="latency-rule")
         self.chart = LatencyChart(id="latency")
         self.events = Feed(
-            present.EVENT_COLUMNS, id="events", lead=False, header=True, empty="  nothing happened here yet"
+            events.EVENT_COLUMNS, id="events", lead=False, header=True, empty="  nothing happened here yet"
         )
         self.revisions = LiveTable(present.REVISION_COLUMNS, id="revisions", empty="no revision known")
         self.metrics = LiveTable(present.METRIC_COLUMNS, id="metrics", empty="no metric known")
@@ -128,7 +128,7 @@ class DetailScreen(ConsoleScreen):
         """Where each pane stands."""
         for table, columns in (
             (self.replicas, present.REPLICA_COLUMNS),
-            (self.events, present.EVENT_COLUMNS),
+            (self.events, events.EVENT_COLUMNS),
             (self.revisions, present.REVISION_COLUMNS),
             (self.metrics, present.METRIC_COLUMNS),
         ):
@@ -220,7 +220,7 @@ class DetailScreen(ConsoleScreen):
                 self.chart_rule.set("latency", panels.chart_facts(detail.history))
                 self.chart.set_data(panels.chart_data(detail.history, now))
             case "events":
-                self.events.set_events(present.event_rows(detail, now, short))
+                self.events.set_events(events.event_rows(detail, now, short))
                 self._show_about(detail)
             case "revisions":
                 columns = present.revision_columns(detail.services)
@@ -243,7 +243,7 @@ class DetailScreen(ConsoleScreen):
     def _show_about(self, detail: ServiceDetail) -> None:
         """The whole of what the row under the cursor had to cut."""
         about = {
-            "events": lambda: present.event_about(detail, str(self.events.cursor_key)),
+            "events": lambda: events.event_about(detail, str(self.events.cursor_key)),
             "revisions": lambda: present.revision_about(detail.services, str(self.revisions.cursor_key)),
             "metrics": lambda: present.metric_line_about(detail, str(self.metrics.cursor_key)),
         }[self.tab]()
