@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def is_time(result: Result) -> bool:
     """Whether a result depends on what else the machine does (a time, a ratio of times): bytes do not."""
-    return result.unit in ("ms", "x")
+    return result.unit in ("ms", "s", "x")
 
 
 if __name__ == "__main__":
