@@ -41,8 +41,11 @@ def test_the_screen_after_each_resize_is_a_fresh_one(row_id: str) -> None:
         for step in STEPS[1:4]:  # while numbers change all the time
             _resize(tty, SIZES[step])
         tty.signal(signal.SIGUSR1)
+        at = STEPS[3]
         for step in STEPS[3:]:
-            _resize(tty, SIZES[step])
+            if step != at:  # the same size again brings no signal, and no frame to wait for
+                _resize(tty, SIZES[step])
+            at = step
             tty.wait_quiet(0.4, 10)
             # The first line may say how slow the line was.
             assert tty.lines()[1:] == fresh[step][1:], SIZES[step]
