@@ -57,7 +57,7 @@ class Run:
 
     def __init__(self, jobs: Sequence[Job], options: Any) -> None:
         self.jobs, self.options = tuple(jobs), options
-        self.started_mono_s = 0.0
+        self.started_mono_s = self.ended_mono_s = 0.0
         #: (rows, seconds) of each call of the model that came to its end.
         self.took: list[tuple[float, float]] = []
         #: Items of each call of the model, also of those that failed.

@@ -288,6 +288,7 @@ class Scheduler:
                 run.started_mono_s = now
                 self._runs.add(run)
             run.carry_out(self._model, self._mono_s)
+            run.ended_mono_s = self._mono_s()
             with self._wake:
                 self._runs.discard(run)
             try:
@@ -297,6 +298,8 @@ class Scheduler:
 
     def _done(self, run: Run) -> None:
         now = self._mono_s()
+        # What the answers waited for the loop, the requests waited too before it read them, and nobody saw it.
+        unseen_s = now - run.ended_mono_s
         for size in run.sizes:
             self._metrics.batch.observe(size)
         for rows, took_s in run.took:
@@ -307,7 +310,7 @@ class Scheduler:
         for job in run.jobs:
             if job.future.done():
                 continue
-            self._limit.answered(job.asked_mono_s, now, len(self._jobs))
+            self._limit.answered(job.asked_mono_s - unseen_s, now, len(self._jobs))
             if isinstance(job.result, Exception):
                 job.future.set_exception(job.result)
             elif job.result is not None:
