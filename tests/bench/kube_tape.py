@@ -141,10 +141,14 @@ def play(tape: Path, seconds: float = SECONDS) -> Result:
     return at_most("a real tape at 20,000 events/s: key echo p95", p95_ms, "ms", BAR_MS, detail, problems)
 
 
+def recorded(to: Path) -> Path:
+    """The tape, from a cluster that ends then."""
+    with crowded(DEPLOYMENTS, EACH) as cluster:
+        asyncio.run(record(cluster, to))
+    return to
+
+
 def run() -> Result:
     """Record on a cluster that ends then, and play."""
     with tempfile.TemporaryDirectory() as folder:
-        tape = Path(folder) / "tape.jsonl"
-        with crowded(DEPLOYMENTS, EACH) as cluster:
-            asyncio.run(record(cluster, tape))
-        return play(tape)
+        return play(recorded(Path(folder) / "tape.jsonl"))
