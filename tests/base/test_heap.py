@@ -33,7 +33,7 @@ def grown(how: str) -> int:
 
 
 def test_pages_that_come_and_go_leave_no_holes() -> None:
-    """Pages of 3 MB with 5 MB between them that stay. Without it (the second run) more than twice as much is held."""
+    """Pages of 3 MB with 5 MB between them that stay. Without it (the second run) more is held."""
     apart = grown("apart")
     assert apart < 12_000_000
     if platform.libc_ver()[0] == "glibc":

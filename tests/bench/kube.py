@@ -63,7 +63,7 @@ def roll(cluster: Cluster, watcher: Watcher) -> list[Result]:
     applied, frames, cpu_s, began_s = watcher.gauge()["applied"], watcher.frames(), watcher.cpu_s(), time.monotonic()
     cluster.kubectl("--namespace", "fleet", "rollout", "restart", *names)
     echoes: list[float] = []
-    while time.monotonic() - began_s < 120:
+    while time.monotonic() - began_s < 300:
         echoes += watcher.echoes_ms(5.0)
         if ready(cluster) == DEPLOYMENTS * EACH:
             break

@@ -71,8 +71,12 @@ def crowded(deployments: int = DEPLOYMENTS, each: int = EACH) -> Iterator[Cluste
 def ready(cluster: Cluster) -> int:
     """How many pods are ready and of the newest revision."""
     items = json.loads(cluster.kubectl("get", "deployments", "--namespace", SPACE, "--output=json"))["items"]
-    counts = [each.get("status", {}) for each in items]
-    return sum(min(each.get("readyReplicas", 0), each.get("updatedReplicas", 0)) for each in counts)
+    seen = [
+        each["status"]
+        for each in items
+        if each.get("status", {}).get("observedGeneration", 0) >= each["metadata"]["generation"]
+    ]
+    return sum(min(each.get("readyReplicas", 0), each.get("updatedReplicas", 0)) for each in seen)
 
 
 @dataclass

@@ -11,12 +11,13 @@ import contextlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from nimify_tui.backends.kubernetes.connection import Connection
 from nimify_tui.backends.kubernetes.kubeconfig import load
+from nimify_tui.sources.kubernetes.kinds import POD, Kind
 from nimify_tui.sources.kubernetes.table import KINDS
 from tests.bench.harness import Result, at_most, load_problems, pause, percentile
 from tests.bench.kube_lab import SPACE, crowded, name_of, ready, watching
@@ -29,10 +30,10 @@ DEPLOYMENTS, EACH = 20, 50
 PODS = "/api/v1/pods"
 
 
-async def listed(connection: Connection, tape: IO[str]) -> str:
-    """Write the lists of all kinds; returns the version of the pods."""
+async def listed(connection: Connection, tape: IO[str], kinds: Sequence[Kind]) -> str:
+    """Write the lists of some kinds; returns the version of the pods."""
     version = ""
-    for kind in KINDS:
+    for kind in kinds:
         async with connection.get(kind.path(), dict(kind.query), limit_bytes=1 << 28) as answer:
             body = (await answer.read()).decode()
         if kind.path() == PODS:
@@ -42,12 +43,15 @@ async def listed(connection: Connection, tape: IO[str]) -> str:
 
 
 async def record(cluster: Cluster, to: Path) -> int:
-    """Lists of all kinds, then the watch of pods while every pod is replaced; returns how many events that were."""
+    """The pods, their watch while each is replaced, then all else: with the owners of old and of new pods.
+
+    Returns how many events that were.
+    """
     names = [f"deployment/{name_of(number)}" for number in range(DEPLOYMENTS)]
     count = 0
     async with opened(load({}, str(cluster.folder / "kubeconfig")).place()) as connection:
         with to.open("w", encoding="utf-8") as tape:
-            version = await listed(connection, tape)
+            version = await listed(connection, tape, [POD])
 
             async def watch() -> None:
                 nonlocal count
@@ -63,6 +67,7 @@ async def record(cluster: Cluster, to: Path) -> int:
             await asyncio.to_thread(rolled, cluster, count_of=lambda: count)
             watching_pods.cancel()
             await asyncio.gather(watching_pods, return_exceptions=True)
+            await listed(connection, tape, [kind for kind in KINDS if kind is not POD])
     return count
 
 
@@ -141,10 +146,14 @@ def play(tape: Path, seconds: float = SECONDS) -> Result:
     return at_most("a real tape at 20,000 events/s: key echo p95", p95_ms, "ms", BAR_MS, detail, problems)
 
 
+def recorded(to: Path) -> Path:
+    """The tape, from a cluster that ends then."""
+    with crowded(DEPLOYMENTS, EACH) as cluster:
+        asyncio.run(record(cluster, to))
+    return to
+
+
 def run() -> Result:
     """Record on a cluster that ends then, and play."""
     with tempfile.TemporaryDirectory() as folder:
-        tape = Path(folder) / "tape.jsonl"
-        with crowded(DEPLOYMENTS, EACH) as cluster:
-            asyncio.run(record(cluster, tape))
-        return play(tape)
+        return play(recorded(Path(folder) / "tape.jsonl"))

@@ -17,7 +17,7 @@ import pytest
 
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.services import ServiceState
-from nimify_tui.domain.updates import RegionListed, RegionSeen
+from nimify_tui.domain.updates import RegionListed, RegionSeen, ServiceGone
 from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
 from tests.kube.cluster import Cluster
@@ -139,9 +139,37 @@ def test_one_that_falls_silent_or_ends_costs_the_other_nothing(
 
     run(go(), 150)
     if fault == "stopped":
-        # A process ends with the thread that started it, and that one was a helper of the loop.
-        west.stop()
-        west.start()
+        restarted(west)
+
+
+def restarted(cluster: Cluster) -> None:
+    """A process ends with the thread that started it, and that one was a helper of the loop."""
+    cluster.stop()
+    cluster.start()
+
+
+def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_screen(
+    west: Cluster, tmp_path: Path
+) -> None:
+    """Its old versions are compacted away: 410. Sabotage seen failing: rows that are dropped before the new list."""
+
+    async def go() -> None:
+        watching = Watching(place_of(west, tmp_path), WEST)
+        async with watching.running():
+            await watching.until(lambda: watching.row("a", ServiceState.OK), "well")
+            await agrees(watching, west)
+            since, begin = len(watching.updates), len(west.audited())
+            await scaled(west, "a", 3)
+            await done(west.forget)
+            await scaled(west, "a", 2)
+            await watching.until(lambda: watching.rows["a"].desired == 2, "two wanted")
+            await agrees(watching, west)
+            assert [key for key in asked(west, begin) if key[0] == "list"], "some kind had to be listed again"
+            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | RegionListed)]
+            assert gone == [], "only what is other than before is told"
+
+    run(go(), 120)
+    restarted(west)
 
 
 def test_one_that_is_cut_off_or_throttled_costs_the_other_nothing(

@@ -80,7 +80,8 @@ class Tape:
         return {"sent": sent, "seconds": round(took_s, 2), "rounds": sent / len(self.events)}
 
     def _last(self) -> bytes:
-        made = next(made for line in reversed(self.events) if ready(made := json.loads(line)))
+        found = [made for line in self.events if ready(made := json.loads(line))]
+        made = min(found, key=lambda each: str(each["object"]["metadata"]["name"]))  # of a row that is seen
         made["type"] = "ADDED"
         made["object"]["metadata"] |= {"name": LAST, "uid": LAST}
         return json.dumps(made).encode() + b"\n"
