@@ -24,6 +24,7 @@ class Verb(enum.StrEnum):
     DELETE = "delete"
     SHELL = "shell"
     FORWARD = "forward"
+    DEBUG = "debug"
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +47,11 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[ActionRequest, ...] = ()
     #: For CREATE: the port that the service is to have; None: a free one. For FORWARD: the replica's port.
     port: int | None = None
-    #: For SHELL and FORWARD: which replica, and which of its containers ("": its only one).
+    #: For SHELL, FORWARD and DEBUG: which replica, and which of its containers ("": its only one, for DEBUG none).
     replica: str = ""
     container: str = ""
+    #: For DEBUG: what the debug container runs.
+    image: str = ""
 
     def part_for(self, key: ServiceKey) -> ActionRequest:
         """What is wanted of ``key`` alone."""
