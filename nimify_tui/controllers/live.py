@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # it comes with an HTTP client that no first frame needs
     from nimify_tui.backends.kubernetes.sockets import PodCommand, PodPort, PodSockets, PodStream
 
 #: The verbs of this desk.
-LIVE = frozenset({Verb.SHELL, Verb.FORWARD})
+LIVE = frozenset({Verb.SHELL, Verb.FORWARD, Verb.DEBUG})
 #: What is run for a shell: bash where there is one.
 SHELL = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"]
 #: Connections at once through one forward; more are turned away.
@@ -49,6 +50,7 @@ RESIZE_S = 0.5
 #: An answer may still come so long after its question has ended, seconds.
 LINGER_S = 10.0
 _PIECE = 64 * 1024
+_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}\Z")
 
 
 class Terminal(Protocol):
@@ -111,6 +113,8 @@ class LiveDesk:
         known = {each.key.replica for each in self._world.replicas(key)}
         if service is None or request.replica not in known:
             raise ValidationError(f"{request.replica} is not there (any more)", "choose another replica")
+        if request.verb is Verb.DEBUG and not _IMAGE.match(request.image):
+            raise ValidationError(f"{request.image[:80]!r} is no image", "for example busybox:1.37")
         if request.verb is Verb.FORWARD and not 0 < (request.port or 0) < 65536:
             raise ValidationError(f"{request.port} is no port", "give one between 1 and 65535")
         now = self._clock.now()
@@ -143,15 +147,27 @@ class LiveDesk:
 
     # -- shell ---------------------------------------------------------------------------
     async def shell(self, plan: Plan, answer: str, terminal: Terminal) -> ActionResult:
-        """Run a shell on ``terminal`` until it ends. Raises GateRefused (nothing was opened)."""
+        """Run a shell on ``terminal`` until it ends, for DEBUG in a container of its own.
+
+        Raises GateRefused (nothing was opened).
+        """
         permit, sockets = await self._begin(plan, answer)
         begun_s = self._clock.mono_s()
         request = plan.request
         try:
             pod = _path(request)
-            command = await sockets.command(pod, request.container, SHELL, permit=permit, plan=plan)
+            if request.verb is Verb.DEBUG:
+                name = f"nimify-debug-{plan.id[:6]}"
+                command = await sockets.debug(
+                    pod, name, request.image, request.container, SHELL, permit=permit, plan=plan
+                )
+            else:
+                command = await sockets.command(pod, request.container, SHELL, permit=permit, plan=plan)
         except NimifyError as error:
-            return await self._end(plan, permit, ActionState.FAILED, f"no shell: {error.message}")
+            state = ActionState.FAILED
+            if request.verb is Verb.DEBUG and (isinstance(error, NetworkError) or getattr(error, "status", 0) >= 500):
+                state = ActionState.UNKNOWN  # the container may have been added, and the answer lost
+            return await self._end(plan, permit, state, f"no shell: {error.message}")
         except BaseException:
             await self._end(plan, permit, ActionState.UNKNOWN, "this console was ended while it was opened")
             raise
@@ -331,12 +347,26 @@ def _path(request: ActionRequest) -> str:
 
 
 def _summary(request: ActionRequest, key: ServiceKey) -> str:
-    what = "Shell in" if request.verb is Verb.SHELL else f"Forward to port {request.port} of"
+    what = {
+        Verb.SHELL: "Shell in",
+        Verb.DEBUG: "Debug container in",
+        Verb.FORWARD: f"Forward to port {request.port} of",
+    }[request.verb]
     return f"{what} {request.replica} in {key.region}"
 
 
 def _facts(request: ActionRequest) -> tuple[tuple[str, str], ...]:
     pod = ("objects", f"pod {request.targets[0].namespace}/{request.replica}")
+    if request.verb is Verb.DEBUG:
+        sees = f"the processes of {request.container}" if request.container else "the pod's network"
+        return (
+            pod,
+            ("adds", f"an ephemeral container of {request.image}, which sees {sees}"),
+            ("stays", "in the pod until that ends: nobody can take it out; it ends itself after an hour"),
+            ("screen", "is given to a shell in it; ctrl+] leaves it"),
+            ("audit", "that it was opened, by whom and for how long; not what is typed"),
+            ("undo", "delete the pod: its successor has no such container"),
+        )
     if request.verb is Verb.SHELL:
         container = (("container", request.container),) if request.container else ()
         return (

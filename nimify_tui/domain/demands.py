@@ -51,7 +51,7 @@ Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand
 class LogLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a replica's log, as it was written (uncleaned: the screen cleans what it draws).
 
-    ``container`` "" where a replica has only one. ``mark`` is a line of ours in the stream: here something
+    ``container`` "" where replicas have none. ``mark`` is a line of ours in the stream: here something
     broke, went on, or is left out.
     """
 

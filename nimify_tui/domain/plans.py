@@ -27,6 +27,7 @@ class Verb(enum.StrEnum):
     SET_IMAGE = "image"
     SHELL = "shell"
     FORWARD = "forward"
+    DEBUG = "debug"
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +62,10 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[ActionRequest, ...] = ()
     #: For CREATE: the port that the service is to have; None: a free one. For FORWARD: the replica's port.
     port: int | None = None
-    #: For SET_IMAGE: the image.
+    #: For SET_IMAGE: the image; for DEBUG: what the debug container runs.
     image: str = ""
-    #: For SHELL and FORWARD: which replica. For SHELL and SET_IMAGE: which container ("": its only one, or the one
-    #: that serves).
+    #: For SHELL, FORWARD and DEBUG: which replica. For these and SET_IMAGE: which container ("": its only one, the
+    #: one that serves; for DEBUG none).
     replica: str = ""
     container: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).

@@ -90,6 +90,13 @@ class Live:
         )
         self._app.run_worker(self._shell(request), name="shell", group="actions", exit_on_error=False)
 
+    def debug(self, key: ReplicaKey, image: str, container: str) -> None:
+        """Plan a debug container, and give its shell the terminal when it is confirmed."""
+        request = ActionRequest(
+            verb=Verb.DEBUG, targets=(key.service,), replica=key.replica, container=container, image=image
+        )
+        self._app.run_worker(self._shell(request), name="debug", group="actions", exit_on_error=False)
+
     async def _shell(self, request: ActionRequest) -> None:
         app = self._app
         plan = await app.acting.answer(app.context.plan(request))

@@ -29,7 +29,7 @@ _ALSO = {"replica": "pod"}
 #: A longer filter is a mistake (a pasted log line, say).
 MOST_CHARS = 1_000
 #: How grave a line is stands near its beginning; the first word that says it counts.
-_HEAD = 300
+_HEAD = 160
 _LEVEL = re.compile(
     rf"\b({'|'.join((*LEVELS, *_SAME))})\b|(?<!\S)([IWEF])\d{{4}} \d\d:\d\d:\d\d\.\d", re.IGNORECASE
 )
@@ -63,9 +63,15 @@ class Query:
 
     def test(self, line: str, origin: Origin) -> bool:
         """Whether the line is to be shown."""
-        if not all(test(line, origin) for test in self.places):
-            return False
-        return origin.mark or all(test(line, origin) for test in self.words)
+        for test in self.places:  # plain loops: this runs for every line there is
+            if not test(line, origin):
+                return False
+        if origin.mark:
+            return True
+        for test in self.words:  # noqa: SIM110 - see above
+            if not test(line, origin):
+                return False
+        return True
 
 
 def level_of(line: str, lead: int = 0) -> str:

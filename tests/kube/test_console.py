@@ -110,12 +110,15 @@ def test_a_port_forward_is_reached_listed_and_ended(cluster: Cluster, env: dict[
 
     async def go(tty: PtyRun) -> None:
         async with upstream(cluster.upstream_port):
-            await asyncio.to_thread(tty.wait_text, "● chat-", 15)
-            tty.send(f":forward {port}\r")
-            await asyncio.to_thread(tty.wait_text, f"Forward to port {port}")
-            tty.send("y")
-            await asyncio.to_thread(tty.wait_text, f"127.0.0.1:{port} reaches chat-", 15)
+            await asyncio.to_thread(open_it, tty)
             assert await ask(port, b"hello") == b"HELLO"
+
+    def open_it(tty: PtyRun) -> None:
+        tty.wait_text("● chat-", 15)
+        tty.send(f":forward {port}\r")
+        tty.wait_text(f"Forward to port {port}")
+        tty.send("y")
+        tty.wait_text(f"127.0.0.1:{port} reaches chat-", 15)
 
     with opened(env) as tty:
         tty.wait_text("chat", 20)
@@ -125,5 +128,10 @@ def test_a_port_forward_is_reached_listed_and_ended(cluster: Cluster, env: dict[
         tty.wait_text("1 open")
         tty.send("\x04")
         tty.wait_text("0 open")
+        tty.send("\x1b")
+        open_it(tty)
         tty.send(":q\r")
         wait_for(lambda: tty.process.poll() is not None, 15)
+    shown = json.loads(run_cli("audit", "show", "-o", "json", env=env).stdout)
+    ends = [each["message"] for each in shown if each["type"] == "action.end"]
+    assert [each.partition(";")[0] for each in ends] == ["ended by the operator", "ended with the console"]

@@ -214,6 +214,29 @@ def test_a_shell_runs_on_the_terminal_and_its_end_is_told(cluster: Cluster, tmp_
     run(go())
 
 
+def test_a_debug_container_is_put_into_the_pod_and_entered(cluster: Cluster, tmp_path: Path) -> None:
+    async def go() -> None:
+        house = House(Following(place_of(cluster, tmp_path)), tmp_path)
+        async with house.running():
+            wrong = house.plan(Verb.DEBUG, image="--rm evil")
+            assert isinstance(await failure(wrong), ValidationError)
+            terminal = Typing(b"echo sum-$((40+2))\n")
+            plan = await house.plan(Verb.DEBUG, image="busybox:1.37", container="main")
+            assert any("nobody can take it out" in text for _, text in plan.facts)
+            task = asyncio.create_task(house.desk.shell(plan, "live", terminal))
+            await house.following.until(lambda: b"sum-42" in terminal.shown, "a shell in it", 40)
+            terminal._typed.put_nowait(b"exit\n")
+            result = await asyncio.wait_for(task, 20)
+            assert result.state is ActionState.OK
+            [pod] = house.following.pods("live")
+            path = "jsonpath={.spec.ephemeralContainers[*]['name','image','targetContainerName']}"
+            found = cluster.kubectl("-n", SPACE, "get", "pod", pod, "-o", path)
+            assert found == f"nimify-debug-{plan.id[:6]} busybox:1.37 main"
+            assert [each[0] for each in house.trail()] == ["action.begin", "action.end"]
+
+    run(go())
+
+
 def test_nothing_is_opened_without_the_gate(cluster: Cluster, tmp_path: Path) -> None:
     """By what the server was asked. Sabotage seen failing: sockets that do not ask for a permit."""
 

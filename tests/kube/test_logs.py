@@ -294,7 +294,7 @@ def test_who_may_not_read_logs_is_told_so_once(cluster: Cluster, tmp_path: Path)
     rules[0]["resources"] = ["pods", "deployments", "replicasets", "events"]
     subject = {"kind": "User", "name": "viewer", "apiGroup": "rbac.authorization.k8s.io"}
     cluster.apply(
-        deployment("secretive"),
+        deployment("secretive", 3),
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
          "metadata": {"name": "no-logs", "namespace": SPACE}, "rules": rules},
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -304,11 +304,12 @@ def test_who_may_not_read_logs_is_told_so_once(cluster: Cluster, tmp_path: Path)
 
     async def go() -> None:
         following, demand = Following(place_of(cluster, tmp_path, user="viewer")), LogDemand(key("secretive"))
-        async with following.running(demand):
+        async with following.running(demand, ready=3):
             await following.until(lambda: following.marks(demand), "a word")
             await tick(1.5)
             [mark] = following.marks(demand)
-            assert "may not be read" in mark
+            assert mark.startswith("-- us-east-1: logs may not be read: ")
+            assert "is forbidden" in mark
 
     run(go())
     asked = {
@@ -316,4 +317,4 @@ def test_who_may_not_read_logs_is_told_so_once(cluster: Cluster, tmp_path: Path)
         for each in cluster.audited()
         if each.get("objectRef", {}).get("subresource") == "log" and each["user"]["username"] == "viewer"
     }
-    assert len(asked) == 1
+    assert len(asked) == 3

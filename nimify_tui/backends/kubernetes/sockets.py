@@ -8,6 +8,7 @@ message of both is the port).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _STDIN, _STDOUT, _STDERR, _STATUS, _SIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 _DATA, _ERROR = 0, 1
+#: A debug container is up within this time (its image may have to be pulled), and ends by itself; seconds.
+DEBUG_S = 90.0
+DEBUG_LIFE_S = 3600
 #: What is sent at once.
 _PIECE = 32 * 1024
 
@@ -49,6 +53,28 @@ class _Status(msgspec.Struct):
 _DECODE = msgspec.json.Decoder(_Status).decode
 
 
+class _EphemeralState(msgspec.Struct):
+    waiting: _Cause | None = None
+    running: object | None = None
+    terminated: _Cause | None = None
+
+
+class _EphemeralStatus(msgspec.Struct):
+    name: str = ""
+    state: _EphemeralState | None = None
+
+
+class _PodStatus(msgspec.Struct, rename="camel"):
+    ephemeral_container_statuses: list[_EphemeralStatus] | None = None
+
+
+class _Pod(msgspec.Struct):
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+_POD = msgspec.json.Decoder(_Pod).decode
+
+
 class PodSockets:
     """Shells and port-forwards of one region. ``verify`` is the gate's check of a permit; each use asks it first."""
 
@@ -64,6 +90,51 @@ class PodSockets:
         Raises GateRefused without a fitting permit, and the errors of the way there.
         """
         self._verify(permit, plan)
+        return await self._command(pod, container, words)
+
+    async def debug(
+        self, pod: str, name: str, image: str, target: str, words: list[str], *, permit: Permit, plan: Plan
+    ) -> PodCommand:
+        """Put a debug container of ``image`` into the pod (it stays until the pod ends), and run ``words`` in it.
+
+        With ``target`` it sees the processes of that container. Raises like :meth:`command`, and ClusterError
+        when the container does not come up within ``DEBUG_S``.
+        """
+        self._verify(permit, plan)
+        container: dict[str, object] = {
+            "name": name, "image": image, "stdin": True, "tty": True, "command": ["sleep", str(DEBUG_LIFE_S)],
+        }  # fmt: skip
+        if target:
+            container["targetContainerName"] = target
+        body = msgspec.json.encode({"spec": {"ephemeralContainers": [container]}})
+        headers = {"Accept": "application/json", "Content-Type": "application/strategic-merge-patch+json"}
+        query = {"fieldManager": "nimify-tui"}
+        reply = await self._caller.request("PATCH", f"{pod}/ephemeralcontainers", query, headers, body=body)
+        reply.close()
+        try:
+            async with asyncio.timeout(DEBUG_S):
+                while not await self._is_up(pod, name):  # noqa: ASYNC110 - the server is asked, nobody announces it
+                    await asyncio.sleep(1.0)
+        except TimeoutError as error:
+            words_ = f"the debug container is not up after {DEBUG_S:g} s"
+            raise ClusterError(words_, f"look at the pod's events; does {image} exist?") from error
+        return await self._command(pod, name, words)
+
+    async def _is_up(self, pod: str, name: str) -> bool:
+        reply = await self._caller.request("GET", pod, {}, {"Accept": "application/json"})
+        try:
+            statuses = _POD(await reply.read()).status.ephemeral_container_statuses or ()
+        except msgspec.DecodeError as error:
+            raise BadAnswer(f"{self._caller.place.server} answers with something that is no pod") from error
+        finally:
+            reply.close()
+        state = next((each.state for each in statuses if each.name == name), None)
+        if state is not None and state.terminated is not None:
+            ended = state.terminated
+            raise ClusterError(f"the debug container ended: {said_by(ended.message or ended.reason or '')}")
+        return state is not None and state.running is not None
+
+    async def _command(self, pod: str, container: str, words: list[str]) -> PodCommand:
         query = [("command", word) for word in words]
         query += [("stdin", "true"), ("stdout", "true"), ("tty", "true")]
         query += [("container", container)] if container else []

@@ -134,6 +134,7 @@ class _Followed:
         self._held = True
         self._first = True
         self._said = ""
+        self._refused = ""
         self._left_out = 0
         self._say_at_s = 0.0
 
@@ -143,6 +144,7 @@ class _Followed:
         seen = {self._key(each): each for pod in pods for each in containers_of(pod)}
         for key, task in list(self._tasks.items()):
             if task.done():
+                self._refused = self._refused or self.streams[key].refused
                 self._close(key)
                 self._ended.add(key)
         self._ended &= seen.keys()
@@ -156,7 +158,7 @@ class _Followed:
         if self.demand.previous:
             wanted = [key for key in wanted if seen[key].before]
         wanted.sort(key=lambda key: (not seen[key].troubled, -seen[key].started_at))
-        space = max(0, room - len(self.streams))
+        space = 0 if self._refused else max(0, room - len(self.streams))
         first_lines = (
             min(EARLIER_OF_ONE, EARLIER_LINES // max(1, min(len(wanted), room)))
             if self._first
@@ -205,7 +207,9 @@ class _Followed:
         """What is not followed, once for each new state of it."""
         region = clean_line(self.demand.key.region, 60)
         words = ""
-        if left:
+        if self._refused:
+            words = f"{region}: logs may not be read: {self._refused}"
+        elif left:
             names = ", ".join(seen[key].name for key in left[:3])
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             words = (

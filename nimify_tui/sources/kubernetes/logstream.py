@@ -119,6 +119,8 @@ class Stream:
         self._broken = False
         self._backoff = Backoff(*RETRY_S)
         self._refusal = ""
+        #: Why this log may not be read at all.
+        self.refused = ""
 
     async def run(self) -> None:
         """Follow until cancelled, or until there is nothing more to come."""
@@ -153,7 +155,7 @@ class Stream:
         except NotFound:
             return None
         except Forbidden as error:
-            self._mark(f"the log of {seen.name} may not be read: {error.message}")
+            self.refused = error.message
             return None
         except Throttled as error:
             return max(error.retry_after_s, self._backoff.next_s())
@@ -237,14 +239,13 @@ class Stream:
 
     def _lines(self, piece: bytes) -> None:
         out, cutter, overlap, seen = self._out, self._cutter, self._overlap, self.seen
-        container = "" if seen.alone else seen.container
         for line in cutter.feed(piece):
             at_ns, text = cutter.stamped(line)
             if at_ns is None:
                 # The node's own words (the file was rotated away, too many files are watched): never the service's.
                 self._mark(f"{seen.name}: its node says: {clean_line(text.decode('utf-8', 'replace'), 200)}")
             elif overlap.new(at_ns, line):
-                out.put(LogLine(at_ns / 1e9, seen.pod, self._run, text.decode("utf-8", "replace"), container))
+                out.put(LogLine(at_ns / 1e9, seen.pod, self._run, text.decode("utf-8", "replace"), seen.container))
 
     def _break(self, reason: str) -> None:
         """Say once that the stream broke, until it goes on."""
@@ -254,5 +255,4 @@ class Stream:
 
     def _mark(self, text: str) -> None:
         at = self._overlap.last_ns / 1e9 or self._clock.now()
-        container = "" if self.seen.alone else self.seen.container
-        self._out.put(LogLine(at, self.seen.pod, self._run, f"-- {text} --", container, mark=True))
+        self._out.put(LogLine(at, self.seen.pod, self._run, f"-- {text} --", self.seen.container, mark=True))

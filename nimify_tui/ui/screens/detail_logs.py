@@ -36,7 +36,9 @@ class LogPane:
         #: Of each demand: number of the next line, and how many were dropped.
         self._read: dict[LogDemand, tuple[int, int]] = {}
         self._looks = 0
-        self._origins: dict[tuple[str, str, str, bool, bool], Origin] = {}
+        self._origins: dict[tuple[str, str, str, bool, bool, bool], Origin] = {}
+        #: Containers seen so far: their names stand before the lines once there are two.
+        self._containers: set[str] = set()
 
     # -- which log ---------------------------------------------------------------------------
     def choose(self, row: ServiceRow | None, detail: ServiceDetail | None) -> None:
@@ -79,6 +81,7 @@ class LogPane:
             context.release(demand)
         self._read.clear()
         self._origins.clear()
+        self._containers.clear()
         self._looks = 0
         self.view.clear()
         self.poll()
@@ -140,9 +143,10 @@ class LogPane:
         if several:
             found.sort(key=lambda each: each[1].at)
         if found or lost:
+            self._containers.update(line.container for _, line in found if line.container and not line.mark)
             origins = [self._origin(demand, line) for demand, line in found]
             texts = [
-                line_text(line, demand, several, origin)
+                line_text(line, self._lead(demand, line), origin)
                 for (demand, line), origin in zip(found, origins, strict=True)
             ]
             self.view.append(texts, lost, origins)
@@ -159,14 +163,23 @@ class LogPane:
 
     def _origin(self, demand: LogDemand, line: LogLine) -> Origin:
         """The one that all lines of this kind share."""
-        several = len(self.demands) > 1
-        key = (demand.key.region, line.replica, line.container, line.mark, several)
+        several, named = len(self.demands) > 1, len(self._containers) > 1
+        key = (demand.key.region, line.replica, line.container, line.mark, several, named)
         origin = self._origins.get(key)
         if origin is None:
-            lead = len(lead_text(line, demand, several))
+            lead = len(self._lead(demand, line))
             origin = Origin(demand.key.region, line.replica, line.container, lead, line.mark)
             self._origins[key] = origin
         return origin
+
+    def _lead(self, demand: LogDemand, line: LogLine) -> str:
+        """What stands before a line: the time, and where it comes from as far as that is mixed."""
+        place = short_region(demand.key.region) if len(self.demands) > 1 else ""
+        if line.mark:
+            return " ".join(filter(None, (fmt.clock(line.at), place))) + " "
+        who = "" if demand.replica else pod_label(demand.key.name, line.replica)
+        who = "/".join(filter(None, (who, line.container if len(self._containers) > 1 else "")))
+        return " ".join(filter(None, (fmt.clock(line.at), place, who))) + " "
 
     # -- commands ----------------------------------------------------------------------------
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
@@ -236,15 +249,6 @@ def _choices(keys: Sequence[ServiceKey], replicas: Sequence[ReplicaRow]) -> list
     return every + one + [(LogDemand(each.replica.key.service, each.replica.key.replica),) for each in replicas]
 
 
-def lead_text(line: LogLine, demand: LogDemand, several: bool) -> str:
-    """What stands before a line: the time, and where it comes from as far as that is mixed."""
-    place = short_region(demand.key.region) if several else ""
-    who = "" if demand.replica or line.mark else pod_label(demand.key.name, line.replica)
-    who = "/".join(filter(None, (who, "" if line.mark else line.container)))
-    return " ".join(filter(None, (fmt.clock(line.at), place, who))) + " "
-
-
-def line_text(line: LogLine, demand: LogDemand, several: bool, origin: Origin) -> str:
+def line_text(line: LogLine, lead: str, origin: Origin) -> str:
     """A line as the view shows it. Cleaned when drawn."""
-    lead = lead_text(line, demand, several)
     return f"{lead}{line.text if origin.mark else plain_log(line.text)}"

@@ -24,6 +24,7 @@ class PodDeeds:
             "yaml": lambda _: self._object(describe=False),
             "describe": lambda _: self._object(describe=True),
             "shell": self._shell,
+            "debug": self._debug,
             "forward": self._forward,
         }
 
@@ -61,6 +62,15 @@ class PodDeeds:
     def _shell(self, container: str) -> None:
         if (pod := self._pod()) is not None:
             self._screen.console_app.live.shell(pod, container)
+
+    def _debug(self, words: str) -> None:
+        image, _, container = words.partition(" ")
+        if (pod := self._pod()) is None:
+            return
+        if image:
+            self._screen.console_app.live.debug(pod, image, container.strip())
+        else:
+            self._screen.ask("image ", self._debug, hint="e.g. busybox:1.37, then the container to look at")
 
     def _forward(self, port: str) -> None:
         if (pod := self._pod()) is None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nimify_tui.base.text import MAX_LINE_CHARS
 
 #: How many old lines a filter looks at in one go (a batch stays below about 10 ms).
-SCAN_BATCH = 10_000
+SCAN_BATCH = 5_000
 
 
 class Origin(NamedTuple):
@@ -111,8 +111,9 @@ class LogBuffer:
         if self._test is None:
             return True
         stop = max(self.first, self._scan_at - batch)
+        test, lines, origins, offset = self._test, self._lines, self._origins, self._start - self.first
         for number in range(self._scan_at - 1, stop - 1, -1):
-            if self._test(self.line(number), self.origin(number)):
+            if test(lines[number + offset], origins[number + offset]):
                 self._older.append(number)
         self._scan_at = stop
         return stop <= self.first
