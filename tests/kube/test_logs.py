@@ -132,6 +132,29 @@ def test_a_stream_that_is_cut_again_and_again_says_so_and_loses_and_doubles_noth
     run(go())
 
 
+def test_a_server_that_is_killed_and_comes_back_is_followed_on(cluster: Cluster, tmp_path: Path) -> None:
+    """Lines are written while it is away."""
+    cluster.apply(deployment("killed", 2))
+    word = unique("n")
+
+    async def go() -> None:
+        following, demand = Following(place_of(cluster, tmp_path)), LogDemand(key("killed"))
+        async with following.running(demand, ready=2):
+            write(cluster.container_log, *(f"{word} {number}" for number in range(20)))
+            await following.until(lambda: following.texts(demand).count(f"{word} 19") == 2, "before")
+            cluster.stop()
+            await following.until(lambda: sum("broke" in each for each in following.marks(demand)) == 2, "both broke")
+            write(cluster.container_log, *(f"{word} {number}" for number in range(20, 40)))
+            cluster.start()  # in this thread: a server ends with the thread that started it
+            write(cluster.container_log, *(f"{word} {number}" for number in range(40, 60)))
+            await following.until(lambda: following.texts(demand).count(f"{word} 59") == 2, "after", 60)
+            for pod in following.pods("killed"):
+                lines = [each.text for each in following.lines(demand) if each.replica == pod and not each.mark]
+                assert [each for each in lines if each.startswith(word)] == [f"{word} {number}" for number in range(60)]
+
+    run(go(), 120)
+
+
 def test_half_a_line_at_the_end_of_a_stream_is_none(cluster: Cluster, tmp_path: Path) -> None:
     """Sabotage seen failing: the half is kept for the stream that comes after."""
     cluster.apply(deployment("half"))

@@ -359,3 +359,56 @@ def test_a_mistake_in_a_filter_stays_in_the_prompt_with_its_place() -> None:
     assert "filter level:error: 0" in right
     assert 'filter "line 3": 1' in quoted
     assert "line 3 of the model" in quoted
+
+
+def test_a_region_that_the_service_comes_to_later_is_taken_into_the_merged_logs() -> None:
+    world = World()
+    row = world.frame.rows["embed-e5"]
+    two = msgspec.structs.replace(row, keys=row.keys[:2], region_states=row.region_states[:2])
+
+    def use(changed: Any) -> None:
+        world.frame = msgspec.structs.replace(world.frame, rows={**world.frame.rows, "embed-e5": changed})
+
+    use(two)
+
+    async def script(app: Any, pilot: Any) -> tuple[object, object, object]:
+        app.open_detail("embed-e5", 2)
+        await pilot.pause()
+        before = [each for each in world.demands if isinstance(each, LogDemand)]
+        use(row)
+        app.drain()
+        await pilot.pause()
+        after = [each for each in world.demands if isinstance(each, LogDemand)]
+        await pilot.press("p")
+        await pilot.pause()
+        return before, after, [each for each in world.demands if isinstance(each, LogDemand)]
+
+    before, after, previous = run_console(script, world)
+    assert before == [LogDemand(key) for key in row.keys[:2]]
+    assert after == [LogDemand(key) for key in row.keys]
+    assert previous == [LogDemand(key, "", True) for key in row.keys]
+
+
+def test_the_replica_key_goes_from_all_regions_to_each_region_and_each_replica() -> None:
+    world = World()
+    detail = world.frame.details["llama-chat"]
+    keys = [each.key for each in detail.services]
+
+    async def script(app: Any, pilot: Any) -> list[tuple[LogDemand, ...]]:
+        app.open_detail("llama-chat", 2)
+        await pilot.pause()
+        app.top.logs.follow(*(LogDemand(key) for key in keys))
+        seen = []
+        for _ in range(1 + len(keys) + len(detail.replicas)):
+            await pilot.press("a")
+            await pilot.pause()
+            seen.append(app.top.logs.demands)
+        return seen
+
+    seen = run_console(script, world)
+    each = [each.replica.key for each in detail.replicas]
+    assert seen == [
+        *((LogDemand(key),) for key in keys),
+        *((LogDemand(key.service, key.replica),) for key in each),
+        tuple(LogDemand(key) for key in keys),
+    ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.redact import redact
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.demands import Demand, ObjectDemand
+from nimify_tui.domain.demands import Looks, ObjectDemand
 from nimify_tui.domain.objects import ObjectEvent, ObjectText
 from nimify_tui.domain.updates import ObjectRead, Update
 from nimify_tui.sources.kubernetes.cluster import Cluster
@@ -38,14 +38,6 @@ MOST_LINES = 20_000
 MOST_EVENTS = 200
 
 Sink = Callable[[Sequence[Update]], None]
-
-
-class Looks(Protocol):
-    """What is looked at now; the fleet is one."""
-
-    def demands(self) -> Collection[Demand]:
-        """What somebody looks at, from any thread."""
-        ...
 
 
 @dataclass(frozen=True)
