@@ -17,7 +17,7 @@ import pytest
 
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.services import ServiceState
-from nimify_tui.domain.updates import RegionListed, RegionSeen, ServiceGone
+from nimify_tui.domain.updates import RegionListed, RegionSeen, ReplicaGone, ServiceGone
 from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
 from tests.kube.cluster import Cluster
@@ -160,13 +160,14 @@ def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_sc
             await agrees(watching, west)
             since, begin = len(watching.updates), len(west.audited())
             await scaled(west, "a", 3)
+            await watching.until(lambda: watching.rows["a"].ready == 3, "three are there")
             await done(west.forget)
             await scaled(west, "a", 2)
             await watching.until(lambda: watching.rows["a"].desired == 2, "two wanted")
             await agrees(watching, west)
             assert [key for key in asked(west, begin) if key[0] == "list"], "some kind had to be listed again"
-            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | RegionListed)]
-            assert gone == [], "only what is other than before is told"
+            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
+            assert len(gone) == 1, "the one of three that is no longer wanted"
 
     run(go(), 120)
     restarted(west)
