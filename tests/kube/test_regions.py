@@ -137,9 +137,11 @@ def test_one_that_falls_silent_or_ends_costs_the_other_nothing(
             assert lists == {}, "it went on where it was"
             assert len([each for each in other.updates if isinstance(each, RegionListed)]) == 1
 
-    run(go(), 150)
-    if fault == "stopped":
-        restarted(west)
+    try:
+        run(go(), 150)
+    finally:
+        if fault == "stopped":
+            restarted(west)
 
 
 def restarted(cluster: Cluster) -> None:
@@ -169,8 +171,10 @@ def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_sc
             gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
             assert len(gone) == 1, "the one of three that is no longer wanted"
 
-    run(go(), 120)
-    restarted(west)
+    try:
+        run(go(), 120)
+    finally:
+        restarted(west)
 
 
 def test_one_that_is_cut_off_or_throttled_costs_the_other_nothing(
