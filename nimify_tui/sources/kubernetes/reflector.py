@@ -229,7 +229,7 @@ class Reflector:
             **dict(self.kind.query), "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version,
             "timeoutSeconds": str(span_s),
         }  # fmt: skip
-        # Where silence is normal for as long as nothing happens, the heartbeat and the kernel's keepalive find a dead line.
+        # Where silence is normal while nothing happens, the heartbeat and the kernel's keepalive find a dead line.
         silence_s = SILENCE_S if marked else span_s + SILENCE_S
         begun_s = self._clock.mono_s()
         async with self._api.get(self._path, query, read_timeout_s=silence_s) as answer:
