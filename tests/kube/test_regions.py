@@ -17,7 +17,7 @@ import pytest
 
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.services import ServiceState
-from nimify_tui.domain.updates import RegionListed, RegionSeen, ServiceGone
+from nimify_tui.domain.updates import RegionListed, RegionSeen, ReplicaGone, ServiceGone
 from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
 from tests.kube.cluster import Cluster
@@ -137,9 +137,11 @@ def test_one_that_falls_silent_or_ends_costs_the_other_nothing(
             assert lists == {}, "it went on where it was"
             assert len([each for each in other.updates if isinstance(each, RegionListed)]) == 1
 
-    run(go(), 150)
-    if fault == "stopped":
-        restarted(west)
+    try:
+        run(go(), 150)
+    finally:
+        if fault == "stopped":
+            restarted(west)
 
 
 def restarted(cluster: Cluster) -> None:
@@ -160,16 +162,19 @@ def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_sc
             await agrees(watching, west)
             since, begin = len(watching.updates), len(west.audited())
             await scaled(west, "a", 3)
+            await watching.until(lambda: watching.rows["a"].ready == 3, "three are there")
             await done(west.forget)
             await scaled(west, "a", 2)
             await watching.until(lambda: watching.rows["a"].desired == 2, "two wanted")
             await agrees(watching, west)
             assert [key for key in asked(west, begin) if key[0] == "list"], "some kind had to be listed again"
-            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | RegionListed)]
-            assert gone == [], "only what is other than before is told"
+            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
+            assert len(gone) == 1, "the one of three that is no longer wanted"
 
-    run(go(), 120)
-    restarted(west)
+    try:
+        run(go(), 120)
+    finally:
+        restarted(west)
 
 
 def test_one_that_is_cut_off_or_throttled_costs_the_other_nothing(

@@ -83,6 +83,7 @@ class Server:
         self.idle = asyncio.Event()
         self.fail_next: list[NimifyError] = []
         self.queries: list[dict[str, str]] = []
+        self.waits_s: list[float] = []
 
     # -- the world -----------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Server:
     ) -> AsyncGenerator[Stream]:  # fmt: skip
         query = dict(query or {})
         self.queries.append(query)
+        self.waits_s.append(read_timeout_s)
         await asyncio.sleep(0)
         self.happen()
         self._trouble()

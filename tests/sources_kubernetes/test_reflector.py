@@ -216,3 +216,14 @@ def test_an_object_of_another_shape_costs_nobody_else_its_row() -> None:
     play(bench)
     assert set(bench.told()) == {good}
     assert bench.reflector.unreadable == 1
+
+
+@pytest.mark.parametrize(("kind", "least_s", "silence_s"), [(POD, 300, 150.0), (EVENT, 3000, 3150.0)])
+def test_a_kind_without_bookmarks_is_watched_for_long_and_may_be_silent(
+    kind: Kind, least_s: int, silence_s: float
+) -> None:
+    """Seen on a real server: events that were opened anew every 150 s, and listed when five minutes were over."""
+    server = play(Bench(kind=kind)).server
+    query, waited_s = next(pair for pair in zip(server.queries, server.waits_s, strict=True) if "watch" in pair[0])
+    assert int(query["timeoutSeconds"]) >= least_s
+    assert waited_s >= silence_s

@@ -335,6 +335,7 @@ class Kind:
 
     ``query`` narrows the list. ``keep`` bounds how many are kept (0: all), the newest win.
     ``needed``: without it the region cannot be shown as complete; the others only add to it.
+    ``bookmarks``: the server tells its version now and then, also when nothing happens.
     ``custom``: only some clusters have it; it is read where the server says that it does.
     """
 
@@ -346,6 +347,7 @@ class Kind:
     query: tuple[tuple[str, str], ...] = ()
     keep: int = 0
     needed: bool = False
+    bookmarks: bool = True
     custom: bool = False
 
     def path(self, namespace: str = "") -> str:
@@ -371,7 +373,7 @@ POD = Kind("Pod", _CORE, "pods", msgspec.json.Decoder(Pod), needed=True)
 NODE = Kind("Node", _CORE, "nodes", msgspec.json.Decoder(Node), namespaced=False)
 EVENT = Kind(
     "Event", _CORE, "events", msgspec.json.Decoder(Event), query=(("fieldSelector", "type!=Normal"),),
-    keep=EVENTS_KEPT,
+    keep=EVENTS_KEPT, bookmarks=False,  # an API server keeps no watch cache of events
 )  # fmt: skip
 
 PAGE = msgspec.json.Decoder(Page)

@@ -38,6 +38,9 @@ PAGE_BYTES = 64 * 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 #: The server ends a watch after a random time between these, seconds (client-go's minWatchTimeout).
 WATCH_S = (300, 600)
+#: The same for a kind that has no bookmarks, seconds: after five minutes its version is compacted away, and the end of
+#: a watch costs a whole list.
+UNMARKED_WATCH_S = (3000, 3600)
 #: Longer than the server's first bookmark of an idle watch takes (120 s), seconds.
 SILENCE_S = 150.0
 #: A watch that ends sooner is no watch but a proxy that closes streams, seconds.
@@ -220,12 +223,16 @@ class Reflector:
     # -- watch ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        marked = self.kind.bookmarks
+        span_s = self._rng.randint(*(WATCH_S if marked else UNMARKED_WATCH_S))
         query = {
             **dict(self.kind.query), "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version,
-            "timeoutSeconds": str(self._rng.randint(*WATCH_S)),
+            "timeoutSeconds": str(span_s),
         }  # fmt: skip
+        # Where silence is normal while nothing happens, the heartbeat and the kernel's keepalive find a dead line.
+        silence_s = SILENCE_S if marked else span_s + SILENCE_S
         begun_s = self._clock.mono_s()
-        async with self._api.get(self._path, query, read_timeout_s=SILENCE_S) as answer:
+        async with self._api.get(self._path, query, read_timeout_s=silence_s) as answer:
             self._feed.contact()
             self._become(KindState.LISTED)
             rest = b""

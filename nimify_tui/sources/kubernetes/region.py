@@ -32,6 +32,8 @@ from nimify_tui.sources.kubernetes.wire import Api
 Sink = Callable[[Sequence[Update]], None]
 #: What changed is told at most so often, seconds.
 FLUSH_S = 0.2
+#: While it is read for the first time somebody waits for it: so often, seconds.
+FIRST_FLUSH_S = 0.05
 #: The age of the last contact is told at least so often, seconds.
 RETELL_S = 2.0
 #: Back-off of the probes of a region that is DOWN, seconds.
@@ -319,7 +321,7 @@ class KubernetesSource:
                 if updates:
                     sink(updates)
             self._tell_health(sink)
-            await self._sleep(FLUSH_S)
+            await self._sleep(FLUSH_S if self._listed else FIRST_FLUSH_S)
 
     def _preview(self, sink: Sink) -> None:
         """The names are known, the pods not yet: rows that say that they are still read."""
