@@ -25,6 +25,10 @@ class Verb(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     SET_IMAGE = "image"
+    CORDON = "cordon"
+    UNCORDON = "uncordon"
+    DRAIN = "drain"
+    SET_BOUNDS = "bounds"
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,13 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: For SET_IMAGE: the image, and the container that gets it ("": the one that serves).
     image: str = ""
     container: str = ""
+    #: What kind of object the targets name where they are no services: "Node", "Pod" ...; a node has no namespace.
+    kind: str = ""
+    #: For SET_BOUNDS: the least and the most replicas of an autoscaler; None leaves one as it is.
+    least: int | None = None
+    most: int | None = None
+    #: For DRAIN: also pods that nobody makes again and those with data of their own on the node.
+    force: bool = False
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False
     #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).

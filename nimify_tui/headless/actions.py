@@ -22,7 +22,7 @@ from nimify_tui.domain.plans import (
 )
 from nimify_tui.domain.services import Limits, ServiceSpec
 from nimify_tui.headless.output import emit, say
-from nimify_tui.headless.targets import find, regions_of, wait_for_regions
+from nimify_tui.headless.targets import find, kind_of, object_key, regions_of, wait_for_regions
 from nimify_tui.session import Session, analyse_model, open_session
 
 _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
@@ -165,7 +165,48 @@ def _revision_before(session: Session, key: ServiceKey) -> int:
     return older[-1]
 
 
+def cordon(options: argparse.Namespace) -> int:
+    """No new pods on a node."""
+    return _on_object(options, Verb.CORDON, "Node", options.node)
+
+
+def uncordon(options: argparse.Namespace) -> int:
+    """New pods on a node again."""
+    return _on_object(options, Verb.UNCORDON, "Node", options.node)
+
+
+def drain(options: argparse.Namespace) -> int:
+    """Cordon a node and let its pods leave it as budgets allow."""
+    return _on_object(options, Verb.DRAIN, "Node", options.node, force=options.force)
+
+
+def bounds(options: argparse.Namespace) -> int:
+    """Set the least and the most replicas of an autoscaler."""
+    kind, name = kind_of(options.hpa)
+    if kind not in ("", "HorizontalPodAutoscaler"):
+        raise ValidationError(f"a {kind} has no bounds", "name an autoscaler: hpa/NAME")
+    return _on_object(
+        options, Verb.SET_BOUNDS, "HorizontalPodAutoscaler", name, least=options.min, most=options.max
+    )
+
+
+def _on_object(options: argparse.Namespace, verb: Verb, kind: str, name: str, **fields: Any) -> int:
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        key = object_key(session, options, name, namespaced=kind != "Node")
+        return _act(
+            session,
+            options,
+            ActionRequest(verb=verb, targets=(key,), kind=kind, reason=options.reason, **fields),
+        )
+
+
 def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
+    kinds = [kind_of(word) for word in options.service]
+    if any(kind for kind, _ in kinds):
+        if len(kinds) > 1:
+            raise ValidationError("one object at a time, where it is no service")
+        return _on_object(options, verb, *kinds[0], **fields)
     with open_session(options) as session:
         wait_for_regions(session, options)
         request = ActionRequest(verb=verb, targets=find(session, options), reason=options.reason, **fields)

@@ -160,6 +160,33 @@ class Writer:
             options["dryRun"] = ["All"]
         return await self._send("DELETE", path, {}, "application/json", options, deadline_s)
 
+    async def evict(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        permit: Permit,
+        plan: Plan,
+        dry_run: bool = False,
+        deadline_s: float = DEADLINE_S,
+    ) -> Written:
+        """Ask that the pod with this ``uid`` ends, as far as disruption budgets allow it (policy/v1 Eviction).
+
+        Raises DisruptionBlocked when a budget does not allow it now (nothing was done), NotFound when it is
+        gone already.
+        """
+        self._leave(permit, plan, dry_run)
+        options: dict[str, Any] = {"preconditions": {"uid": uid}}
+        if dry_run:
+            options["dryRun"] = ["All"]
+        body = {
+            "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options,
+            "metadata": {"name": name, "namespace": namespace},
+        }  # fmt: skip
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+        return await self._send("POST", path, {}, "application/json", body, deadline_s)
+
     def _leave(self, permit: Permit, plan: Plan, dry_run: bool) -> None:
         if plan.simulation and not dry_run:
             raise GateRefused("the plan is a simulation and this call would change something")
