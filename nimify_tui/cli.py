@@ -36,6 +36,7 @@ _CALLS: dict[str, tuple[str, str]] = {
     "uncordon": ("nimify_tui.headless.actions", "uncordon"),
     "drain": ("nimify_tui.headless.actions", "drain"),
     "bounds": ("nimify_tui.headless.actions", "bounds"),
+    "apply": ("nimify_tui.headless.actions", "apply"),
     "config show": ("nimify_tui.headless.configuring", "show"),
     "config check": ("nimify_tui.headless.configuring", "check"),
     "config schema": ("nimify_tui.headless.configuring", "schema"),
@@ -234,6 +235,9 @@ def _changing_calls(calls: _Calls) -> None:
             node.add_argument(
                 "--force", action="store_true", help="also pods that nobody makes again, or with data of their own"
             )
+    apply = calls.add("apply", "Apply a manifest to a cluster, as the server itself merges it.", *parents)
+    apply.add_argument("-f", "--filename", required=True, metavar="FILE", help="YAML or JSON; - reads stdin")
+    apply.add_argument("--force", action="store_true", help="also fields that somebody else has set")
     bounds = calls.add("bounds", "The least and the most replicas of an autoscaler.", *parents)
     bounds.add_argument("hpa", metavar="HPA[@REGION]")
     bounds.add_argument("--min", type=_count, default=None)

@@ -26,6 +26,7 @@ _TITLES = {
     Verb.UNCORDON: "Uncordon",
     Verb.DRAIN: "Drain",
     Verb.SET_BOUNDS: "Set the bounds of",
+    Verb.APPLY: "Apply",
 }
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
@@ -187,6 +189,38 @@ def bounds(options: argparse.Namespace) -> int:
         raise ValidationError(f"a {kind} has no bounds", "name an autoscaler: hpa/NAME")
     return _on_object(
         options, Verb.SET_BOUNDS, "HorizontalPodAutoscaler", name, least=options.min, most=options.max
+    )
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Apply the objects of a manifest, one after the other; stops at the first that does not end well."""
+    from nimify_tui.backends.kubernetes.manifests import read_manifests
+
+    file = options.filename
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="replace")
+    found = read_manifests(text, "stdin" if file == "-" else file)
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        code = 0
+        for body in found:
+            code = _act(session, options, _applied(session, options, body))
+            if code:
+                break
+        return code
+
+
+def _applied(session: Session, options: argparse.Namespace, body: dict[str, Any]) -> ActionRequest:
+    meta = body.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    place = object_key(session, options, f"{meta.get('name') or ''}", namespaced=False)
+    key = ServiceKey(place.region, place.name, str(meta.get("namespace") or options.namespace or ""))
+    return ActionRequest(
+        verb=Verb.APPLY,
+        targets=(key,),
+        kind=str(body.get("kind") or ""),
+        manifest=msgspec.json.encode(body).decode(),
+        force=options.force,
+        reason=options.reason,
     )
 
 

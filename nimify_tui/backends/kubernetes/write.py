@@ -29,6 +29,8 @@ from nimify_tui.domain.plans import Permit, Plan
 FIELD_MANAGER = "nimify-tui"
 #: A change waits for admission webhooks (10 s each by default, 30 s at most).
 DEADLINE_S = 40.0
+#: The content type of a server-side apply; JSON is YAML.
+APPLY = "application/apply-patch+yaml"
 _MAX_BYTES = 16 * 1024 * 1024
 _UNKNOWN_REMEDY = "look at what is so now before you try again"
 
@@ -159,6 +161,30 @@ class Writer:
         if dry_run:  # the query is not looked at when there is a body
             options["dryRun"] = ["All"]
         return await self._send("DELETE", path, {}, "application/json", options, deadline_s)
+
+    async def apply(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        permit: Permit,
+        plan: Plan,
+        resource_version: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+        deadline_s: float = DEADLINE_S,
+    ) -> Written:
+        """Server-side apply: make or change the object at ``path`` so that it holds what ``body`` says.
+
+        Raises Conflict whose ``causes`` name the fields that another manager has set, unless ``force`` takes
+        them over; also for a ``resource_version`` that is not the newest.
+        """
+        self._leave(permit, plan, dry_run)
+        guarded = _guarded(body, PatchKind.MERGE, "", resource_version)
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **_dry(dry_run)}
+        if force:
+            query["force"] = "true"
+        return await self._send("PATCH", path, query, APPLY, guarded, deadline_s)
 
     async def evict(
         self,

@@ -8,7 +8,8 @@ import msgspec
 
 from nimify_tui.backends.kubernetes.errors import Conflict, NotFound
 from nimify_tui.base.clock import Clock, rfc3339
-from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
+from nimify_tui.base.errors import ClusterError, NetworkError, NimifyError, ValidationError
+from nimify_tui.controllers.kubernetes.applying import Applying
 from nimify_tui.controllers.kubernetes.changes import ask_for, check, container_of, replicas_wanted, undo_of
 from nimify_tui.controllers.kubernetes.circumstances import look_around
 from nimify_tui.controllers.kubernetes.facts import workload_facts
@@ -37,7 +38,7 @@ from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged, writt
 from nimify_tui.controllers.wording import diff
 from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, DiffLine, Permit, Plan, Precondition, Verb
+from nimify_tui.domain.plans import ActionRequest, ActionState, DiffLine, Permit, Plan, Precondition, Verb
 from nimify_tui.domain.services import Service
 from nimify_tui.gate.gate import Gate
 
@@ -54,9 +55,12 @@ class KubernetesController:
         self._clock = clock
         self._looks = Looks(clock)
         self._others = OtherObjects(gate, clock)
+        self._applying = Applying(gate, clock)
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
+        if part.verb is Verb.APPLY:
+            return await self._applying.draft(part, key, self._open(key.region))
         if part.kind:
             return await self._others.draft(part, key, self._open(key.region))
         service = world.service(key)
@@ -100,6 +104,8 @@ class KubernetesController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
         line = self._open(key.region)
+        if part.verb is Verb.APPLY:
+            return await self._applying.send(plan, part, before, line, permit)
         if part.kind:
             return await self._others.send(plan, part, before, line, permit, say)
         kind, namespace, name = _located(before.path)
@@ -125,6 +131,13 @@ class KubernetesController:
         before = next(item for item in plan.preconditions if item.key == key)
         line = self._open(key.region)
         look = self._looks.of(plan.id, key, line, before.path)
+        if part.verb is Verb.APPLY:
+            try:
+                return self._applying.standing(part, before, receipt.uid, await look())
+            except NimifyError as error:
+                return Standing(
+                    state=ActionState.RUNNING, text=f"accepted; it cannot be read now: {error.message}"
+                )
         if part.kind:
             return await self._others.standing(part, before, line, look)
         kind = _located(before.path)[0]
@@ -138,6 +151,8 @@ class KubernetesController:
             live: Live | None = await read_object(line, before.path)
         except NotFound:
             live = None
+        if part.verb is Verb.APPLY:
+            return self._applying.reality(part, before, live)
         if part.kind:
             return await self._others.reality(part, before, line, live)
         kind = _located(before.path)[0]

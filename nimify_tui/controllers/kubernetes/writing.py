@@ -31,18 +31,20 @@ async def asked(
     writer: Writer, ask: Ask, live: Live, permit: Permit, plan: Plan, *, dry_run: bool
 ) -> Written:
     """Send ``ask`` for exactly this object in exactly this version. Raises what :class:`Writer` raises."""
+    # A dry run stores nothing, and the status of what is rolling out moves all the time.
+    version = "" if dry_run else live.version
     if ask.replicas is not None:
         # The scale subresource takes no uid; a version belongs to one object alone.
         return await writer.scale(
-            live.path, ask.replicas, permit=permit, plan=plan, resource_version=live.version, dry_run=dry_run
+            live.path, ask.replicas, permit=permit, plan=plan, resource_version=version, dry_run=dry_run
         )
     if ask.patch is None:
         return await writer.delete(
-            live.path, uid=live.uid, permit=permit, plan=plan, resource_version=live.version, dry_run=dry_run
+            live.path, uid=live.uid, permit=permit, plan=plan, resource_version=version, dry_run=dry_run
         )
     return await writer.patch(
         live.path, ask.patch, kind=ask.kind, permit=permit, plan=plan, uid=live.uid,
-        resource_version=live.version, dry_run=dry_run,
+        resource_version=version, dry_run=dry_run,
     )  # fmt: skip
 
 
