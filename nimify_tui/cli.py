@@ -32,6 +32,11 @@ _CALLS: dict[str, tuple[str, str]] = {
     "rollout pause": ("nimify_tui.headless.actions", "pause"),
     "rollout resume": ("nimify_tui.headless.actions", "resume"),
     "image": ("nimify_tui.headless.actions", "image"),
+    "cordon": ("nimify_tui.headless.actions", "cordon"),
+    "uncordon": ("nimify_tui.headless.actions", "uncordon"),
+    "drain": ("nimify_tui.headless.actions", "drain"),
+    "bounds": ("nimify_tui.headless.actions", "bounds"),
+    "apply": ("nimify_tui.headless.actions", "apply"),
     "config show": ("nimify_tui.headless.configuring", "show"),
     "config check": ("nimify_tui.headless.configuring", "check"),
     "config schema": ("nimify_tui.headless.configuring", "schema"),
@@ -219,6 +224,24 @@ def _changing_calls(calls: _Calls) -> None:
     scale = calls.add("scale", "Change the number of replicas.", *parents)
     scale.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
     scale.add_argument("--replicas", type=_count, required=True)
+    for name, summary in (
+        ("cordon", "No new pods on a node."),
+        ("uncordon", "New pods on a node again."),
+        ("drain", "Cordon a node and let its pods leave it as disruption budgets allow."),
+    ):
+        node = calls.add(name, summary, *parents)
+        node.add_argument("node", metavar="NODE[@REGION]")
+        if name == "drain":
+            node.add_argument(
+                "--force", action="store_true", help="also pods that nobody makes again, or with data of their own"
+            )
+    apply = calls.add("apply", "Apply a manifest to a cluster, as the server itself merges it.", *parents)
+    apply.add_argument("-f", "--filename", required=True, metavar="FILE", help="YAML or JSON; - reads stdin")
+    apply.add_argument("--force", action="store_true", help="also fields that somebody else has set")
+    bounds = calls.add("bounds", "The least and the most replicas of an autoscaler.", *parents)
+    bounds.add_argument("hpa", metavar="HPA[@REGION]")
+    bounds.add_argument("--min", type=_count, default=None)
+    bounds.add_argument("--max", type=_count, default=None)
     image = calls.add("image", "Set the image of a workload's container.", *parents)
     image.add_argument("service", nargs=1, metavar="SERVICE[@REGION]")
     image.add_argument("image", metavar="IMAGE")

@@ -80,8 +80,12 @@ class ClusterRegions:
         if not contexts and (config.is_default or wanted.kubeconfig):
             contexts = tuple(filter(None, [current_context(wanted.kubeconfig)]))
         taken = {item.name for item in config.region}
+        unnamed = contexts and any(not where.context for where in self._where.values())
+        current = current_context(wanted.kubeconfig) if unnamed else ""
         for context in dict.fromkeys(contexts):
-            known = next((name for name, where in self._where.items() if where.context == context), "")
+            known = next(
+                (name for name, where in self._where.items() if (where.context or current) == context), ""
+            )
             name = known or region_name(context, taken)
             if wanted.contexts:
                 self.named += (name,)

@@ -258,7 +258,7 @@ class ActionDesk:
             controller = self._controller(region)
             say("asking the region", 0, 0)
             sent = True
-            receipt = await controller.send(plan, part, key, permit)
+            receipt = await controller.send(plan, part, key, permit, say)
         except (NetworkError, DeadlineError) as error:
             if not sent:
                 return TargetResult(key=key, state=ActionState.FAILED, message=f"not sent: {error}")

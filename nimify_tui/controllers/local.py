@@ -35,7 +35,7 @@ from nimify_tui.controllers.drafts import (
 )
 from nimify_tui.controllers.goals import reality_of, standing_of
 from nimify_tui.controllers.wording import diff, short_change, size_text, spec_lines
-from nimify_tui.controllers.world import Draft, Receipt, Standing, World
+from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.embedded import Reply
 from nimify_tui.domain.names import ServiceKey, check_name
 from nimify_tui.domain.plans import ActionRequest, Permit, Plan, Precondition, Verb
@@ -128,7 +128,9 @@ class LocalController:
                     f"{part.verb} is not for an embedded service", "a new revision of it: `nimify-tui deploy`"
                 )
 
-    async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
+    async def send(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit, say: Say = quiet
+    ) -> Receipt:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         backend = self._backend(key.region)
         if backend is None:

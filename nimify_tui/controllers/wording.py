@@ -22,6 +22,11 @@ _TITLES = {
     Verb.PAUSE: "Pause the roll-out of",
     Verb.RESUME: "Resume the roll-out of",
     Verb.SET_IMAGE: "Set the image of",
+    Verb.CORDON: "Cordon",
+    Verb.UNCORDON: "Uncordon",
+    Verb.DRAIN: "Drain",
+    Verb.SET_BOUNDS: "Set the bounds of",
+    Verb.APPLY: "Apply",
 }
 
 
@@ -30,7 +35,9 @@ def summary(request: ActionRequest, production: Sequence[str]) -> str:
     targets = request.targets
     regions = sorted({key.region for key in targets})
     names = sorted({key.name for key in targets})
-    what = names[0] if len(names) == 1 else f"{len(names)} services"
+    what = names[0] if len(names) == 1 else f"{len(names)} {request.kind.lower() or 'service'}s"
+    if request.kind and len(names) == 1:
+        what = f"{request.kind} {what}"
     where = regions[0] if len(regions) == 1 else f"{len(regions)} regions"
     title = "Undo: " + _TITLES[request.verb].lower() if request.undoes else _TITLES[request.verb]
     if request.verb is Verb.SCALE and request.replicas is not None and not request.parts:
@@ -97,6 +104,10 @@ def _undo_text(draft: Draft) -> str:
             return "pause it again"
         case Verb.RESUME:
             return "resume it"
+        case Verb.CORDON | Verb.UNCORDON:
+            return f"{undo.verb} it"
+        case Verb.SET_BOUNDS:
+            return f"back to {undo.least} to {undo.most}"
         case Verb.SET_IMAGE:
             return f"back to {clean_line(undo.image, 120)}"
         case Verb.STOP:

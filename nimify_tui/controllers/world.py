@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -72,6 +72,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
 
 
+#: (what is going on, how many are done, of how many)
+Say = Callable[[str, int, int], None]
+
+
+def quiet(_text: str, _done: int, _total: int) -> None:
+    """Nobody is told."""
+
+
 class Controller(Protocol):
     """Plans and carries out for one kind of region; knows nothing of permits beyond passing them on."""
 
@@ -79,8 +87,10 @@ class Controller(Protocol):
         """The plan of ``part`` for ``key`` in the world as it is. Raises ValidationError, ClusterError."""
         ...
 
-    async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
-        """Ask the region for the change, once.
+    async def send(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit, say: Say = quiet
+    ) -> Receipt:
+        """Ask the region for the change, once; ``say`` is told of steps where that takes its time.
 
         Raises GateRefused, ValidationError or ClusterError when it said no; NetworkError or
         DeadlineError when it cannot be told whether it was done.

@@ -25,6 +25,11 @@ class Verb(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     SET_IMAGE = "image"
+    CORDON = "cordon"
+    UNCORDON = "uncordon"
+    DRAIN = "drain"
+    SET_BOUNDS = "bounds"
+    APPLY = "apply"
     SHELL = "shell"
     FORWARD = "forward"
     DEBUG = "debug"
@@ -68,6 +73,16 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: one that serves; for DEBUG none).
     replica: str = ""
     container: str = ""
+    #: What kind of object the targets name where they are no services: "Node", "Pod" ...; a node has no namespace.
+    kind: str = ""
+    #: For SET_BOUNDS: the least and the most replicas of an autoscaler; None leaves one as it is.
+    least: int | None = None
+    most: int | None = None
+    #: For DRAIN: also pods that nobody makes again and those with data of their own on the node. For APPLY:
+    #: also fields that somebody else has set.
+    force: bool = False
+    #: For APPLY: one object, as JSON.
+    manifest: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False
     #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).

@@ -121,7 +121,7 @@ class Gate:
             return permit
 
     def preview(self, plan: Plan) -> Permit:
-        """A permit to let the region itself try ``plan``, a simulation, once without storing anything.
+        """A permit to let the region itself try ``plan``, a simulation, without storing anything.
 
         To a server that is a write all the same, so it needs the leave of one. Raises GateRefused where
         nothing may be changed, and for a plan that is no simulation; nothing is recorded.
@@ -134,7 +134,7 @@ class Gate:
                 raise GateRefused(verdict.reason, verdict.remedy)
         with self._mutex:
             permit = self._mint(plan)
-            self._uses_left[permit.id] = 1
+            self._uses_left[permit.id] = max(1, plan.calls)
             return permit
 
     def verify(self, permit: Permit, plan: Plan) -> None:

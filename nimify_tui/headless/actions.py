@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
@@ -22,7 +24,7 @@ from nimify_tui.domain.plans import (
 )
 from nimify_tui.domain.services import Limits, ServiceSpec
 from nimify_tui.headless.output import emit, say
-from nimify_tui.headless.targets import find, regions_of, wait_for_regions
+from nimify_tui.headless.targets import find, kind_of, object_key, regions_of, wait_for_regions
 from nimify_tui.session import Session, analyse_model, open_session
 
 _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
@@ -165,7 +167,80 @@ def _revision_before(session: Session, key: ServiceKey) -> int:
     return older[-1]
 
 
+def cordon(options: argparse.Namespace) -> int:
+    """No new pods on a node."""
+    return _on_object(options, Verb.CORDON, "Node", options.node)
+
+
+def uncordon(options: argparse.Namespace) -> int:
+    """New pods on a node again."""
+    return _on_object(options, Verb.UNCORDON, "Node", options.node)
+
+
+def drain(options: argparse.Namespace) -> int:
+    """Cordon a node and let its pods leave it as budgets allow."""
+    return _on_object(options, Verb.DRAIN, "Node", options.node, force=options.force)
+
+
+def bounds(options: argparse.Namespace) -> int:
+    """Set the least and the most replicas of an autoscaler."""
+    kind, name = kind_of(options.hpa)
+    if kind not in ("", "HorizontalPodAutoscaler"):
+        raise ValidationError(f"a {kind} has no bounds", "name an autoscaler: hpa/NAME")
+    return _on_object(
+        options, Verb.SET_BOUNDS, "HorizontalPodAutoscaler", name, least=options.min, most=options.max
+    )
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Apply the objects of a manifest, one after the other; stops at the first that does not end well."""
+    from nimify_tui.backends.kubernetes.manifests import read_manifests
+
+    file = options.filename
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="replace")
+    found = read_manifests(text, "stdin" if file == "-" else file)
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        code = 0
+        for body in found:
+            code = _act(session, options, _applied(session, options, body))
+            if code:
+                break
+        return code
+
+
+def _applied(session: Session, options: argparse.Namespace, body: dict[str, Any]) -> ActionRequest:
+    meta = body.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    place = object_key(session, options, f"{meta.get('name') or ''}", namespaced=False)
+    key = ServiceKey(place.region, place.name, str(meta.get("namespace") or options.namespace or ""))
+    return ActionRequest(
+        verb=Verb.APPLY,
+        targets=(key,),
+        kind=str(body.get("kind") or ""),
+        manifest=msgspec.json.encode(body).decode(),
+        force=options.force,
+        reason=options.reason,
+    )
+
+
+def _on_object(options: argparse.Namespace, verb: Verb, kind: str, name: str, **fields: Any) -> int:
+    with open_session(options) as session:
+        wait_for_regions(session, options)
+        key = object_key(session, options, name, namespaced=kind != "Node")
+        return _act(
+            session,
+            options,
+            ActionRequest(verb=verb, targets=(key,), kind=kind, reason=options.reason, **fields),
+        )
+
+
 def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
+    kinds = [kind_of(word) for word in options.service]
+    if any(kind for kind, _ in kinds):
+        if len(kinds) > 1:
+            raise ValidationError("one object at a time, where it is no service")
+        return _on_object(options, verb, *kinds[0], **fields)
     with open_session(options) as session:
         wait_for_regions(session, options)
         request = ActionRequest(verb=verb, targets=find(session, options), reason=options.reason, **fields)

@@ -6,7 +6,7 @@ import argparse
 
 from nimify_tui.base.errors import NetworkError, ValidationError
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.regions import RegionState
+from nimify_tui.domain.regions import RegionKind, RegionState
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.session import Session
 
@@ -84,3 +84,34 @@ def _find_one(session: Session, word: str, regions: set[str], namespace: str) ->
     if silent:
         raise NetworkError(f"{word!r} was not found, and not every region answers", "; ".join(silent))
     raise ValidationError(f"there is no service {word!r}", "see `nimify-tui snapshot -o name`")
+
+
+#: Kinds of objects that are no services, by the words that kubectl knows them by.
+KINDS = {
+    "node": "Node", "nodes": "Node", "no": "Node",
+    "pod": "Pod", "pods": "Pod", "po": "Pod",
+    "hpa": "HorizontalPodAutoscaler", "horizontalpodautoscaler": "HorizontalPodAutoscaler",
+    "nimservice": "NIMService", "nimservices": "NIMService",
+}  # fmt: skip
+
+
+def kind_of(word: str) -> tuple[str, str]:
+    """``pod/web-1`` as ("Pod", "web-1"); a service's name as ("", name)."""
+    kind, slash, name = word.partition("/")
+    return (KINDS[kind.lower()], name) if slash and kind.lower() in KINDS else ("", word)
+
+
+def object_key(session: Session, options: argparse.Namespace, word: str, *, namespaced: bool) -> ServiceKey:
+    """The key of an object that is no service: NAME or NAME@REGION.
+
+    Raises ValidationError where it is not clear which cluster or namespace is meant.
+    """
+    name, _, region = word.partition("@")
+    rows = [row.region for row in session.engine.frame.regions if row.region.kind is RegionKind.KUBERNETES]
+    regions = [each.name for each in rows if not region or each.name == region]
+    if len(regions) != 1:
+        known = ", ".join(each.name for each in rows) or "none"
+        raise ValidationError(f"in which cluster is {name!r}?", f"say NAME@REGION or --context; clusters: {known}")
+    if namespaced and not options.namespace:
+        raise ValidationError(f"in which namespace is {name!r}?", "name it with --namespace")
+    return ServiceKey(regions[0], name, options.namespace if namespaced else "")

@@ -24,6 +24,11 @@ from tests.kube.cluster import Cluster
 from tests.kube.faults import Exchange, Fault, FaultProxy
 from tests.support import wait_for
 
+#: Enough to watch a namespace.
+READS: tuple[dict[str, Any], ...] = (
+    {"apiGroups": ["apps"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]},
+)
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -197,3 +202,17 @@ def proxied(cluster: Cluster, folder: Path, faults: Mapping[str, Fault]) -> Iter
 async def honest(one: Exchange) -> None:
     """No fault: for the dry run, whose path begins like that of the real change."""
     await one.forward()
+
+
+def grant(cluster: Cluster, space: str, user: str, *rules: dict[str, Any]) -> None:
+    """Rights in one namespace, and nowhere else."""
+    api = "rbac.authorization.k8s.io"
+    meta = {"name": user, "namespace": space}
+    cluster.apply(
+        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": list(rules)},
+        {
+            "apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": user},
+            "subjects": [{"kind": "User", "name": user, "apiGroup": api}],
+        },
+    )  # fmt: skip

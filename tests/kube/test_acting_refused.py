@@ -16,10 +16,12 @@ from nimify_tui.base.errors import GateRefused, ValidationError
 from nimify_tui.domain.plans import ActionState, Verb, Verdict
 from nimify_tui.gate.gate import Gate
 from tests.kube.acting import (
+    READS,
     Acting,
     acting,
     asked_rights,
     fact,
+    grant,
     honest,
     kubeconfig,
     lines,
@@ -59,26 +61,6 @@ def it(cluster: Cluster, tmp_path: Path) -> Iterator[Acting]:
 def replicas(cluster: Cluster) -> int:
     found = json.loads(cluster.kubectl("get", "deployment", "web", "-n", SPACE, "-o", "json"))
     return int(found["spec"]["replicas"])
-
-
-def grant(cluster: Cluster, user: str, *rules: dict[str, Any]) -> None:
-    """Rights in the namespace, and nowhere else."""
-    api = "rbac.authorization.k8s.io"
-    meta = {"name": user, "namespace": SPACE}
-    cluster.apply(
-        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": list(rules)},
-        {
-            "apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": meta,
-            "roleRef": {"apiGroup": api, "kind": "Role", "name": user},
-            "subjects": [{"kind": "User", "name": user, "apiGroup": api}],
-        },
-    )  # fmt: skip
-
-
-READS = (
-    {"apiGroups": ["apps"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]},
-)
 
 
 def test_what_somebody_else_changed_meanwhile_is_left_alone(cluster: Cluster, it: Acting) -> None:
@@ -136,7 +118,7 @@ def test_a_change_of_something_else_does_not_hinder(cluster: Cluster, it: Acting
 
 
 def test_who_may_not_is_told_before_anything_is_tried(cluster: Cluster, tmp_path: Path) -> None:
-    grant(cluster, "viewer", *READS)
+    grant(cluster, SPACE, "viewer", *READS)
     since = len(cluster.audited())
     with acting(kubeconfig(cluster, tmp_path, "viewer"), cluster.name, SPACE) as it:
         it.until_ready("web", 2)
@@ -151,7 +133,7 @@ def test_who_may_not_is_told_before_anything_is_tried(cluster: Cluster, tmp_path
 
 def test_an_operator_of_one_namespace_has_all_of_it(cluster: Cluster, tmp_path: Path) -> None:
     grant(
-        cluster, "operator", *READS,
+        cluster, SPACE, "operator", *READS,
         {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": ["patch", "delete"]},
     )  # fmt: skip
     with acting(kubeconfig(cluster, tmp_path, "operator"), cluster.name, SPACE) as it:

@@ -11,9 +11,8 @@ import pytest
 
 from nimify_tui.domain.demands import RightsDemand
 from nimify_tui.domain.plans import Rights, Verb
-from tests.kube.acting import acting, asked_rights, kubeconfig, workload, written
+from tests.kube.acting import READS, acting, asked_rights, kubeconfig, workload, written
 from tests.kube.cluster import Cluster
-from tests.kube.test_acting_refused import READS
 from tests.support import Home, run_cli, wait_for
 from tests.tui import PtyRun
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nimify_tui.domain.demands import DetailDemand
+from nimify_tui.domain.demands import DetailDemand, RightsDemand
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import Frame
@@ -219,12 +219,15 @@ def test_numbers_move_on_under_a_dialog() -> None:
 def test_only_the_row_under_the_cursor_is_demanded() -> None:
     world = World()
 
-    async def script(app: Any, pilot: Any) -> list[Any]:
-        first = list(world.demands)
-        await pilot.press("down", "down")
-        return [first, list(world.demands)]
+    def looked_at(row_id: str) -> set[Any]:
+        return {DetailDemand(row_id), *(RightsDemand(key) for key in world.frame.rows[row_id].keys)}
 
-    assert run_console(script, world) == [[DetailDemand("llama-chat")], [DetailDemand("rerank-v2")]]
+    async def script(app: Any, pilot: Any) -> list[Any]:
+        first = set(world.demands)
+        await pilot.press("down", "down")
+        return [first, set(world.demands)]
+
+    assert run_console(script, world) == [looked_at("llama-chat"), looked_at("rerank-v2")]
     assert world.demands == []  # given back at the end
 
 

@@ -29,20 +29,24 @@ class Access:
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
 
 
-#: API group and plural of the workloads that can be changed.
-_WORKLOADS = {
+#: API group and plural of what can be changed.
+_RESOURCES = {
     "Deployment": ("apps", "deployments"),
     "StatefulSet": ("apps", "statefulsets"),
     "DaemonSet": ("apps", "daemonsets"),
+    "Node": ("", "nodes"),
+    "Pod": ("", "pods"),
+    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
+    "NIMService": ("apps.nvidia.com", "nimservices"),
 }
 
 
 def needed(kind: str, verb: Verb, namespace: str, name: str = "") -> Access | None:
-    """The right that ``verb`` takes on a workload of this kind; None for a kind or verb that there is not."""
-    if kind not in _WORKLOADS or verb in (Verb.CREATE, Verb.UPDATE):
+    """The right that ``verb`` takes on an object of this kind; None for a kind or verb that there is not."""
+    if kind not in _RESOURCES or verb in (Verb.CREATE, Verb.UPDATE):
         return None
-    group, plural = _WORKLOADS[kind]
-    if verb is Verb.SCALE:
+    group, plural = _RESOURCES[kind]
+    if verb is Verb.SCALE and group == "apps":
         plural = f"{plural}/scale"
     return Access("delete" if verb is Verb.DELETE else "patch", group, plural, namespace, name)
 

@@ -29,6 +29,8 @@ from nimify_tui.domain.plans import Permit, Plan
 FIELD_MANAGER = "nimify-tui"
 #: A change waits for admission webhooks (10 s each by default, 30 s at most).
 DEADLINE_S = 40.0
+#: The content type of a server-side apply; JSON is YAML.
+APPLY = "application/apply-patch+yaml"
 _MAX_BYTES = 16 * 1024 * 1024
 _UNKNOWN_REMEDY = "look at what is so now before you try again"
 
@@ -159,6 +161,57 @@ class Writer:
         if dry_run:  # the query is not looked at when there is a body
             options["dryRun"] = ["All"]
         return await self._send("DELETE", path, {}, "application/json", options, deadline_s)
+
+    async def apply(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        permit: Permit,
+        plan: Plan,
+        resource_version: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+        deadline_s: float = DEADLINE_S,
+    ) -> Written:
+        """Server-side apply: make or change the object at ``path`` so that it holds what ``body`` says.
+
+        Raises Conflict whose ``causes`` name the fields that another manager has set, unless ``force`` takes
+        them over; also for a ``resource_version`` that is not the newest.
+        """
+        self._leave(permit, plan, dry_run)
+        guarded = _guarded(body, PatchKind.MERGE, "", resource_version)
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **_dry(dry_run)}
+        if force:
+            query["force"] = "true"
+        return await self._send("PATCH", path, query, APPLY, guarded, deadline_s)
+
+    async def evict(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        permit: Permit,
+        plan: Plan,
+        dry_run: bool = False,
+        deadline_s: float = DEADLINE_S,
+    ) -> Written:
+        """Ask that the pod with this ``uid`` ends, as far as disruption budgets allow it (policy/v1 Eviction).
+
+        Raises DisruptionBlocked when a budget does not allow it now (nothing was done), NotFound when it is
+        gone already.
+        """
+        self._leave(permit, plan, dry_run)
+        options: dict[str, Any] = {"preconditions": {"uid": uid}}
+        if dry_run:
+            options["dryRun"] = ["All"]
+        body = {
+            "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options,
+            "metadata": {"name": name, "namespace": namespace},
+        }  # fmt: skip
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+        return await self._send("POST", path, {}, "application/json", body, deadline_s)
 
     def _leave(self, permit: Permit, plan: Plan, dry_run: bool) -> None:
         if plan.simulation and not dry_run:

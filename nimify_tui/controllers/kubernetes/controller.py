@@ -8,7 +8,8 @@ import msgspec
 
 from nimify_tui.backends.kubernetes.errors import Conflict, NotFound
 from nimify_tui.base.clock import Clock, rfc3339
-from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
+from nimify_tui.base.errors import ClusterError, NetworkError, NimifyError, ValidationError
+from nimify_tui.controllers.kubernetes.applying import Applying
 from nimify_tui.controllers.kubernetes.changes import ask_for, check, container_of, replicas_wanted, undo_of
 from nimify_tui.controllers.kubernetes.circumstances import look_around
 from nimify_tui.controllers.kubernetes.facts import workload_facts
@@ -30,18 +31,17 @@ from nimify_tui.controllers.kubernetes.revisions import (
     earlier_revisions,
     number_of,
 )
+from nimify_tui.controllers.kubernetes.single import OtherObjects
 from nimify_tui.controllers.kubernetes.trying import try_out
 from nimify_tui.controllers.kubernetes.watching import Looks, reality_of, standing_of
-from nimify_tui.controllers.kubernetes.writing import written
+from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged, written
 from nimify_tui.controllers.wording import diff
-from nimify_tui.controllers.world import Draft, Receipt, Standing, World
+from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, DiffLine, Permit, Plan, Precondition, Verb
+from nimify_tui.domain.plans import ActionRequest, ActionState, DiffLine, Permit, Plan, Precondition, Verb
 from nimify_tui.domain.services import Service
 from nimify_tui.gate.gate import Gate
 
-#: Attempts of one change: the object's status moves all the time, and each move makes a version outdated.
-ATTEMPTS = 4
 #: How long a change may take to become true, seconds: large models take half an hour to start.
 SETTLE_S = 3000.0
 
@@ -54,9 +54,15 @@ class KubernetesController:
         self._gate = gate
         self._clock = clock
         self._looks = Looks(clock)
+        self._others = OtherObjects(gate, clock)
+        self._applying = Applying(gate, clock)
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
+        if part.verb is Verb.APPLY:
+            return await self._applying.draft(part, key, self._open(key.region))
+        if part.kind:
+            return await self._others.draft(part, key, self._open(key.region))
         service = world.service(key)
         if service is None:
             raise ValidationError(
@@ -92,14 +98,20 @@ class KubernetesController:
             calls=ATTEMPTS,
         )
 
-    async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
+    async def send(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit, say: Say = quiet
+    ) -> Receipt:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
         line = self._open(key.region)
+        if part.verb is Verb.APPLY:
+            return await self._applying.send(plan, part, before, line, permit)
+        if part.kind:
+            return await self._others.send(plan, part, before, line, permit, say)
         kind, namespace, name = _located(before.path)
         writer = line.writer(self._gate.verify)
         for attempt in range(1, ATTEMPTS + 1):
-            live = await _unchanged(line, before)
+            live = await unchanged(line, before)
             earlier = await self._earlier(part, key, line, live, kind)
             ask = ask_for(part, live, kind, namespace, name, earlier)
             try:
@@ -117,18 +129,33 @@ class KubernetesController:
     ) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
-        line, kind = self._open(key.region), _located(before.path)[0]
+        line = self._open(key.region)
         look = self._looks.of(plan.id, key, line, before.path)
+        if part.verb is Verb.APPLY:
+            try:
+                return self._applying.standing(part, before, receipt.uid, await look())
+            except NimifyError as error:
+                return Standing(
+                    state=ActionState.RUNNING, text=f"accepted; it cannot be read now: {error.message}"
+                )
+        if part.kind:
+            return await self._others.standing(part, before, line, look)
+        kind = _located(before.path)[0]
         return await standing_of(part, kind, receipt, world.service(key), world.replicas(key), look)
 
     async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
-        kind = _located(before.path)[0]
+        line = self._open(key.region)
         try:
-            live: Live | None = await read_object(self._open(key.region), before.path)
+            live: Live | None = await read_object(line, before.path)
         except NotFound:
             live = None
+        if part.verb is Verb.APPLY:
+            return self._applying.reality(part, before, live)
+        if part.kind:
+            return await self._others.reality(part, before, line, live)
+        kind = _located(before.path)[0]
         return reality_of(part, before, kind, live)
 
     def _open(self, region: str) -> Line:
@@ -187,20 +214,6 @@ async def _found(line: Line, service: Service, kind: WorkloadKind) -> tuple[Live
         f"{kind.name} {key.fold_id} is not there any more, or is another one now",
         "look again, then plan anew",
     )
-
-
-async def _unchanged(line: Line, before: Precondition) -> Live:
-    """The object, if it is still what the plan was made for. Raises Conflict."""
-    try:
-        live = await read_object(line, before.path)
-    except NotFound as error:
-        raise Conflict("it was deleted since the plan was made", "look again, then plan anew") from error
-    if live.uid != before.uid:
-        raise Conflict("it was deleted and made again since the plan was made", "look again, then plan anew")
-    if live.generation != before.generation:
-        words = f"somebody changed it since the plan was made (generation {before.generation} → {live.generation})"
-        raise Conflict(words, "look at what is so now, then plan anew")
-    return live
 
 
 def _located(path: str) -> tuple[WorkloadKind, str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.base.clock import rfc3339
 from nimify_tui.controllers.drafts import plural, start_text
-from nimify_tui.controllers.kubernetes.changes import COUNTS, ROLLS, Ask, replicas_wanted
+from nimify_tui.controllers.kubernetes.changes import COUNTS, ROLLS, replicas_wanted
 from nimify_tui.controllers.kubernetes.circumstances import Around
 from nimify_tui.controllers.kubernetes.objects import Live, WorkloadKind, number, text_of
 from nimify_tui.controllers.kubernetes.owners import owner_facts
@@ -102,7 +103,11 @@ def _capacity(part: ActionRequest, live: Live, kind: WorkloadKind, around: Aroun
     if around.spare_pods is not None and around.spare_pods < more:
         pods_words = f"{more} more {plural('pod', more)}"
         fits = around.spare_pods
-        words = f"room for {fits} of {pods_words}; the others wait" if fits else f"no room: {pods_words} would wait"
+        words = (
+            f"room for {fits} of {pods_words}; the others wait"
+            if fits
+            else f"no room: {pods_words} would wait"
+        )
         facts.append(("warning", f"{around.gpu}: {words}"))
     elif around.spare_pods is not None:
         facts.append(("capacity", f"{around.gpu}: room for {around.spare_pods} more such pods"))
@@ -162,11 +167,11 @@ def _disruption(part: ActionRequest, around: Around) -> list[Fact]:
     return [("disruption", f"{text}; {what} does not ask it, only evictions do") for text in around.budgets]
 
 
-def rights_text(ask: Ask, allowed: bool | None, asked_at: str, why: str) -> str:
+def rights_text(access: Access, allowed: bool | None, asked_at: str, why: str) -> str:
     """``patch deployments.apps: yes (asked 18:43:01Z)``."""
     if allowed is None:
-        return f"{ask.access}: could not be asked ({why})"
-    return f"{ask.access}: {'yes' if allowed else 'no'} (asked {asked_at})"
+        return f"{access}: could not be asked ({why})"
+    return f"{access}: {'yes' if allowed else 'no'} (asked {asked_at})"
 
 
 def clock_text(at: float) -> str:

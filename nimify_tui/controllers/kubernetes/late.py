@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock
-from nimify_tui.controllers.world import Controller, Draft, Receipt, Standing, World
+from nimify_tui.controllers.world import Controller, Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Permit, Plan
 from nimify_tui.gate.gate import Gate
@@ -36,9 +36,11 @@ class LateKubernetesController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         return await self._real.draft(part, key, world)
 
-    async def send(self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit) -> Receipt:
+    async def send(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit, say: Say = quiet
+    ) -> Receipt:
         """See :class:`nimify_tui.controllers.world.Controller`."""
-        return await self._real.send(plan, part, key, permit)
+        return await self._real.send(plan, part, key, permit, say)
 
     async def standing(
         self, plan: Plan, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World

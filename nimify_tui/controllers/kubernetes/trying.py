@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, GateRefused, NetworkError, RateLimited
 from nimify_tui.controllers.kubernetes.changes import Ask
@@ -44,20 +45,9 @@ async def try_out(
         why = f"not asked: {verdict.reason}"
         facts = (("rights", why), ("dry run", f"{why}; the diff was worked out here"))
         return Trial(worked_out(ask, live), facts)
-    rights = await _rights(line, clock, ask, key.region)
+    rights = await ask_rights(line, clock, ask.access, key.region)
     now = clock.now()
-    trial = Plan(
-        id=secrets.token_hex(8),
-        request=msgspec.structs.replace(part, targets=(key,), hidden=(), parts=()),
-        summary="a dry run",
-        facts=(),
-        diff=(),
-        preconditions=(before,),
-        production=False,
-        created_at=now,
-        expires_at=now + _TRIAL_S,
-        simulation=True,
-    )
+    trial = trial_plan(part, before, now)
     answer = await asked(line.writer(gate.verify), ask, live, gate.preview(trial), trial, dry_run=True)
     facts = (rights, ("dry run", f"done by the server ({clock_text(now)})"))
     if ask.patch is None and ask.replicas is None:
@@ -69,16 +59,35 @@ async def try_out(
     return Trial(told, facts)
 
 
-async def _rights(line: Line, clock: Clock, ask: Ask, region: str) -> tuple[str, str]:
+def trial_plan(part: ActionRequest, before: Precondition, now: float, calls: int = 1) -> Plan:
+    """The simulation under whose permit the server tries ``part``, in so many requests."""
+    return Plan(
+        id=secrets.token_hex(8),
+        request=msgspec.structs.replace(part, targets=(before.key,), hidden=(), parts=()),
+        summary="a dry run",
+        facts=(),
+        diff=(),
+        preconditions=(before,),
+        production=False,
+        created_at=now,
+        expires_at=now + _TRIAL_S,
+        simulation=True,
+        calls=calls,
+    )
+
+
+async def ask_rights(line: Line, clock: Clock, access: Access, region: str) -> tuple[str, str]:
+    """The plan's line about a right; could it not be asked, it says so. Raises GateRefused when it is missing."""
     at = clock_text(clock.now())
     try:
-        review = await line.may(ask.access)
+        review = await line.may(access)
     except (ClusterError, NetworkError, RateLimited) as error:
-        return ("rights", rights_text(ask, None, at, error.message))
+        return ("rights", rights_text(access, None, at, error.message))
     if not review.allowed:
         because = f": {review.reason}" if review.reason else ""
+        where = f"{access.namespace} of {region}" if access.namespace else region
         raise GateRefused(
-            f"these credentials may not {ask.access} in {ask.access.namespace} of {region} (asked {at}){because}",
+            f"these credentials may not {access} in {where} (asked {at}){because}",
             "ask for that right, or use a context that has it",
         )
-    return ("rights", rights_text(ask, True, at, ""))
+    return ("rights", rights_text(access, True, at, ""))

@@ -76,6 +76,11 @@ class Changing:
             "resume": lambda _: self.request(Verb.RESUME),
             "image": self._image,
             "delete": lambda _: self.request(Verb.DELETE),
+            "cordon": lambda text: self._node(Verb.CORDON, text),
+            "uncordon": lambda text: self._node(Verb.UNCORDON, text),
+            "drain": lambda text: self._node(Verb.DRAIN, text),
+            "bounds": self._bounds,
+            "kill": self._kill,
         }
 
     def request(self, verb: Verb, **fields: Any) -> None:
@@ -153,3 +158,39 @@ class Changing:
     def _undo(self) -> None:
         if not self._screen.console_app.acting.undo():
             self.request(Verb.ROLLBACK)
+
+    # -- objects that are no services --------------------------------------------------------
+
+    def _node(self, verb: Verb, text: str) -> None:
+        words = text.split()
+        force = verb is Verb.DRAIN and words[1:] == ["force"]
+        if len(words) != 1 and not force:
+            self._screen.console_app.say(f"{verb}: which node?", "warn", f":{verb} NODE")
+            return
+        self._other(verb, "Node", words[0], force=force)
+
+    def _bounds(self, text: str) -> None:
+        words = text.split()
+        if len(words) != 3 or not all(each.isascii() and each.isdigit() and len(each) < 7 for each in words[1:]):
+            self._screen.console_app.say("bounds: of which autoscaler, from how many to how many?", "warn",
+                                         ":bounds HPA LEAST MOST")  # fmt: skip
+            return
+        least, most = int(words[1]), int(words[2])
+        self._other(Verb.SET_BOUNDS, "HorizontalPodAutoscaler", words[0], least=least, most=most)
+
+    def _kill(self, text: str) -> None:
+        if len(text.split()) != 1:
+            self._screen.console_app.say("kill: which pod?", "warn", ":kill POD")
+            return
+        self._other(Verb.DELETE, "Pod", text.strip())
+
+    def _other(self, verb: Verb, kind: str, name: str, **fields: Any) -> None:
+        """Ask for a plan on an object in the region (and the namespace) of the row under the cursor."""
+        targets, _ = self._targets()
+        places = {(key.region, "" if kind == "Node" else key.namespace) for key in targets}
+        if len(places) != 1:
+            self._screen.console_app.say(f"{verb}: choose the row of one region first", "warn", "x unfolds")
+            return
+        region, namespace = places.pop()
+        key = ServiceKey(region, name, namespace)
+        self._screen.console_app.acting.propose(ActionRequest(verb=verb, targets=(key,), kind=kind, **fields))

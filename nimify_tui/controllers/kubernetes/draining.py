@@ -1,0 +1,75 @@
+"""Draining a node: which pods go and which stay, by the rules of kubectl (kubectl/pkg/drain/filters.go). No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nimify_tui.base.errors import ValidationError
+from nimify_tui.controllers.kubernetes.objects import Json, Live, as_map, maps, text_of
+from nimify_tui.controllers.kubernetes.others import owner_of
+from nimify_tui.domain.plans import ActionRequest
+
+_MIRROR = "kubernetes.io/config.mirror"
+_OVER = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A pod that is to leave its node."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner: str = ""
+    own_data: bool = False
+    ending: bool = False
+
+    @property
+    def words(self) -> str:
+        """``ns/pod``."""
+        return f"{text_of(self.namespace)}/{text_of(self.name)}"
+
+
+def leaving(pods: Sequence[Json]) -> tuple[list[Leaving], int]:
+    """(the pods that a drain evicts, how many stay because a DaemonSet or the node itself keeps them)."""
+    found, stay = [], 0
+    for body in pods:
+        pod = Live(body, "")
+        owner = owner_of(pod)
+        over = pod.status.get("phase") in _OVER
+        if _MIRROR in pod.annotations or (owner.startswith("DaemonSet ") and not over):
+            stay += 1
+            continue
+        meta = pod.meta
+        data = any("emptyDir" in as_map(each) for each in maps(pod.spec.get("volumes")))
+        found.append(
+            Leaving(
+                str(meta.get("namespace")),
+                str(meta.get("name")),
+                pod.uid,
+                owner,
+                own_data=data and not over,
+                ending=bool(meta.get("deletionTimestamp")),
+            )
+        )
+    return found, stay
+
+
+def check_leaving(part: ActionRequest, pods: Sequence[Leaving]) -> list[tuple[str, str]]:
+    """What would be lost for good, as lines of the plan. Raises ValidationError unless ``part`` insists."""
+    orphans = [each for each in pods if not each.owner]
+    with_data = [each for each in pods if each.own_data]
+    lost = []
+    if orphans:
+        lost.append(f"nobody makes again: {_names(orphans)}")
+    if with_data:
+        lost.append(f"lose the data they keep on the node (emptyDir): {_names(with_data)}")
+    if lost and not part.force:
+        raise ValidationError("; ".join(lost), "insist with --force, or move them first")
+    return [("warning", text) for text in lost]
+
+
+def _names(pods: Sequence[Leaving]) -> str:
+    names = ", ".join(each.words for each in pods[:6])
+    return names if len(pods) <= 6 else f"{names} and {len(pods) - 6} more"
