@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import json
 import pkgutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -33,15 +32,18 @@ NO_SCREEN = (
 #: Rooms whose very job is heavy. Everything else comes up before the first frame.
 MAY_BE_HEAVY = ("serving", "models", "demo", "advice")
 
-#: Runs the console; on SIGUSR1 it writes the names of the modules that are loaded at that moment.
+#: Runs the console; when its first frame is out and the engine is to start, it writes the names of loaded modules.
 TELLING_CONSOLE = """
-import os, signal, sys
-def tell(number, frame):
+import os, sys
+from nimify_tui import engine
+start = engine.Engine.start
+def told(self):
     to = os.environ["LOADED_TO"]
     with open(to + ".new", "w") as file:
         file.write("\\n".join(sorted(sys.modules)))
     os.rename(to + ".new", to)
-signal.signal(signal.SIGUSR1, tell)
+    start(self)
+engine.Engine.start = told
 from nimify_tui.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -130,8 +132,7 @@ def test_nothing_heavy_before_the_first_frame(home: Home) -> None:
     env = {**home.env, "LOADED_TO": str(to)}
     with PtyRun([PYTHON, "-c", TELLING_CONSOLE], width=120, height=40, env=env) as tty:
         tty.wait_text("nimify", 30)
-        tty.signal(signal.SIGUSR1)
-        wait_for(to.exists, 10, why="the list of modules", detail=tty.text)
+        wait_for(to.exists, 30, why="the list of modules", detail=tty.text)
     loaded = set(to.read_text(encoding="utf-8").split())
     assert {"textual.app", "nimify_tui.app"} <= loaded
     assert unwanted(loaded, HEAVY) == []

@@ -311,10 +311,7 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 #: Keys that some terminal, tmux or screen takes for itself, or that arrive as another key.
-UNSENDABLE: frozenset[str] = frozenset(
-    {"ctrl+i", "ctrl+m", "ctrl+j", "ctrl+h", "ctrl+z", "ctrl+b", "ctrl+a", "ctrl+s", "ctrl+q",
-    "ctrl+left_square_bracket"}
-)
+UNSENDABLE: frozenset[str] = frozenset(f"ctrl+{key}" for key in (*"imjhzbasq", "left_square_bracket"))
 _KEY_WORDS = {
     "slash": "/", "colon": ":", "question_mark": "?", "ampersand": "&", "escape": "esc", "enter": "⏎",
     "ctrl+@": "ctrl+space",
