@@ -13,6 +13,7 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.plans import ActionRequest, ActionResult, Plan, Verb
 from nimify_tui.ui.acting import plan_dialog
+from nimify_tui.ui.aside import aside
 from nimify_tui.ui.present.plans import result_style, result_text
 
 if TYPE_CHECKING:
@@ -121,20 +122,17 @@ class Live:
             app.context.cancel(plan)
             return None
         keys_fd, screen_fd = stdin.fileno(), screen.fileno()
-        error: NimifyError | None = None
         result: ActionResult | None = None
-        with app.suspend():
-            before = termios.tcgetattr(keys_fd)
-            try:
-                tty.setraw(keys_fd, termios.TCSADRAIN)  # what was typed ahead is not thrown away
-                os.write(screen_fd, f"-- {plan.summary}; ctrl+] leaves --\r\n".encode())
-                result = app.context.shell(plan, answer, TtyTerminal(keys_fd, screen_fd)).result()
-            except NimifyError as refused:
-                error = refused
-            finally:
-                termios.tcsetattr(keys_fd, termios.TCSADRAIN, before)
-                os.write(screen_fd, _RESET)
-        app.redraw(forget=True)
-        if error is not None:
+        try:
+            with aside(app, f"-- {plan.summary}; ctrl+] leaves --"):
+                before = termios.tcgetattr(keys_fd)
+                try:
+                    tty.setraw(keys_fd, termios.TCSADRAIN)  # what was typed ahead is not thrown away
+                    result = app.context.shell(plan, answer, TtyTerminal(keys_fd, screen_fd)).result()
+                finally:
+                    termios.tcsetattr(keys_fd, termios.TCSADRAIN, before)
+                    os.write(screen_fd, _RESET)
+        except NimifyError as error:
             app.say(error.message, "bad", error.remedy)
+        app.redraw(forget=True)
         return result
