@@ -17,7 +17,7 @@ import pytest
 
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.services import ServiceState
-from nimify_tui.domain.updates import RegionListed, RegionSeen, ReplicaGone, ServiceGone
+from nimify_tui.domain.updates import RegionListed, RegionSeen, ReplicaGone, ServiceGone, Update
 from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
 from tests.kube.cluster import Cluster
@@ -168,8 +168,12 @@ def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_sc
             await watching.until(lambda: watching.rows["a"].desired == 2, "two wanted")
             await agrees(watching, west)
             assert [key for key in asked(west, begin) if key[0] == "list"], "some kind had to be listed again"
-            gone = [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
-            assert len(gone) == 1, "the one of three that is no longer wanted"
+
+            def gone() -> list[Update]:
+                return [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
+
+            await watching.until(gone, "the one of three that is no longer wanted")
+            assert len(gone()) == 1
 
     try:
         run(go(), 120)

@@ -77,9 +77,9 @@ def test_what_is_done_to_it_is_told(cluster: Cluster, tmp_path: Path) -> None:
 
             def three() -> ServiceRow | None:
                 row = watching.row("triton", ServiceState.OK)
-                return row if row is not None and row.ready == 3 else None
+                return row if row is not None and row.ready == row.desired == 3 else None
 
-            assert (await watching.until(three, "three ready")).desired == 3
+            await watching.until(three, "three ready")
             await watching.until(lambda: watching.changes(ChangeKind.ROLLOUT), "the roll-out")
             assert watching.changes(ChangeKind.ROLLOUT) == [
                 "image nvcr.io/nvidia/tritonserver 26.09-py3 -> 26.10-py3"
