@@ -108,6 +108,13 @@ def _change() -> _Parser:
     )
     group.add_argument("--yes", action="store_true", help="confirm a plan that asks for y")
     group.add_argument("--confirm", metavar="NAME", help="confirm a plan that asks for a name to be typed")
+    group.add_argument(
+        "--soak", type=_seconds, default=0.0, metavar="SECONDS",
+        help="each region has to be well for so long before the next one",
+    )  # fmt: skip
+    group.add_argument(
+        "--unmeasured", action="store_true", help="well means ready without restarts, where there are no numbers"
+    )
     group.add_argument("--reason", default="", help="goes into the audit trail")
     return parser
 
