@@ -54,6 +54,10 @@ _PASSED_ON: dict[str, tuple[str, str]] = {
 }
 
 
+#: Options before the call whose next word is theirs.
+_WITH_VALUE = ("--config", "--region", "--context", "--kubeconfig", "-n", "--namespace")
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose wrong usage ends with 64 (BSD's EX_USAGE), not with 2."""
 
@@ -317,7 +321,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str]:
     """Parse; a first word ``SERVICE@REGION`` that is no call opens that service in the console."""
     parser = build_parser()
-    positions = [i for i, word in enumerate(arguments) if "@" in word and not word.startswith("-")]
+    # A context may be called admin@cluster.
+    values = {i + 1 for i, word in enumerate(arguments) if word in _WITH_VALUE}
+    positions = [
+        i
+        for i, word in enumerate(arguments)
+        if "@" in word and not word.startswith("-") and i not in values
+    ]
     known = {*(name.split()[0] for name in _CALLS), *_PASSED_ON}
     if positions and not any(word in known for word in arguments[: positions[0] + 1]):
         index = positions[0]

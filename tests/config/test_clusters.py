@@ -8,6 +8,7 @@ import pytest
 
 from nimify_tui.base.clock import ManualClock
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.cli import _parse
 from nimify_tui.clusters import ClusterRegions, Wanted, current_context, region_name
 from nimify_tui.config import Config, load
 from nimify_tui.domain.regions import RegionKind
@@ -117,3 +118,16 @@ def test_a_region_found_in_a_kubeconfig_may_be_named(kubeconfig: Path, tmp_path:
     check_regions(config(tmp_path), ["us-east-1"])
     with pytest.raises(ValidationError, match="'us-west-1' is not known here"):
         check_regions(config(tmp_path), ["us-west-1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "opened", "contexts"),
+    [
+        (["--context", "admin@prod"], "", ["admin@prod"]),
+        (["--context", "admin@prod", "web@eu"], "web@eu", ["admin@prod"]),
+        (["web@eu", "--context", "admin@prod"], "web@eu", ["admin@prod"]),
+    ],
+)
+def test_a_context_with_an_at_sign_is_no_service_to_open(words: list[str], opened: str, contexts: list[str]) -> None:
+    options, service = _parse(words)
+    assert (service, options.context) == (opened, contexts)
