@@ -54,6 +54,10 @@ _PASSED_ON: dict[str, tuple[str, str]] = {
 }
 
 
+#: Options before the call whose next word is theirs.
+_WITH_VALUE = ("--config", "--region", "--context", "--kubeconfig", "-n", "--namespace")
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose wrong usage ends with 64 (BSD's EX_USAGE), not with 2."""
 
@@ -108,6 +112,13 @@ def _change() -> _Parser:
     )
     group.add_argument("--yes", action="store_true", help="confirm a plan that asks for y")
     group.add_argument("--confirm", metavar="NAME", help="confirm a plan that asks for a name to be typed")
+    group.add_argument(
+        "--soak", type=_seconds, default=0.0, metavar="SECONDS",
+        help="each region has to be well for so long before the next one",
+    )  # fmt: skip
+    group.add_argument(
+        "--unmeasured", action="store_true", help="well means ready without restarts, where there are no numbers"
+    )
     group.add_argument("--reason", default="", help="goes into the audit trail")
     return parser
 
@@ -323,7 +334,13 @@ def _passed_on(arguments: list[str]) -> tuple[str, list[str]] | None:
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str]:
     """Parse; a first word ``SERVICE@REGION`` that is no call opens that service in the console."""
     parser = build_parser()
-    positions = [i for i, word in enumerate(arguments) if "@" in word and not word.startswith("-")]
+    # A context may be called admin@cluster.
+    values = {i + 1 for i, word in enumerate(arguments) if word in _WITH_VALUE}
+    positions = [
+        i
+        for i, word in enumerate(arguments)
+        if "@" in word and not word.startswith("-") and i not in values
+    ]
     known = {*(name.split()[0] for name in _CALLS), *_PASSED_ON}
     if positions and not any(word in known for word in arguments[: positions[0] + 1]):
         index = positions[0]

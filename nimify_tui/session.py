@@ -28,9 +28,11 @@ from nimify_tui.controllers.kubernetes.late import LateKubernetesController
 from nimify_tui.controllers.live import LIVE, LiveDesk, Terminal
 from nimify_tui.controllers.local import LocalController
 from nimify_tui.controllers.mirror import Mirror
+from nimify_tui.controllers.waves import Vitals
 from nimify_tui.controllers.world import Controller
 from nimify_tui.domain.demands import Demand, LogDemand
 from nimify_tui.domain.live import Forward
+from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.models import ModelReport
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import (
@@ -114,7 +116,9 @@ class Session:
             RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model),
             RegionKind.KUBERNETES: LateKubernetesController(clusters.link, self._gate, self.clock),
         }
-        self._desk = ActionDesk(self._gate, controllers, self._mirror, self.clock)
+        self._desk = ActionDesk(
+            self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
+        )
         self._live = LiveDesk(self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), self.clock)
 
     def _kind(self, key: ServiceKey) -> str:
@@ -269,6 +273,17 @@ def _by_kind(works: Mapping[RegionKind, RegionWork]) -> RegionWork:
         await works[region.kind](region, sink)
 
     return work
+
+
+def vitals(frame: Frame, key: ServiceKey) -> Vitals:
+    """How a service does by the fresh numbers of a frame."""
+    row = frame.rows.get(key.row_id) or frame.rows.get(key.fold_id)
+    if row is None or row.keys != (key,):
+        return Vitals(why="it is not seen")
+    if row.error_ratio.state is not MeasureState.FRESH:
+        return Vitals(why=row.error_ratio.reason or f"its numbers are {row.error_ratio.state}")
+    p95 = row.p95.value if row.p95.state is MeasureState.FRESH else None
+    return Vitals(error_ratio=row.error_ratio.value, p95_s=p95)
 
 
 def analyse_model(path: str) -> ModelReport:

@@ -15,8 +15,10 @@ import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import DeadlineError, NetworkError, NimifyError, ValidationError
+from nimify_tui.controllers.ending import headline, interrupted, reality_rank
 from nimify_tui.controllers.joining import joined_diff, narrowed, undo_of
-from nimify_tui.controllers.wording import merge_facts, summary, undo_fact
+from nimify_tui.controllers.waves import Measure, nothing_measured, soaked
+from nimify_tui.controllers.wording import merge_facts, order_fact, summary, undo_fact
 from nimify_tui.controllers.world import Controller, Draft, Receipt, Standing, World
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import (
@@ -53,6 +55,7 @@ class ActionDesk:
         *,
         target_deadline_s: float = TARGET_DEADLINE_S,
         contact_lost_s: float = CONTACT_LOST_S,
+        measure: Measure = nothing_measured,
     ) -> None:
         self._gate = gate
         self._controllers = controllers
@@ -60,6 +63,7 @@ class ActionDesk:
         self._clock = clock
         self._target_deadline_s = target_deadline_s
         self._contact_lost_s = contact_lost_s
+        self._measure = measure
 
     async def plan(self, request: ActionRequest, *, simulation: bool = False) -> Plan:
         """A plan for ``request`` from the world as it is now; writes nothing.
@@ -105,21 +109,25 @@ class ActionDesk:
                     text = f"not touched, because {failed.key.row_id} did not end well"
                     targets.append(TargetResult(key=key, state=ActionState.PLANNED, message=text))
                     continue
-                targets.append(await self._one(plan, key, permit, progress, len(targets)))
+                before, say = self._measure(key), _Teller(plan, key, progress, self._clock, len(targets))
+                result = await self._one(plan, key, permit, say)
+                targets.append(
+                    await soaked(result, plan.request, before, self._measure, self._world, self._clock, say)
+                )
         except asyncio.CancelledError:
-            self._close(plan, permit, _interrupted(plan, targets, "this console stopped watching"))
+            self._close(plan, permit, interrupted(plan, targets, "this console stopped watching"))
             raise
         except BaseException as error:
-            self._close(plan, permit, _interrupted(plan, targets, f"an error of our own: {error!r}"))
+            self._close(plan, permit, interrupted(plan, targets, f"an error of our own: {error!r}"))
             raise
         # In a thread, because the disk may be slow; shielded, because the end has to be written.
-        result = await asyncio.shield(asyncio.to_thread(self._close, plan, permit, targets))
-        if settles is not None and result.state is ActionState.OK:
+        ended = await asyncio.shield(asyncio.to_thread(self._close, plan, permit, targets))
+        if settles is not None and ended.state is ActionState.OK:
             how = "undone" if plan.request.undoes == settles.plan.id else "continued"
             await asyncio.shield(
-                asyncio.to_thread(self._gate.resolve_unfinished, settles, how, result.message)
+                asyncio.to_thread(self._gate.resolve_unfinished, settles, how, ended.message)
             )
-        return result
+        return ended
 
     async def _authorise(self, plan: Plan, answer: str) -> Permit:
         """The permit; when we are cancelled while its begin is written, that action is closed as not touched."""
@@ -154,7 +162,7 @@ class ActionDesk:
                 standing = Standing(state=ActionState.UNKNOWN, text=error.message)
             standings.append((key, standing))
         state = max(
-            (standing.state for _, standing in standings), key=_reality_rank, default=ActionState.UNKNOWN
+            (standing.state for _, standing in standings), key=reality_rank, default=ActionState.UNKNOWN
         )
         if len({standing.state for _, standing in standings}) > 1 and state is ActionState.FAILED:
             state = ActionState.UNKNOWN  # done in part: neither yes nor no
@@ -221,8 +229,7 @@ class ActionDesk:
             facts.append(
                 ("hidden", f"marked and not shown by the filter: {', '.join(key.row_id for key in hidden)}")
             )
-        if len(busy) > 1:
-            facts.append(("order", "one after the other; stops at the first that does not end well"))
+        facts += order_fact(kept)
         if demo := sorted({key.region for key, _ in busy if regions[key.region].demo}):
             facts.append(
                 ("demo", f"{', '.join(demo)} belong{'s' if len(demo) == 1 else ''} to a running demo")
@@ -247,11 +254,8 @@ class ActionDesk:
             calls=sum(draft.calls for _, draft in busy),
         )
 
-    async def _one(
-        self, plan: Plan, key: ServiceKey, permit: Permit, progress: Callable[[Progress], None], index: int
-    ) -> TargetResult:
+    async def _one(self, plan: Plan, key: ServiceKey, permit: Permit, say: _Teller) -> TargetResult:
         part = plan.request.part_for(key)
-        say = _Teller(plan, key, progress, self._clock, index)
         sent = False
         try:
             region = self._seen_region(key.region)[0]
@@ -333,7 +337,7 @@ class ActionDesk:
         result = ActionResult(
             plan_id=plan.id,
             state=state,
-            message=_headline(plan, targets, state),
+            message=headline(plan, targets, state),
             targets=tuple(targets),
             undo=plan.undo if touched else None,
             ended_at=self._clock.now(),
@@ -364,30 +368,3 @@ class _Teller:
         where = f"{self._key.row_id} ({self._index + 1} of {many}): " if many > 1 else ""
         at = self._clock.now()
         self._progress(Progress(plan_id=self._plan.id, at=at, text=where + text, done=done, total=total))
-
-
-def _reality_rank(state: ActionState) -> int:
-    return {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.RUNNING: 2}.get(state, 3)
-
-
-def _interrupted(plan: Plan, targets: Sequence[TargetResult], why: str) -> list[TargetResult]:
-    """What is known of each target when the watching ended early: the current one is UNKNOWN."""
-    known = list(targets)
-    for index, key in enumerate(plan.request.targets[len(known) :]):
-        if index == 0 and not (known and known[-1].state is not ActionState.OK):
-            known.append(
-                TargetResult(key=key, state=ActionState.UNKNOWN, message=f"{why} before the end was seen")
-            )
-        else:
-            known.append(TargetResult(key=key, state=ActionState.PLANNED, message="not touched"))
-    return known
-
-
-def _headline(plan: Plan, targets: Sequence[TargetResult], state: ActionState) -> str:
-    if len(plan.request.targets) == 1:
-        return targets[0].message
-    good = sum(target.state is ActionState.OK for target in targets)
-    rest = next(
-        (f"; {target.key.row_id}: {target.message}" for target in targets if target.state is state), ""
-    )
-    return f"{good} of {len(plan.request.targets)} done" + ("" if state is ActionState.OK else rest)

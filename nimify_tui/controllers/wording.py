@@ -84,6 +84,17 @@ def of_targets(text: str, keys: Sequence[ServiceKey], everyone: Sequence[Service
     return f"{', '.join(key.row_id for key in keys)}: {text}"
 
 
+def order_fact(request: ActionRequest) -> list[tuple[str, str]]:
+    """How several targets follow each other, and what each has to show before the next."""
+    words = []
+    if len(request.targets) > 1:
+        words.append("one after the other; stops at the first that does not end well")
+    if request.soak_s:
+        by = "ready and without restarts" if request.unmeasured else "ready, without restarts, errors and p95 not worse"
+        words.append(f"each has to be well for {request.soak_s:.0f} s ({by})")
+    return [("order", "; ".join(words))] if words else []
+
+
 def undo_fact(drafts: Sequence[tuple[ServiceKey, Draft]]) -> list[tuple[str, str]]:
     """How the plan is taken back, or why not."""
     return merge_facts([(key, (("undo", _undo_text(draft)),)) for key, draft in drafts])

@@ -81,6 +81,10 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: For DRAIN: also pods that nobody makes again and those with data of their own on the node. For APPLY:
     #: also fields that somebody else has set.
     force: bool = False
+    #: How long each target has to be well before the next one is touched, and it counts as done, seconds; 0: at once.
+    soak_s: float = 0.0
+    #: Being well means being ready without restarts, where there are no numbers of errors and latency.
+    unmeasured: bool = False
     #: For APPLY: one object, as JSON.
     manifest: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).

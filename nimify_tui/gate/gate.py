@@ -207,7 +207,7 @@ class Gate:
             plan_digest=plan.digest,
             actor=self.actor,
             issued_at=now,
-            expires_at=now + self.policy.permit_ttl_s * max(1, len(plan.request.targets)),
+            expires_at=now + (self.policy.permit_ttl_s + plan.request.soak_s) * max(1, len(plan.request.targets)),
             seal="",
         )
         return msgspec.structs.replace(bare, seal=self._seal(bare))

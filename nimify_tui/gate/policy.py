@@ -24,7 +24,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True):
     open_regions: bool = False
     max_changes_per_minute: int = 60
     plan_ttl_s: float = PLAN_TTL_S
-    permit_ttl_s: float = 900.0
+    permit_ttl_s: float = 3600.0
 
 
 def make_region(

@@ -154,3 +154,19 @@ def test_a_roll_out_that_does_not_get_on_fails_in_its_own_words(cluster: Cluster
     assert result.state is ActionState.FAILED
     assert "the roll-out made no progress within its deadline" in result.message
     assert it.ready("web") == 2, "the old ones serve on"
+
+
+def test_two_kinds_of_one_name_are_kept_apart(cluster: Cluster, it: Acting) -> None:
+    """The second one is shown with its kind behind its name, and that is the one that is changed."""
+    cluster.apply(workload("web", SPACE), workload("web", SPACE, "StatefulSet"))
+    it.until_ready("web", 2)
+    it.until_ready("web.statefulset", 2)
+    try:
+        plan = it.plan(Verb.SCALE, "web.statefulset", replicas=3)
+        assert fact(plan, "objects").startswith(f"StatefulSet {SPACE}/web, 2 pods")
+        it.do(plan)
+        counts = ("get", "-n", SPACE, "-o", "jsonpath={.spec.replicas}")
+        assert cluster.kubectl(*counts, "statefulset/web") == "3"
+        assert cluster.kubectl(*counts, "deployment/web") == "2"
+    finally:
+        cluster.kubectl("delete", "statefulsets", "--all", "-n", SPACE, "--wait=true")
