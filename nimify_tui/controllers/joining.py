@@ -18,7 +18,7 @@ def narrowed(request: ActionRequest, parts: Sequence[tuple[ServiceKey, ActionReq
     own = [msgspec.structs.replace(part, targets=(key,), hidden=(), parts=()) for key, part in parts]
     alike = {msgspec.json.encode(msgspec.structs.replace(part, targets=())) for part in own}
     if len(alike) == 1:
-        wave = {"soak_s": request.soak_s, "unmeasured": request.unmeasured}
+        wave = {"soak_s": request.soak_s, "unmeasured": request.unmeasured, "untried": request.untried}
         return msgspec.structs.replace(own[0], targets=targets, hidden=hidden, **wave)
     return msgspec.structs.replace(request, targets=targets, hidden=hidden, parts=tuple(own))
 

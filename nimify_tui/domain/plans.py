@@ -85,6 +85,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     soak_s: float = 0.0
     #: Being well means being ready without restarts, where there are no numbers of errors and latency.
     unmeasured: bool = False
+    #: The region itself is not asked to try it (a dry run of the client): to it that is a write.
+    untried: bool = False
     #: For APPLY: one object, as JSON.
     manifest: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).

@@ -248,7 +248,10 @@ def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
 
 
 def _act(session: Session, options: argparse.Namespace, request: ActionRequest) -> int:
-    request = msgspec.structs.replace(request, soak_s=options.soak, unmeasured=options.unmeasured)
+    untried = options.dry_run == "client"
+    request = msgspec.structs.replace(
+        request, soak_s=options.soak, unmeasured=options.unmeasured, untried=untried
+    )
     simulated = options.dry_run != "none"
     plan = session.plan(request, simulation=simulated).result()
     if simulated:

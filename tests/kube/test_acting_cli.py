@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kube.acting import kubeconfig, workload, written
+from tests.kube.acting import asked_rights, kubeconfig, workload, written
 from tests.kube.cluster import Cluster
 from tests.support import run_cli
 
@@ -72,6 +72,12 @@ def test_a_dry_run_is_tried_by_the_server_and_changes_nothing(cluster: Cluster, 
     assert "done by the server" in done.stdout
     assert written(cluster, since) == ["patch deployments/scale dry-run"]
     assert stored(cluster) == (2, "web:1")
+    since = len(cluster.audited())
+    done = call(file, "scale", "web", "--replicas", "3", "--dry-run=client")
+    assert done.returncode == 0, done.stderr
+    assert ["+", "spec.replicas:", "3"] in [line.split() for line in done.stdout.splitlines()]
+    assert written(cluster, since) == []
+    assert asked_rights(cluster, since) == 0
 
 
 def test_a_cluster_that_nobody_opened_is_only_read(cluster: Cluster, file: Path) -> None:

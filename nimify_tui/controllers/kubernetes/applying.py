@@ -16,7 +16,7 @@ from nimify_tui.controllers.kubernetes.facts import clock_text
 from nimify_tui.controllers.kubernetes.objects import KINDS, Json, Live, as_map, difference, maps, text_of
 from nimify_tui.controllers.kubernetes.reading import Line, read_object, segment
 from nimify_tui.controllers.kubernetes.rollouts import rolled
-from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan
+from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, why_untried
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged
 from nimify_tui.controllers.world import Draft, Receipt, Standing
 from nimify_tui.domain.names import ServiceKey
@@ -51,9 +51,7 @@ class Applying:
         space = f"{text_of(key.namespace)}/" if key.namespace else ""
         what = f"{text_of(body['kind'], 60)} {space}{text_of(key.name)}"
         facts = [("objects", what if live is not None else f"{what}, new")]
-        verdict = self._gate.may_change(key.region)
-        if not verdict.allowed:
-            why = f"not asked: {verdict.reason}"
+        if why := why_untried(self._gate, part, key.region):
             facts += [("rights", why), ("dry run", f"{why}; what the manifest says is shown")]
             after: Json = body
             lines = difference({}, after)

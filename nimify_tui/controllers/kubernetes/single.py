@@ -21,7 +21,7 @@ from nimify_tui.controllers.kubernetes.others import (
     undo_of_other,
 )
 from nimify_tui.controllers.kubernetes.reading import Line, read_list, read_object
-from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out
+from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.watching import Look
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged, written
 from nimify_tui.controllers.world import Draft, Receipt, Say, Standing
@@ -156,7 +156,7 @@ class OtherObjects:
         facts = check_leaving(part, pods)
         kept = f"; {stay} of DaemonSets and of the node itself stay" if stay else ""
         facts.insert(0, ("capacity", f"{len(pods)} pods leave it one after the other{kept}"))
-        if pods and self._gate.may_change(before.key.region).allowed:
+        if pods and not why_untried(self._gate, part, before.key.region):
             facts.append(await ask_rights(line, self._clock, EVICT, before.key.region))
             facts += await self._verdicts(part, before, line, pods)
         return pods, facts

@@ -40,9 +40,7 @@ async def try_out(
     GateRefused when the right is missing, and what the server says to the change itself (Invalid, Refused).
     """
     key = before.key
-    verdict = gate.may_change(key.region)
-    if not verdict.allowed:
-        why = f"not asked: {verdict.reason}"
+    if why := why_untried(gate, part, key.region):
         facts = (("rights", why), ("dry run", f"{why}; the diff was worked out here"))
         return Trial(worked_out(ask, live), facts)
     rights = await ask_rights(line, clock, ask.access, key.region)
@@ -57,6 +55,14 @@ async def try_out(
         replicas = as_map(told.get("spec")).get("replicas", 0)
         return Trial({**live.body, "spec": {**live.spec, "replicas": replicas}}, facts)
     return Trial(told, facts)
+
+
+def why_untried(gate: Gate, part: ActionRequest, region: str) -> str:
+    """Why the server is not asked to try ``part``, "" when it is."""
+    if part.untried:
+        return "not asked: a dry run of the client"
+    verdict = gate.may_change(region)
+    return "" if verdict.allowed else f"not asked: {verdict.reason}"
 
 
 def trial_plan(part: ActionRequest, before: Precondition, now: float, calls: int = 1) -> Plan:
