@@ -311,6 +311,8 @@ class HardProtocol(StraightProtocol):
 
     def _refuse(self, status: int, reason: str, text: str) -> None:
         """Answer at once, then throw away what still comes for a while."""
+        if self._phase == DEAD:
+            return  # refused already: what follows in the same piece may be malformed, too
         refused_itself = self._phase == BODY
         self._phase = DEAD
         self._end_timer()

@@ -196,3 +196,14 @@ def test_a_body_over_the_limit_is_a_413_and_at_the_limit_is_read(server: Server,
         answer = read_answer(connection)
     assert answer.status == 413
     assert "60000" in answer.error.replace(",", "")
+
+
+def test_what_is_refused_and_then_turns_malformed_is_refused_once(server: Server) -> None:
+    """Seen failing: the second refusal wrote behind the end of the first, which ended as an error in the log."""
+    other = HEAD.replace(b"HTTP/1.1", b"HTTP/2.0")
+    with server.connect(timeout_s=5) as connection:
+        connection.sendall(other + TE + b"\r\n\r\nno size\r\n")
+        data = everything(connection)
+    assert statuses(data) == [b"400"]
+    assert b"speaks HTTP/1.1" in data
+    assert [entry for entry in server.log() if entry["level"] == "error"] == []
