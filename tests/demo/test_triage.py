@@ -20,6 +20,8 @@ from tests.tui import PtyRun
 SETTLE_S = 26.0
 #: How long before a scenario the screen gets to become calm; it has to be found on a restless one too.
 CALM_S = 15.0
+#: A service that was healed says so within this time: it has to stay well for 30 s, seconds.
+HOLD_S = 75.0
 
 SCREEN = """\
  nimify demo  6/6 regions  158/s  p95 17ms  err 0.00%         03:38Z READ-WRITE
@@ -52,6 +54,7 @@ def test_the_reader_reads_a_screen() -> None:
     assert (triage.first_row(SCREEN), triage.cursor_row(SCREEN)) == ("rank-lgbm", "rank-lgbm")
     assert not triage.all_well(SCREEN)
     assert triage.all_well(SCREEN.replace("✕", "●"))
+    assert [triage.is_well(SCREEN, name) for name in ("rank-lgbm", "asr-large", "")] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -80,14 +83,20 @@ class Watched:
     def __init__(self, tty: PtyRun, talk: Talk) -> None:
         self.tty = tty
         self.talk = talk
+        self._healed = ""
 
     def play(self, name: str, seed: int) -> Truth:
-        """Play a scenario when the screen is calm after the one before, or restless for too long; its truth."""
+        """Play a scenario when the screen is calm after the one before, or restless for too long; its truth.
+
+        The service of the one before is well again by then: hit once more before, it is unwell since the first time.
+        """
+        wait_for(lambda: triage.is_well(self.tty.text(), self._healed), HOLD_S, every_s=0.3, detail=self.tty.text)
         with contextlib.suppress(AssertionError):
             wait_for(lambda: triage.all_well(self.tty.text()), CALM_S, every_s=0.3)
         played = self.talk.ask(Play(scenario=name, seed=seed, lasts_s=120.0), Played)
         assert played.ok, played.error
         assert played.truth is not None
+        self._healed = played.truth.service
         return played.truth
 
     def heal(self) -> None:

@@ -140,5 +140,14 @@ def cursor_row(text: str) -> str:
 
 def all_well(text: str) -> bool:
     """Whether no row is unwell and every region is seen."""
-    unwell = [line for line in rows(text) if line.lstrip("▌ ")[:1] in ("▲", "✕", "?", "◌")]
-    return not unwell and bool(rows(text)) and "DOWN" not in text
+    return not unwell_rows(text) and bool(rows(text)) and "DOWN" not in text
+
+
+def is_well(text: str, service: str) -> bool:
+    """Whether the table calls no row of ``service`` unwell; the worst rows are always in sight. "" is no service."""
+    return not (service and any(f" {service} " in line for line in unwell_rows(text)))
+
+
+def unwell_rows(text: str) -> list[str]:
+    """The lines of services that are unwell or only starting."""
+    return [line for line in rows(text) if line.lstrip("▌ ")[:1] in ("▲", "✕", "?", "◌")]
