@@ -32,6 +32,7 @@ class LogPane:
         self._screen = screen
         self.rule = Rule("logs", id="logs-rule")
         self.view = LogView(id="logs", empty="no lines yet")
+        self.view.told = lambda: self.rule.set(None, self.view.facts)
         self.demands: tuple[LogDemand, ...] = ()
         #: Of each demand: number of the next line, and how many were dropped.
         self._read: dict[LogDemand, tuple[int, int]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -56,6 +56,8 @@ class LogView(Scrolling, can_focus=True):
         self._seen_end = 0
         self._waiting_repaint = False
         self._source_dropped = 0
+        #: Called when the operator's own keys made :attr:`facts` another text.
+        self.told: Callable[[], object] = lambda: None
 
     # -- data --------------------------------------------------------------------------------
     def append(self, lines: Iterable[str], dropped: int = 0, origins: Iterable[Origin] = ()) -> None:
@@ -126,6 +128,7 @@ class LogView(Scrolling, can_focus=True):
             self._seen_end = self.buffer.end
         elif self.buffer.selected:
             self._anchor = self._number(self.top)
+        self.told()
 
     # -- what is said ------------------------------------------------------------------------
     @property
@@ -222,6 +225,7 @@ class LogView(Scrolling, can_focus=True):
         """Look at the part of long lines that is off-screen."""
         self._side = max(0, self._side + step * _SIDE_STEP)
         self.redraw()
+        self.told()
 
     # -- drawing -----------------------------------------------------------------------------
     def draw(self, y: int) -> Line:
