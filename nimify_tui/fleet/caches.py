@@ -21,8 +21,8 @@ _HITS = frozenset({"hit", "hits", "stale_hit"})
 class Replica(Protocol):
     """Whose counters these are (any object that stays the same while the replica lives)."""
 
-    at: float
-    started_at: float | None
+    #: What :meth:`CacheTracks.observe` keeps of its last scrape: when its process began (-1: not told), the counters.
+    cached: array[float] | None
 
 
 class _Tier:
@@ -47,13 +47,12 @@ class _Tier:
 class CacheTracks:
     """The caches of one service in one region."""
 
-    __slots__ = ("_before", "_bytes", "_places", "_tiers", "at")
+    __slots__ = ("_bytes", "_places", "_tiers", "at")
 
     def __init__(self) -> None:
         self._tiers: dict[str, _Tier] = {}
-        #: Place of each (tier, result) in the arrays of counters.
+        #: Place of each (tier, result) in the arrays of counters; place 0 is the process's beginning.
         self._places: dict[tuple[str, str], int] = {}
-        self._before: dict[int, tuple[float | None, array[float]]] = {}
         self._bytes: dict[int, float] = {}
         self.at = 0.0
 
@@ -63,14 +62,14 @@ class CacheTracks:
         who, places = id(replica), self._places
         for pair in told:
             if pair not in places:
-                places[pair] = len(places)
-        counters = array("d", map(told.get, places, repeat(0.0)))
-        started_at, before = self._before.get(who, (None, None))
-        self._before[who] = (sample.started_at, counters)
+                places[pair] = len(places) + 1
+        began = -1.0 if sample.started_at is None else sample.started_at
+        counters, before = array("d", [began, *map(told.get, places, repeat(0.0))]), replica.cached
+        replica.cached = counters
         self.at = whole.at = sample.at
         if sample.cache_bytes is not None:
             self._bytes[who] = sample.cache_bytes
-        if counters == before and started_at == sample.started_at:
+        if counters == before:
             return
         for pair, count in told.items():
             tier, result = pair
@@ -78,7 +77,7 @@ class CacheTracks:
             if mine is None:
                 mine = self.tier(tier)
                 whole.tier(tier)
-            if before is None or started_at != sample.started_at:
+            if before is None or before[0] != began:
                 continue
             place = places[pair]
             grown = count - (before[place] if place < len(before) else 0.0)
@@ -96,7 +95,6 @@ class CacheTracks:
 
     def forget(self, replica: Replica) -> None:
         """The replica is gone."""
-        self._before.pop(id(replica), None)
         self._bytes.pop(id(replica), None)
 
     def sums(self, tier: str, at: float) -> dict[int, tuple[float, float]]:

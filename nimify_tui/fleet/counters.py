@@ -18,7 +18,7 @@ from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
 from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
-from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack
+from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
 
 #: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
 GAP_INTERVALS = 4.5
@@ -71,7 +71,7 @@ def observe(
         column = int((begin + at) / 2.0 // COLUMN_S)
         values[COVERED_S] = at - begin
         if values[CLIENT_ERRORS] > 0.0 and sample.requests and service.detector is not None:
-            service.detector.refusals.note(track.replica.key.replica, sample.requests, at)
+            track.refused = service.detector.refusals.note(track.refused, sample.requests, at)
         if column != track.column:
             track.column = column
             values[REPLICAS] = 1.0
@@ -177,8 +177,9 @@ def _mask(sample: ReplicaSample) -> int:
 def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int) -> None:
     duration = sample.duration
     track.counts = array("d", duration.counts) if duration is not None else NOTHING
-    if track.mid is None or sample.at - track.mid.at >= OWN_WINDOW_S:
-        track.old, track.mid = track.mid, Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts)
+    if track.mid is None or sample.at - track.mid[0] >= OWN_WINDOW_S:
+        track.old = track.mid
+        track.mid = packed(Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts))
     track.at, track.started_at, track.scalars, track.mask = (
         sample.at,
         sample.started_at,

@@ -37,7 +37,7 @@ from nimify_tui.fleet.series import (
     TOTAL,
     UNAVAILABLE,
 )
-from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
+from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
 from nimify_tui.fleet.words import span
 
 #: A column is closed so long after its end: the scrapes that tell of it have come by then.
@@ -184,9 +184,10 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
         return Measure(value, unit, track.at, "metrics", state, reason)
 
     rss, busy = gauge(track.rss_bytes, "bytes"), gauge(track.in_flight, "count")
-    begin = track.old or track.mid
+    kept = track.old or track.mid
     now = track.now
-    if begin is None or now.at <= begin.at:
+    begin = unpacked(kept) if kept is not None else now
+    if now.at <= begin.at:
         why = "two scrapes are needed, one answered so far"
         rps, p95, cpu = absent("rps", why), absent("s", why), absent("ratio", why)
         return ReplicaRow(replica=replica, rps=rps, p95=p95, cpu_ratio=cpu, rss=rss, in_flight=busy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain
 
 from nimify_tui.fleet.baseline import Baseline
 from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, Series, Window
@@ -30,9 +31,8 @@ UNSURE_S = 10.0
 _LEAST_RPS = 0.1
 _WORD_S = 5.0
 _COLUMNS = 5
-#: Refusals by status are remembered so long, seconds, and of so many replicas.
+#: Refusals by status are remembered so long, seconds.
 _CODES_S = 12.0
-_MAX_REPLICAS = 64
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Refused:
 class Refusals:
     """The usual well-formed traffic of one service in one region, and whether refusals stand in its place."""
 
-    __slots__ = ("_codes", "_grown", "_revised_at", "_revision", "_suspect_at", "found", "usual")
+    __slots__ = ("_grown", "_revised_at", "_revision", "_suspect_at", "found", "usual")
 
     def __init__(self) -> None:
         #: Well-formed requests per second, answered or failed.
@@ -59,8 +59,7 @@ class Refusals:
         self._revision: int | None = None
         self._revised_at: float | None = None
         self._suspect_at: float | None = None
-        #: 4xx of each replica's last scrape, and what came since: (at, code, count).
-        self._codes: dict[str, dict[str, float]] = {}
+        #: Refusals that came: (at, code, count).
         self._grown: deque[tuple[float, str, float]] = deque(maxlen=64)
 
     @property
@@ -72,17 +71,21 @@ class Refusals:
         """A column has become the past."""
         self.usual.learn(max((window.total - window.values[CLIENT_ERRORS]) / window.span_s, _LEAST_RPS))
 
-    def note(self, replica: str, requests: dict[str, float], at: float) -> None:
-        """A replica's cumulative counts by status; the first ones only begin the count."""
+    def note(
+        self, before: tuple[str | float, ...] | None, requests: dict[str, float], at: float
+    ) -> tuple[str | float, ...]:
+        """Take a replica's cumulative counts by status; the first ones (``before`` None) only begin the count.
+
+        Returns its refusals as (code, count, code, count ...), to be given back the next time: small, because there
+        is one for each replica.
+        """
         now = {code: count for code, count in requests.items() if _refusal(code)}
-        before = self._codes.get(replica)
-        if before is None and len(self._codes) >= _MAX_REPLICAS:
-            self._codes.clear()
-        self._codes[replica] = now
         if before is not None:
+            known = dict(zip(before[::2], before[1::2], strict=True))
             for code, count in now.items():
-                if (more := count - before.get(code, 0.0)) > 0.0:
+                if (more := count - float(known.get(code, 0.0))) > 0.0:
                     self._grown.append((at, code, more))
+        return tuple(chain.from_iterable(now.items()))
 
     def revised_recently(self, at: float) -> bool:
         """Whether the revision changed so shortly before ``at`` that it may explain refusals."""

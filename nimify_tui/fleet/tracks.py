@@ -34,15 +34,25 @@ class Mark(NamedTuple):
     at: float
     total: float
     cpu_s: float
-    counts: array[float]
+    counts: Sequence[float]
+
+
+def packed(mark: Mark) -> array[float]:
+    """A mark to keep: a third of its size, and there are two for each replica."""
+    return array("d", (mark.at, mark.total, mark.cpu_s, *mark.counts))
+
+
+def unpacked(kept: array[float]) -> Mark:
+    """The mark that was kept."""
+    return Mark(kept[0], kept[1], kept[2], kept[3:])
 
 
 class ReplicaTrack:
     """One replica: its facts and the counters of its last scrape."""
 
     __slots__ = (
-        "at", "bounds", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "old", "queued",
-        "replica", "rss_bytes", "scalars", "security", "started_at",
+        "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "old",
+        "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -53,8 +63,13 @@ class ReplicaTrack:
         self.scalars: array[float] = NOTHING
         self.bounds: Bounds = ()
         self.counts: array[float] = NOTHING
-        self.mid: Mark | None = None
-        self.old: Mark | None = None
+        #: Packed marks, the first of them the time.
+        self.mid: array[float] | None = None
+        self.old: array[float] | None = None
+        #: Of the last scrape: refusals as (code, count, code, count ...), None before the first; and what the
+        #: service's caches keep of it.
+        self.refused: tuple[str | float, ...] | None = None
+        self.cached: array[float] | None = None
         self.column = 0
         self.failed = ""
         self.failed_at = 0.0
