@@ -173,7 +173,12 @@ def test_what_the_server_has_forgotten_is_listed_again_and_nothing_leaves_the_sc
                 return [each for each in watching.updates[since:] if isinstance(each, ServiceGone | ReplicaGone)]
 
             await watching.until(gone, "the one of three that is no longer wanted")
-            assert len(gone()) == 1
+            # A controller that lost its server may have made one pod too many: the server says which are there.
+            names = await asyncio.to_thread(west.kubectl, "-n", SPACE, "get", "pods", "-o", "name")
+            there = {line.rpartition("/")[2] for line in names.split()}
+            left = {each.key.replica for each in gone() if isinstance(each, ReplicaGone)}
+            assert not left & there, f"gone from the screen: {left}; there: {there}"
+            assert not [each for each in gone() if isinstance(each, ServiceGone)]
 
     try:
         run(go(), 120)
