@@ -29,9 +29,11 @@ from tests.serving.servers import Server, running
 IDLE_BAR, GAIN_BAR = 1.1, 2.5
 GOODPUT_BAR, MEMORY_BAR = 0.9, 1.05
 CONNECTIONS, CROWD = 16, 256
+#: So many connections at once get out of the overloaded model all that there is in it: more of them no more.
+FULL = 64
 WIDTH = 64
 #: Width and layers of the overloaded model, and what an answer may take: the product's target for half of them.
-MIDDLE, OBJECTIVE_MS = (1024, 12), 100.0
+MIDDLE, OBJECTIVE_MS = (1024, 36), 100.0
 ROUNDS, SECONDS = 5, 2.0
 OVERLOAD_S = 60.0
 #: The overload has filled all that it fills after so long: memory is compared from there on.
@@ -202,10 +204,10 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
     """Three rows: goodput, p95 of the admitted as clients see it, and memory; capacity is measured before and after."""
     model = models_factory.heavy_weights(*MIDDLE)
     with running(model) as free:
-        load(free, CONNECTIONS, 1)
+        load(free, FULL, 1)
         wait_quiet()
         others = Neighbours()
-        before = load(free, CONNECTIONS, max(2.0, seconds / 6))
+        before = load(free, FULL, max(2.0, seconds / 6))
         with (
             running(model, "--latency-objective-ms", f"{OBJECTIVE_MS:g}") as server,
             tempfile.TemporaryDirectory(prefix="nt-wrk-", dir="/tmp") as folder,
@@ -217,7 +219,7 @@ def overload(seconds: float = OVERLOAD_S) -> list[Result]:
             crowd = ended(process, seconds)
             end_mb = rss_mb(server)
             limit = server.ask("GET", "/health", admin=True).json["model"]["limit"]
-        after = load(free, CONNECTIONS, max(2.0, seconds / 6))
+        after = load(free, FULL, max(2.0, seconds / 6))
     capacity_rps = (before.rps + after.rps) / 2
     offered = crowd.offered_rps / capacity_rps
     problems = [f"{crowd.wrong} wrong answers"] if crowd.wrong else []
