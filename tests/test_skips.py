@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kube.cluster import Cluster
+from tests.kube.fixtures import need_simulation
 from tests.support import REPO, run_python
 
 PASSES = "def test_ok() -> None:\n    assert True\n"
@@ -51,3 +53,13 @@ def test_a_foreseen_skip_and_no_skip_pass(tmp_path: Path) -> None:
 def test_this_run_is_watched(pytestconfig: pytest.Config) -> None:
     assert pytestconfig.pluginmanager.has_plugin("skip-policy")
     assert (REPO / "tests" / "conftest.py").exists()
+
+
+@pytest.mark.parametrize(("ci", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_cluster_without_controllers_fails_on_a_build_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, ends: type[BaseException]
+) -> None:
+    """Seen failing: such tests were skipped there, in words that are foreseen."""
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(ends):
+        need_simulation(Cluster(tmp_path, tmp_path))

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -25,9 +26,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         assets = find_or_build()
     except NoAssets as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"{NO_PROGRAMS} ({error})")
-        pytest.skip(NO_PROGRAMS)
+        _missing(str(error))
     folder = Path(tempfile.mkdtemp(prefix="nk-", dir="/tmp"))
     made = Cluster(folder, assets)
     try:
@@ -36,3 +35,16 @@ def cluster() -> Iterator[Cluster]:
     finally:
         made.down()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def need_simulation(cluster: Cluster) -> None:
+    """Go on only where there are controllers and simulated nodes (setup-envtest brings none)."""
+    if not cluster.simulates:
+        _missing("no controllers among them")
+
+
+def _missing(why: str) -> NoReturn:
+    """Skip; where CI is set, a test that misses its cluster has failed."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{NO_PROGRAMS} ({why})")
+    pytest.skip(NO_PROGRAMS)

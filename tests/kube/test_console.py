@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kube.cluster import Cluster, cri, free_port
-from tests.kube.fixtures import NO_PROGRAMS
+from tests.kube.fixtures import need_simulation
 from tests.kube.following import SPACE, deployment, write
 from tests.kube.test_live import ask, upstream
 from tests.support import private_home, run_cli, wait_for
@@ -22,8 +22,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def env(cluster: Cluster) -> Iterator[dict[str, str]]:
     """A home in which the cluster is the one configured region, open for changes and no production."""
-    if not cluster.simulates:
-        pytest.skip(NO_PROGRAMS)
+    need_simulation(cluster)
     made = deployment("chat", 1)
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "NGC_API_KEY", "value": "sesame"}]
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}, made)

@@ -14,6 +14,7 @@ from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.workloads import Surroundings
 from tests.kube.cluster import Cluster
+from tests.kube.fixtures import need_simulation
 from tests.kube.reach import place_of, run
 from tests.kube.watching import SPACE, TRITON, Watching, deployment
 
@@ -76,8 +77,7 @@ def around(watching: Watching, name: str) -> Surroundings:
 
 def test_what_the_controllers_say_of_scaling_budgets_and_endpoints(cluster: Cluster, tmp_path: Path) -> None:
     """There is no metrics server: the real autoscaler says so, and we say it in plain words."""
-    if not cluster.simulates:
-        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    need_simulation(cluster)
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "triton"}
     cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
     labels = {"matchLabels": {"app": "triton"}}

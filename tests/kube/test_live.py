@@ -22,7 +22,7 @@ from nimify_tui.gate.policy import GatePolicy
 from tests.kube import pki
 from tests.kube.cluster import Cluster, free_port
 from tests.kube.faults import FaultProxy
-from tests.kube.fixtures import NO_PROGRAMS
+from tests.kube.fixtures import need_simulation
 from tests.kube.following import REGION, SPACE, Following, deployment, key, tick
 from tests.kube.reach import behind, failure, place_of, run
 
@@ -31,8 +31,7 @@ OPENED = Region(name=REGION.name, kind=REGION.kind, address="", short="use1", re
 
 @pytest.fixture(autouse=True)
 def space(cluster: Cluster) -> Iterator[None]:
-    if not cluster.simulates:
-        pytest.skip(NO_PROGRAMS)
+    need_simulation(cluster)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}, deployment("live"))
     yield
     cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=false")

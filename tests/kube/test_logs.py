@@ -15,7 +15,7 @@ from nimify_tui.sources.kubernetes.logs import pods_of
 from tests.kube import pki
 from tests.kube.cluster import Cluster, cri
 from tests.kube.faults import Exchange, FaultProxy, first, stream
-from tests.kube.fixtures import NO_PROGRAMS
+from tests.kube.fixtures import need_simulation
 from tests.kube.following import SPACE, Following, deployment, key, tick, write
 from tests.kube.reach import behind, place_of, run
 
@@ -25,8 +25,7 @@ _NUMBERS = itertools.count()
 @pytest.fixture(autouse=True)
 def space(cluster: Cluster) -> Iterator[None]:
     """A namespace of these tests' own, and nothing in the log from the test before."""
-    if not cluster.simulates:
-        pytest.skip(NO_PROGRAMS)
+    need_simulation(cluster)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     for file in (cluster.container_log, cluster.previous_log, cluster.beside_log):
         file.write_bytes(b"")

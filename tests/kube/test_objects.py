@@ -15,15 +15,14 @@ from nimify_tui.domain.objects import ObjectText
 from tests.kube import pki
 from tests.kube.cluster import Cluster
 from tests.kube.faults import FaultProxy, answer, hang
-from tests.kube.fixtures import NO_PROGRAMS
+from tests.kube.fixtures import need_simulation
 from tests.kube.following import SPACE, Following, deployment, key
 from tests.kube.reach import behind, place_of, run
 
 
 @pytest.fixture(autouse=True)
 def space(cluster: Cluster) -> Iterator[None]:
-    if not cluster.simulates:
-        pytest.skip(NO_PROGRAMS)
+    need_simulation(cluster)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     yield
     cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=false")

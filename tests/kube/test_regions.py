@@ -22,6 +22,7 @@ from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
 from tests.kube.cluster import Cluster
 from tests.kube.faults import FaultProxy, answer, drop
+from tests.kube.fixtures import need_simulation
 from tests.kube.reach import behind, let_pass, place_of, run
 from tests.kube.watching import SPACE, TRITON, Watching, agrees, deployment
 
@@ -242,8 +243,7 @@ def test_what_kubectl_does_is_on_the_row_within_a_second(cluster: Cluster, tmp_p
 
 
 def test_after_two_hundred_pods_were_rolled_it_has_what_the_server_has(west: Cluster, tmp_path: Path) -> None:
-    if not west.simulates:
-        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    need_simulation(west)
     names = [f"many-{number}" for number in range(10)]
     west.apply(*(deployment(name, TRITON, 20) for name in names))
 

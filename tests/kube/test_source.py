@@ -19,6 +19,7 @@ from nimify_tui.sources.kubernetes import reflector
 from tests.kube import pki
 from tests.kube.cluster import Cluster
 from tests.kube.faults import Fault, FaultProxy, answer, cut, cuts, first
+from tests.kube.fixtures import need_simulation
 from tests.kube.reach import behind, place_of, run
 from tests.kube.watching import SPACE, TRITON, Watching, agrees, deployment
 
@@ -32,8 +33,7 @@ def space(cluster: Cluster) -> Iterator[None]:
 
 
 def test_services_and_their_troubles_are_rows(cluster: Cluster, tmp_path: Path) -> None:
-    if not cluster.simulates:
-        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    need_simulation(cluster)
     cluster.apply(
         deployment("triton", TRITON, 2),
         deployment("big", "vllm/vllm-openai:v0.11.0", resources={"limits": {"nvidia.com/gpu": "99"}}),
@@ -56,8 +56,7 @@ def test_services_and_their_troubles_are_rows(cluster: Cluster, tmp_path: Path) 
 
 
 def test_what_is_done_to_it_is_told(cluster: Cluster, tmp_path: Path) -> None:
-    if not cluster.simulates:
-        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    need_simulation(cluster)
     cluster.apply(deployment("triton", TRITON, 2))
 
     async def go() -> None:
@@ -186,8 +185,7 @@ def test_one_namespace_of_a_user_who_may_read_only_that(cluster: Cluster, tmp_pa
 
 
 def test_restarting_replicas_end_as_ready(cluster: Cluster, tmp_path: Path) -> None:
-    if not cluster.simulates:
-        pytest.skip("no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS")
+    need_simulation(cluster)
     cluster.apply(deployment("a", TRITON, 2))
 
     async def go() -> None:

@@ -18,20 +18,20 @@ from tests.tui import run_app, screen_lines, screen_styles, screen_text, until
 from tests.widgets.support import HostApp
 
 
-def test_5000_lines_a_second_for_long_leave_memory_where_it_was_after_ten_seconds() -> None:
+def test_an_hour_of_5000_lines_a_second_leaves_memory_where_it_was_after_ten_seconds() -> None:
     buffer = LogBuffer()
     buffer.set_filter(parse("error").test)
     batch = [f"18:42:07 INFO request {n} took 12 ms{' error' if n % 50 == 0 else ''}" for n in range(5000)]
     held = set()
-    for second in range(600):
+    for second in range(3600):
         buffer.append(batch)
         if second >= 10:
             held.add(buffer.bytes_held)
     assert len(held) == 1, "an hour holds what ten seconds hold"
     assert max(held) <= buffer.max_bytes
     assert len(buffer) == 50_000
-    assert buffer.end == 3_000_000
-    assert buffer.first == 3_000_000 - 50_000
+    assert buffer.end == 18_000_000
+    assert buffer.first == 18_000_000 - 50_000
     assert buffer.selected == 1000
     assert len(buffer._lines) <= 2 * 50_000 + 5000 + 4096
     assert len(buffer._newer) <= 2 * 1000 + 4096 + 100
