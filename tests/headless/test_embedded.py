@@ -87,11 +87,13 @@ CHANGES = (
 )
 
 
-def _world(home: Home) -> tuple[list[int], bytes]:
-    """What a change would change: the replicas' processes and the desired state on the disk."""
-    return sorted(_replicas(home)), (
-        home.state / "nimify-tui/embedded/local/scorer/desired.json"
-    ).read_bytes()
+def _world(home: Home) -> tuple[list[int], bytes | None]:
+    """What a change would change: the replicas' processes and the desired state on the disk (None: deleted)."""
+    desired = home.state / "nimify-tui/embedded/local/scorer/desired.json"
+    try:
+        return sorted(_replicas(home)), desired.read_bytes()
+    except FileNotFoundError:
+        return sorted(_replicas(home)), None
 
 
 def _replicas(home: Home) -> list[int]:
