@@ -7,6 +7,7 @@ services cost what is in view.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -107,7 +108,9 @@ def parse_filter(text: str) -> tuple[Callable[[ServiceRow], bool] | None, str]:
         return None, ""
     trouble = ""
     try:
-        find = re.compile(pattern, re.IGNORECASE).search
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # "[[" may mean more one day: no news for a screen
+            find = re.compile(pattern, re.IGNORECASE).search
     except re.error as error:
         trouble = f"not a regular expression ({error}); looked for as plain text"
         find = re.compile(re.escape(pattern), re.IGNORECASE).search
