@@ -110,7 +110,7 @@ def _words(service: Service, worst: Replica, trouble: Sequence[Replica], ready: 
     name = short_name(worst.key)
     text = _replica_words(worst, "" if name != worst.key.replica else f"{name} ")
     if name != worst.key.replica:
-        text += f" ({name})"  # a pod's name says nothing that the reason does not say better
+        text += f" (…{name})"  # a pod's name says nothing that the reason does not say better
     if len(trouble) > 1:
         text += f"; {len(trouble)} of {len(trouble) + ready} replicas in trouble"
     if service.failure:

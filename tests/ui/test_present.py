@@ -156,6 +156,15 @@ def test_the_first_frame_says_what_it_connects_to() -> None:
     assert "connecting to unix:local.sock" in text(strip.lines[0])
 
 
+def test_where_a_region_connects_to_is_said_once() -> None:
+    address = "unix:us-east-1.sock"
+    for cause in (f"connecting to {address}", f"{address}: reading pods"):
+        row = frames.region("us-east-1", RegionState.CONNECTING, cause=cause)
+        said = text(head.strip(frames.frame_of([], regions=[row]), frames.NOW, 120, 24, UNICODE).lines[0])
+        assert said.count(address) == 1, said
+        assert cause in said
+
+
 def test_many_lost_regions_share_lines_on_a_small_screen() -> None:
     regions = [frames.region(f"us-east-{i}", RegionState.DOWN, cause="gone") for i in range(1, 7)]
     strip = head.strip(frames.frame_of([], regions=regions), frames.NOW, 80, 24, UNICODE)

@@ -220,9 +220,10 @@ def _trouble_words(row: RegionRow, now: float, cause: str, remedy: str) -> str:
     parts = []
     match health.state:
         case RegionState.CONNECTING:
-            parts.append(f"connecting to {clean_line(row.region.address, 120)}")
-            if cause:
-                parts.append(cause)
+            address = clean_line(row.region.address, 120)
+            if not address or address not in cause:  # else the cause says where, and no line says it twice
+                parts.append(f"connecting to {address}")
+            parts.append(cause)
         case RegionState.DOWN:
             said = cause.startswith("no contact")
             parts.append(cause if said else f"no contact from this host{f' ({cause})' if cause else ''}")
