@@ -63,6 +63,7 @@ class Caller:
         self._sockets: aiohttp.ClientSession | None = None
         self._proxy = ""
         self._tls: tuple[tuple[bytes, bytes], ssl.SSLContext] | None = None
+        self._tls_lock = asyncio.Lock()
 
     @property
     def place(self) -> ClusterPlace:
@@ -263,9 +264,10 @@ class Caller:
         if not self._place.server.startswith("https://"):
             return None
         key = (identity.certificate_pem, identity.key_pem)
-        if self._tls is None or self._tls[0] != key:
-            self._tls = (key, await asyncio.to_thread(context_for, self._place, identity))
-        return self._tls[1]
+        async with self._tls_lock:  # a region's first requests come together
+            if self._tls is None or self._tls[0] != key:
+                self._tls = (key, await asyncio.to_thread(context_for, self._place, identity))
+            return self._tls[1]
 
 
 def _socket_session() -> aiohttp.ClientSession:
