@@ -25,7 +25,8 @@ LOG_BYTES = 1024 * 1024
 def console(options: argparse.Namespace) -> int:
     """`nimify-tui`: the console on the configured regions and on those announced on this machine."""
     # A demo's own regions come after its console.
-    check_regions(read_config(options), options.region or (), wanted_clusters(options))
+    if options.region:
+        check_regions(read_config(options), options.region, wanted_clusters(options))
     return run_console(options)
 
 
@@ -46,10 +47,11 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
         hint,
         wanted_clusters(options),
     )
+    session.engine.start_ahead()
     from nimify_tui.ui.console import ConsoleApp
 
     class Console(ConsoleApp):
-        """Starts the engine when the first frame is out: nothing may delay that."""
+        """Starts all of the engine when the first frame is out: nothing may delay that."""
 
         def on_ready(self) -> None:
             """The first frame is on its way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,10 +58,19 @@ ANY = Wanted()
 class ClusterRegions:
     """Kubernetes regions: their sources, and the one open connection of each, which its controller uses, too.
 
-    ``only`` (empty: all) narrows as ``--region`` does; named contexts are the only clusters then.
+    ``only`` (empty: all) narrows as ``--region`` does; named contexts are the only clusters then. What is read
+    beyond the names of the services waits for ``rest``.
     """
 
-    def __init__(self, config: Config, clock: Clock, only: Sequence[str], wanted: Wanted = ANY) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        only: Sequence[str],
+        wanted: Wanted = ANY,
+        rest: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._rest = rest
         self._clock = clock
         self._kubeconfig = wanted.kubeconfig
         self._links: dict[str, Connection] = {}
@@ -129,7 +138,7 @@ class ClusterRegions:
             self._links[region.name] = connection
             return connection
 
-        source = KubernetesSource(region, connect, self._clock, namespaces=where.namespaces)
+        source = KubernetesSource(region, connect, self._clock, namespaces=where.namespaces, rest=self._rest)
         self._sources[region.name] = source
         try:
             await source.run(sink)

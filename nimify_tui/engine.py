@@ -20,9 +20,9 @@ from nimify_tui.advice.causes import explain
 from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.base.errors import DeadlineError, InternalError, NimifyError
 from nimify_tui.domain.demands import Demand, LogDemand
-from nimify_tui.domain.regions import Region, RegionHealth, RegionState
+from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.slos import Slo
-from nimify_tui.domain.updates import RegionGone, RegionSeen, Tick, Update
+from nimify_tui.domain.updates import RegionGone, RegionListed, RegionSeen, ServiceSeen, Tick, Update
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.store import Fleet
@@ -48,7 +48,8 @@ class Rooms:
     ``regions`` are the configured ones; ``discover`` tells which others are there now (called in the
     loop once a second, must be quick). ``region_work`` runs for each region, ``fleet_work`` once
     each; all get the sink for updates. ``listeners`` see every update after the fleet. ``before`` is
-    called when the engine is made, ``after`` in its thread at its end (last-known rows).
+    called when the engine is made, ``after`` in its thread at its end (last-known rows). ``ahead``:
+    kinds of regions that :meth:`Engine.start_ahead` starts, because they wait for others most of the time.
     """
 
     regions: tuple[Region, ...]
@@ -58,6 +59,7 @@ class Rooms:
     listeners: tuple[Sink, ...] = ()
     before: Callable[[Fleet], None] = field(default=lambda _fleet: None)
     after: Callable[[Fleet], None] = field(default=lambda _fleet: None)
+    ahead: frozenset[RegionKind] = frozenset()
 
 
 class Engine:
@@ -70,9 +72,13 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._stop = asyncio.Event()
+        self._all = asyncio.Event()
         self._works: dict[str, asyncio.Task[None]] = {}
         self._known: dict[str, Region] = {}
         self._dirty = asyncio.Event()
+        #: Regions of which no row has been told yet, and whether one was just now: somebody waits for it.
+        self._bare = {region.name for region in rooms.regions}
+        self._urgent = asyncio.Event()
         now = self.clock.now()
         rooms.before(self.fleet)
         self.fleet.apply(Tick(now))
@@ -82,9 +88,26 @@ class Engine:
 
     # -- for other threads ---------------------------------------------------------------
 
+    def start_ahead(self) -> None:
+        """Start the regions of ``Rooms.ahead``, and nothing else before :meth:`start`; returns at once.
+
+        What a far server takes to answer goes by while the screen is made.
+        """
+        if any(region.kind in self._rooms.ahead for region in self._rooms.regions):
+            self._thread.start()
+
     def start(self) -> None:
-        """Start the thread; returns at once."""
-        self._thread.start()
+        """Start everything; returns at once."""
+        if not self._thread.is_alive():
+            self._all.set()
+            self._thread.start()
+            return
+        with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+            self._loop.call_soon_threadsafe(self._all.set)
+
+    async def started(self) -> None:
+        """Wait, on the loop, until everything may start."""
+        await self._all.wait()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Cancel everything and wait for the thread. Raises DeadlineError when it does not end."""
@@ -153,6 +176,9 @@ class Engine:
         self.fleet.apply_many(updates)
         for listener in self._rooms.listeners:
             listener(updates)
+        if self._bare and (told := {name for each in updates if (name := _row_of(each)) in self._bare}):
+            self._bare -= told
+            self._urgent.set()
         self._dirty.set()
 
     def _serve(self) -> None:
@@ -166,17 +192,25 @@ class Engine:
 
     async def _run(self) -> None:
         tasks = [asyncio.create_task(self._publish(), name="publish")]
-        tasks.append(asyncio.create_task(self._discover(), name="discover"))
-        for number, work in enumerate(self._rooms.fleet_work):
-            tasks.append(asyncio.create_task(self._guard(f"work {number}", work(self.fleet, self._sink))))
         for region in self._rooms.regions:
-            self._begin(region)
+            if region.kind in self._rooms.ahead:
+                self._begin(region)
+        tasks.append(asyncio.create_task(self._begin_all(tasks), name="begin"))
         await self._stop.wait()
         tasks += self._works.values()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._rooms.after(self.fleet)
+
+    async def _begin_all(self, tasks: list[asyncio.Task[None]]) -> None:
+        await self._all.wait()
+        tasks.append(asyncio.create_task(self._discover(), name="discover"))
+        for region in self._rooms.regions:
+            if region.name not in self._works:
+                self._begin(region)
+        for number, work in enumerate(self._rooms.fleet_work):
+            tasks.append(asyncio.create_task(self._guard(f"work {number}", work(self.fleet, self._sink))))
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A part that breaks says so and takes nothing else with it."""
@@ -201,7 +235,7 @@ class Engine:
             self._sink([RegionSeen(now, region, health)])
 
     async def _publish(self) -> None:
-        """One frame at most each PUBLISH_S; time enters the fleet here, once a second when all is still."""
+        """One frame each PUBLISH_S at most, but for first rows; time enters the fleet here, once a second."""
         ticked_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -215,7 +249,9 @@ class Engine:
                 self.fleet.publish(now)
             except Exception:  # whatever it is: the frame before stays, the next try is a moment away
                 log.exception("a frame could not be made")
-            await asyncio.sleep(PUBLISH_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), PUBLISH_S)
+            self._urgent.clear()
 
     async def _discover(self) -> None:
         fixed = {region.name for region in self._rooms.regions}
@@ -251,3 +287,14 @@ class Engine:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _row_of(update: Update) -> str:
+    """The region of which an update brings rows, "" for other updates."""
+    match update:
+        case ServiceSeen():
+            return update.service.key.region
+        case RegionListed():
+            return update.region
+        case _:
+            return ""

@@ -84,7 +84,7 @@ class Session:
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()
         self._gate = Gate(config.gate_policy, self._configured_region, journal, self.clock, self.actor)
-        clusters = self._clusters = ClusterRegions(config, self.clock, only, wanted)
+        clusters = self._clusters = ClusterRegions(config, self.clock, only, wanted, rest=self._started)
         only = only or clusters.named
         regions = tuple(region for region in config.regions if not only or region.name in only)
         regions += clusters.found
@@ -110,6 +110,7 @@ class Session:
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
             after=last_known.write if needs.remember else _nothing,
+            ahead=frozenset({RegionKind.KUBERNETES}),
         )
         self.engine = Engine(rooms, config.slos, self.clock)
         controllers: dict[RegionKind, Controller] = {
@@ -120,6 +121,9 @@ class Session:
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
         self._live = LiveDesk(self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), self.clock)
+
+    async def _started(self) -> None:
+        await self.engine.started()
 
     def _kind(self, key: ServiceKey) -> str:
         """What kind of workload a service is, "" while it is not seen."""

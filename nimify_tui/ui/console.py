@@ -14,6 +14,7 @@ from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.timer import Timer
 
+from nimify_tui.domain.regions import RegionState
 from nimify_tui.ui.acting import Acting
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.context import ConsoleContext
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A message stays this long (seconds) when no key is pressed.
 NOTICE_S = 12.0
+#: A region that is connecting is about to show its first rows: so often is looked for them, and for so long, seconds.
+EAGER_S, EAGER_FOR_S = 0.02, 5.0
 #: A key waits at most so long (seconds) for the screen that the key before it opened.
 SCREEN_S = 2.0
 #: OSC 52: terminals drop what is much longer.
@@ -70,6 +73,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         #: Lines for the terminal after the screen is gone (the wizard's command line).
         self.farewell: list[str] = []
         self._drain_timer: Timer | None = None
+        self._eager_timer: Timer | None = None
+        self._eager_until_mono_s = 0.0
         self.global_deeds: Mapping[str, Callable[[str], None]] = {
             "command": lambda _: self.top.ask(":", self.top.run_line, hint="tab completes"),
             "help": lambda _: self._help(),
@@ -142,6 +147,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
     def on_mount(self) -> None:
         """Begin to take frames."""
         self._pace()
+        self._eager_until_mono_s = time.monotonic() + EAGER_FOR_S
+        self._eager_timer = self.set_interval(EAGER_S, self._look_for_rows, name="first rows")
         self.set_interval(1.0, self._sample, name="line")
         self.acting.look_for_unfinished()
         self._open_wanted()
@@ -168,6 +175,16 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         if footer != self._footer_shown:
             self._footer_shown = footer
             self.top.show_footer()
+
+    def _look_for_rows(self) -> None:
+        """Show the first rows of a region when they are there, not when it is time for the next frame."""
+        frame, shown = self.context.frame, self._shown[0]
+        if shown is not None and len(frame.rows) > len(shown.rows):
+            self.drain()
+        connecting = any(each.health.state is RegionState.CONNECTING for each in frame.regions)
+        if self._eager_timer is not None and (not connecting or time.monotonic() >= self._eager_until_mono_s):
+            self._eager_timer.stop()
+            self._eager_timer = None
 
     def refresh_screens(self) -> None:
         """Show the newest frame again on what can be seen."""

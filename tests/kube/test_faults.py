@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from nimify_tui.backends.kubernetes import connection as connection_module
@@ -332,17 +331,14 @@ def test_four_lists_at_once_and_probes_and_watches_pass_them(cluster: Cluster, t
 
 
 def test_a_dead_peer_is_noticed_by_the_kernel(cluster: Cluster, tmp_path: Path) -> None:
-    """Read from the kept socket of the live pool; fails when the connector makes its sockets itself."""
+    """Read from the kept socket of the live pool; fails when asyncio makes the sockets itself."""
 
     async def go() -> None:
         async with opened(place_of(cluster, tmp_path)) as connection:
             await names(connection, NODES)
-            session = connection._caller._session
-            assert session is not None
-            assert isinstance(session.connector, aiohttp.TCPConnector)
-            [[(protocol, _)]] = session.connector._conns.values()
-            assert protocol.transport is not None
-            kept = protocol.transport.get_extra_info("socket")
+            transport = connection._caller.transport
+            assert transport is not None
+            [kept] = transport.idle_sockets()
             assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 20
             assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 40_000

@@ -1,6 +1,6 @@
 """Single requests to one API server: authorisation, TLS, proxy, and every failure as a typed error.
 
-aiohttp is imported when the region is opened, in a thread: it costs 170 ms and no first frame waits for it.
+Web sockets (a shell, a port-forward) are aiohttp's, which is imported when the first one is wanted: it costs 190 ms.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from nimify_tui import __version__
 from nimify_tui.backends.kubernetes.credentials import Credentials, Identity
@@ -25,14 +26,15 @@ from nimify_tui.backends.kubernetes.errors import (
     from_status,
     said_by,
 )
+from nimify_tui.backends.kubernetes.http1 import NotHttp, Reply
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.tls import context_for, watchful_socket
+from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyError
 
 if TYPE_CHECKING:
     import aiohttp
-    from yarl import URL
 
 USER_AGENT = f"nimify-tui/{__version__}"
 #: Of an error's body so much is read (the server's own are below 10 kB), and for so long, seconds.
@@ -41,8 +43,6 @@ _MAX_ERROR_BYTES, _ERROR_S = 256 * 1024, 10.0
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: A web socket is open within this time, its container's node included, seconds.
 SOCKET_OPEN_S = 30.0
-#: An API server closes idle connections after 90 s; ours go before, so none is used in its last moment.
-_IDLE_S = 60.0
 
 
 @dataclass
@@ -59,31 +59,38 @@ class Caller:
         self._place = place
         self._credentials = credentials
         self._connect_timeout_s = connect_timeout_s
-        self._session: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
+        self._transport: Transport | None = None
+        self._sockets: aiohttp.ClientSession | None = None
         self._proxy = ""
         self._tls: tuple[tuple[bytes, bytes], ssl.SSLContext] | None = None
+        self._tls_lock = asyncio.Lock()
 
     @property
     def place(self) -> ClusterPlace:
         """Where this one calls."""
         return self._place
 
+    @property
+    def transport(self) -> Transport | None:
+        """The kept connections; None while this is not open."""
+        return self._transport
+
     async def open(self) -> None:
-        """Make the pools ready. Raises ConfigurationError for unusable certificates or proxies."""
-        if self._session is not None:
+        """Make ready; nothing is connected yet. Raises ConfigurationError for unusable addresses or proxies."""
+        if self._transport is not None:
             return
-        self._proxy = proxy_for(self._place.server, self._place.proxy, os.environ)
-        await asyncio.to_thread(_import_aiohttp)
-        self._session = self._new_session(keep=True)
-        self._fresh = self._new_session(keep=False)
+        place = self._place
+        self._proxy = proxy_for(place.server, place.proxy, os.environ)
+        self._transport = Transport(server_of(place, self._proxy), self._connect_timeout_s)
 
     async def close(self) -> None:
         """End every request and connection."""
-        sessions, self._session, self._fresh = (self._session, self._fresh), None, None
-        for session in sessions:
-            if session is not None:
-                await session.close()
+        transport, self._transport = self._transport, None
+        sockets, self._sockets = self._sockets, None
+        if transport is not None:
+            transport.close()
+        if sockets is not None:
+            await sockets.close()
 
     async def request(
         self,
@@ -95,8 +102,8 @@ class Caller:
         body: bytes | None = None,
         read_timeout_s: float = 30.0,
         sent: Sent | None = None,
-    ) -> aiohttp.ClientResponse:
-        """The open 2xx answer; the caller releases or closes it.
+    ) -> Reply:
+        """The open 2xx answer; the caller closes it.
 
         After a 401 it is sent once more if other credentials can be had (a 401 means that nothing was done).
         With a ``body`` a new connection is used: a kept one may be half dead, and then nobody knows what arrived.
@@ -124,33 +131,26 @@ class Caller:
         read_timeout_s: float,
         sent: Sent | None,
         identity: Identity,
-    ) -> aiohttp.ClientResponse:
-        import aiohttp
-
-        session = self._session if body is None else self._fresh
-        if session is None:
+    ) -> Reply:
+        if self._transport is None:
             raise InternalError(f"the connection to {self._place.server} is not open")
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            connect=2 * self._connect_timeout_s,
-            sock_connect=self._connect_timeout_s,
-            sock_read=read_timeout_s,
-        )
+
+        def head_sent() -> None:
+            if sent is not None:
+                sent.yes = True
+
         try:
-            reply = await session.request(
+            reply = await self._transport.request(
                 method,
-                _url(self._place.server, path, query),
-                headers=[*headers.items(), *identity.headers().items(), *self._impersonation()],
-                data=body,
-                allow_redirects=False,
-                proxy=self._proxy or None,
-                ssl=await self._context(identity),
-                server_hostname=self._place.tls_server_name or None,
-                timeout=timeout,
-                trace_request_ctx=sent,
+                _target(self._place.server, path, list(query.items())),
+                [("User-Agent", USER_AGENT), *headers.items(), *identity.headers().items(), *self._impersonation()],
+                await self._context(identity),
+                body=body,
+                read_timeout_s=read_timeout_s,
+                on_sent=head_sent,
             )
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-            raise _known(error, self._place.server) from cause_without_secrets(error)
+        except (OSError, ValueError, NotHttp, ProxyRefused) as error:
+            raise _known(error, self._place.server) from error
         try:
             await self._check(reply, method, path, headers, identity)
         except BaseException:
@@ -179,17 +179,22 @@ class Caller:
         self, path: str, query: Sequence[tuple[str, str]], protocol: str, identity: Identity
     ) -> aiohttp.ClientWebSocketResponse:
         import aiohttp
+        from yarl import URL
 
-        if self._fresh is None:
-            raise InternalError(f"the connection to {self._place.server} is not open")
+        server = self._place.server
+        parts = urlsplit(server)
+        if self._transport is None:
+            raise InternalError(f"the connection to {server} is not open")
+        if self._sockets is None:
+            self._sockets = _socket_session()
         try:
             socket = await asyncio.wait_for(
-                self._fresh.ws_connect(
-                    _url(self._place.server, path, {}).with_query(list(query)),
+                self._sockets.ws_connect(
+                    URL(f"{parts.scheme}://{parts.netloc}{_target(server, path, query)}", encoded=True),
                     protocols=(protocol,),
                     headers=[*identity.headers().items(), *self._impersonation()],
                     proxy=self._proxy or None,
-                    ssl=await self._context(identity),
+                    ssl=await self._context(identity) or True,
                     server_hostname=self._place.tls_server_name or None,
                     max_msg_size=_MAX_MESSAGE_BYTES,
                 ),
@@ -198,7 +203,7 @@ class Caller:
         except aiohttp.WSServerHandshakeError as error:
             raise from_status(error.status, b"", what=f"GET {path}") from None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-            raise _known(error, self._place.server) from cause_without_secrets(error)
+            raise _known_of_aiohttp(error, self._place.server) from cause_without_secrets(error)
         if socket.protocol != protocol:
             await socket.close()
             raise BadAnswer(
@@ -208,7 +213,7 @@ class Caller:
 
     async def _check(
         self,
-        reply: aiohttp.ClientResponse,
+        reply: Reply,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -254,57 +259,33 @@ class Caller:
             *(("Impersonate-Group", g) for g in login.impersonate_groups),
         ]
 
-    async def _context(self, identity: Identity) -> ssl.SSLContext | bool:
+    async def _context(self, identity: Identity) -> ssl.SSLContext | None:
         """One context for each certificate, so that the pool keeps the connections of a rotated one apart."""
         if not self._place.server.startswith("https://"):
-            return True
+            return None
         key = (identity.certificate_pem, identity.key_pem)
-        if self._tls is None or self._tls[0] != key:
-            self._tls = (key, await asyncio.to_thread(context_for, self._place, identity))
-        return self._tls[1]
-
-    def _new_session(self, *, keep: bool) -> aiohttp.ClientSession:
-        import aiohttp
-
-        async def head_sent(_session: object, context: object, _params: object) -> None:
-            sent = getattr(context, "trace_request_ctx", None)
-            if isinstance(sent, Sent):
-                sent.yes = True
-
-        async def once(
-            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-        ) -> aiohttp.ClientResponse:
-            # aiohttp sends a DELETE again when the line breaks before the answer, unless it is another error.
-            try:
-                return await handler(request)
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-                raise
-            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                raise aiohttp.ClientConnectionError("broken off") from error
-
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(head_sent)
-        if keep:
-            connector = aiohttp.TCPConnector(
-                limit=0, socket_factory=watchful_socket, keepalive_timeout=_IDLE_S
-            )
-        else:
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=watchful_socket, force_close=True)
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers={"User-Agent": USER_AGENT},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,  # it would also read ~/.netrc
-            trace_configs=[trace],
-            middlewares=() if keep else (once,),
-            read_bufsize=256 * 1024,
-        )
+        async with self._tls_lock:  # a region's first requests come together
+            if self._tls is None or self._tls[0] != key:
+                self._tls = (key, await asyncio.to_thread(context_for, self._place, identity))
+            return self._tls[1]
 
 
-async def _bounded(reply: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+def _socket_session() -> aiohttp.ClientSession:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=0, socket_factory=watchful_socket, force_close=True)
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,  # it would also read ~/.netrc
+    )
+
+
+async def _bounded(reply: Reply, limit_bytes: int) -> bytes:
     """The body up to its end or to the limit: one read gives no more than what has come so far."""
     text = bytearray()
-    async for chunk in reply.content.iter_any():
+    async for chunk in reply.chunks():
         text += chunk
         if len(text) >= limit_bytes:
             reply.close()
@@ -313,12 +294,8 @@ async def _bounded(reply: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
 
 
 def translated(error: BaseException, address: str) -> NimifyError | None:
-    """The typed error for what aiohttp or the system raised; None for what is none of theirs (a cancel, a bug)."""
-    import aiohttp
-
-    if isinstance(error, NimifyError) or not isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
-        return None
-    return _known(error, address)
+    """The typed error for what the transport or the system raised; None for what is none of theirs (a cancel)."""
+    return _known(error, address) if isinstance(error, OSError | NotHttp | ProxyRefused) else None
 
 
 def cause_without_secrets(error: BaseException) -> BaseException | None:
@@ -327,37 +304,46 @@ def cause_without_secrets(error: BaseException) -> BaseException | None:
 
 
 def _known(error: Exception, address: str) -> NimifyError:
+    match error:
+        case ssl.SSLError():
+            return _tls_failed(error, address)
+        case TimeoutError():
+            return Unreachable(f"{address} does not answer", "check the network and the VPN", Cause.TIMEOUT)
+        case socket.gaierror():
+            return Unreachable(f"{address}: name not found", "check the name and the VPN", Cause.DNS)
+        case ProxyRefused():
+            return Unreachable(
+                f"{address}: the proxy does not let us through", "check proxy-url and HTTPS_PROXY", Cause.PROXY
+            )
+        case NotHttp():
+            return BadAnswer(
+                f"{address} does not speak HTTP as an API server does", "check the port in the kubeconfig"
+            )
+        case OSError(errno=errno.ECONNREFUSED):
+            return Unreachable(f"{address}: connection refused", "is the API server running?", Cause.REFUSED)
+        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH | errno.EHOSTDOWN):
+            return Unreachable(f"{address}: no route", "check the network and the VPN", Cause.NO_ROUTE)
+        case ValueError():
+            return InternalError(f"a request to {address} could not be made")
+        case _:
+            return Unreachable(f"{address} broke off the connection", "", Cause.BROKEN_OFF)
+
+
+def _known_of_aiohttp(error: Exception, address: str) -> NimifyError:
+    """The same for what web sockets meet."""
     import aiohttp
 
-    if isinstance(error, aiohttp.InvalidURL):
-        return ConfigurationError(
-            f"{said_by(address, 120)} is no address", "correct server in the kubeconfig"
-        )
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return _tls_failed(error, address)
-    if isinstance(error, TimeoutError):
-        return Unreachable(f"{address} does not answer", "check the network and the VPN", Cause.TIMEOUT)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Unreachable(f"{address}: name not found", "check the name and the VPN", Cause.DNS)
-    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
-        return Unreachable(
-            f"{address}: the proxy does not let us through", "check proxy-url and HTTPS_PROXY", Cause.PROXY
-        )
-    if isinstance(error, aiohttp.ClientResponseError):
-        return BadAnswer(
-            f"{address} does not speak HTTP as an API server does", "check the port in the kubeconfig"
-        )
-    if isinstance(error, OSError):
-        number = error.errno
-        if number == errno.ECONNREFUSED:
-            return Unreachable(f"{address}: connection refused", "is the API server running?", Cause.REFUSED)
-        if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN):
-            return Unreachable(f"{address}: no route", "check the network and the VPN", Cause.NO_ROUTE)
-        if number == errno.ETIMEDOUT:
-            return Unreachable(f"{address} does not answer", "check the network and the VPN", Cause.TIMEOUT)
-    if isinstance(error, ValueError):
-        return InternalError(f"a request to {address} could not be made")
-    return Unreachable(f"{address} broke off the connection", "", Cause.BROKEN_OFF)
+    match error:
+        case aiohttp.ClientSSLError():
+            return _tls_failed(error, address)
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            return _known(ProxyRefused(), address)
+        case aiohttp.ClientConnectorDNSError():
+            return _known(socket.gaierror(), address)
+        case aiohttp.ClientResponseError():
+            return _known(NotHttp(), address)
+        case _:
+            return _known(error, address)
 
 
 def _tls_failed(error: Exception, address: str) -> TlsFailed:
@@ -380,20 +366,29 @@ def _tls_failed(error: Exception, address: str) -> TlsFailed:
     )
 
 
-def _url(server: str, path: str, query: Mapping[str, str]) -> URL:
-    from yarl import URL
+def server_of(place: ClusterPlace, proxy: str) -> Server:
+    """Where the requests to a cluster go. Raises ConfigurationError for what is no address."""
+    parts = urlsplit(place.server)
+    https = parts.scheme == "https"
+    try:
+        port = parts.port or (443 if https else 80)
+        host = parts.hostname or ""
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+    except (ValueError, UnicodeError):
+        host, port = "", 0
+    if not host or parts.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"{said_by(place.server, 120)} is no address", "correct server in the kubeconfig"
+        )
+    return Server(host, port, https, proxy, place.tls_server_name)
 
+
+def _target(server: str, path: str, query: Sequence[tuple[str, str]]) -> str:
+    """The path of a request with its query; a server may lie below a path of its own."""
     segments = path.split("/")
     if not path.startswith("/") or any(bad in path for bad in "?#\\") or {".", ".."} & set(segments):
         raise InternalError(f"{said_by(path, 120)} is no path of an API")
-    parts = urlsplit(server)
-    return URL.build(
-        scheme=parts.scheme, host=parts.hostname or "", port=parts.port,
-        path=parts.path.rstrip("/") + path, query=dict(query),
-    )  # fmt: skip
-
-
-def _import_aiohttp() -> None:
-    import aiohttp
-
-    del aiohttp
+    below = quote(urlsplit(server).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+    words = urlencode(query, quote_via=quote, safe="/:,@")
+    return below + quote(path, safe="/:@!$&'()*+,;=~") + (f"?{words}" if words else "")

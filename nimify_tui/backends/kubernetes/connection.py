@@ -10,20 +10,17 @@ import asyncio
 import contextlib
 import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import TYPE_CHECKING
 
 from nimify_tui.backends.kubernetes.caller import Caller, translated
 from nimify_tui.backends.kubernetes.credentials import Credentials
 from nimify_tui.backends.kubernetes.errors import BadAnswer, Cause, Unreachable
+from nimify_tui.backends.kubernetes.http1 import Reply
 from nimify_tui.backends.kubernetes.limits import TokenBucket
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.rights import REVIEWS, Access, Review, answered, asked
 from nimify_tui.backends.kubernetes.sockets import PodSockets
 from nimify_tui.backends.kubernetes.write import Verify, Writer
 from nimify_tui.base.clock import Clock, SystemClock
-
-if TYPE_CHECKING:
-    import aiohttp
 
 #: A page of 500 pods is 4 to 10 MB; a larger answer is no page.
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -54,7 +51,7 @@ def lane_of(path: str, query: Mapping[str, str]) -> Lane:
 class Answer:
     """A good answer (2xx) whose body is still to be read: once, with one of its three readers."""
 
-    def __init__(self, reply: aiohttp.ClientResponse, limit_bytes: int, address: str, clock: Clock) -> None:
+    def __init__(self, reply: Reply, limit_bytes: int, address: str, clock: Clock) -> None:
         self.status: int = reply.status
         #: Header names in any case.
         self.headers: Mapping[str, str] = reply.headers
@@ -89,7 +86,7 @@ class Answer:
         Raises Unreachable when the stream breaks off or is silent for the request's ``read_timeout_s``.
         """
         try:
-            async for chunk in self._reply.content.iter_any():
+            async for chunk in self._reply.chunks():
                 self.last_byte_mono_s = self._clock.mono_s()
                 yield chunk
         except BaseException as error:
@@ -146,7 +143,7 @@ class Connection:
     async def open(self) -> None:
         """Make the pool ready; connects nothing yet, so a dead region costs no time here.
 
-        Raises ConfigurationError for certificate files that cannot be read or do not fit together.
+        Raises ConfigurationError for an address or a proxy that is none.
         """
         await self._caller.open()
         self.is_open = True
@@ -190,7 +187,7 @@ class Connection:
             try:
                 yield Answer(reply, limit_bytes, self.address, self._clock)
             finally:
-                reply.close() if not reply.content.at_eof() else reply.release()
+                reply.close()
 
     async def may(self, access: Access, read_timeout_s: float = 10.0) -> Review:
         """Whether these credentials have a right, by the server's own word (SelfSubjectAccessReview).

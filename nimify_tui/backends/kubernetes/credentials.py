@@ -153,7 +153,8 @@ class Credentials:
             return Identity(
                 token=said.token, certificate_pem=said.certificate_pem, key_pem=said.key_pem, expires_at=said.expires_at
             )  # fmt: skip
-        return await asyncio.to_thread(self._read)
+        files = (login.token_file, login.certificate_file, login.key_file)
+        return await asyncio.to_thread(self._read) if any(files) else self._read()
 
     def _read(self) -> Identity:
         login = self._place.login

@@ -26,7 +26,11 @@ def context_for(place: ClusterPlace, identity: Identity) -> ssl.SSLContext:
 
     Raises ConfigurationError when a certificate cannot be read or does not fit to its key.
     """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None, cadata=_authorities(place))
+    where, text = _authorities(place)
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=text)
+    except (ssl.SSLError, ValueError):
+        _bad_authority(place, where)
     # Python 3.13 sets it; cluster authorities made years ago have no key usage and would all fail.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if place.insecure:
@@ -37,8 +41,8 @@ def context_for(place: ClusterPlace, identity: Identity) -> ssl.SSLContext:
     return context
 
 
-def _authorities(place: ClusterPlace) -> str | None:
-    """The cluster's own authorities as text; None when it names none, which means the machine's."""
+def _authorities(place: ClusterPlace) -> tuple[str, str | None]:
+    """Where the cluster's own authorities are named, and their text; None for none, which means the machine's."""
     data, where = place.ca_pem, "certificate-authority-data"
     if not data and place.ca_file:
         where = place.ca_file
@@ -51,13 +55,8 @@ def _authorities(place: ClusterPlace) -> str | None:
                 "correct certificate-authority in the kubeconfig",
             ) from error
     if not data:
-        return None if where == "certificate-authority-data" else _bad_authority(place, where)
-    text = data.decode("ascii", "replace")
-    try:
-        ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, ValueError):
-        _bad_authority(place, where)
-    return text
+        return (where, None) if where == "certificate-authority-data" else _bad_authority(place, where)
+    return where, data.decode("ascii", "replace")
 
 
 def _bad_authority(place: ClusterPlace, where: str) -> NoReturn:
@@ -90,7 +89,7 @@ def _load(context: ssl.SSLContext, identity: Identity, name: str) -> None:
 def watchful_socket(
     address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]],
 ) -> socket.socket:
-    """A TCP socket on which a half-open connection is found out after some 40 s (made for aiohttp's connector)."""
+    """A TCP socket for an address of getaddrinfo, on which a half-open connection is found out after some 40 s."""
     family, kind, protocol = address[0], address[1], address[2]
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -237,7 +237,7 @@ class Writer:
                 )
                 try:
                     text = bytearray()
-                    async for chunk in reply.content.iter_any():
+                    async for chunk in reply.chunks():
                         text += chunk
                         if len(text) > _MAX_BYTES:
                             raise OutcomeUnknown(f"{address} accepted it and sends too much", _UNKNOWN_REMEDY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,7 +59,8 @@ class KubernetesSource:
     """Turns what one cluster tells into updates, for ever.
 
     ``connect`` makes and opens the connection (reading the kubeconfig; raises NimifyError).
-    ``namespaces`` (empty: all but the cluster's own) narrow what is read.
+    ``namespaces`` (empty: all but the cluster's own) narrow what is read. What is read beyond the workloads waits
+    for ``rest``: thousands of pods would take the time in which the first frame is drawn.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class KubernetesSource:
         rng: random.Random | None = None,
         namespaces: Sequence[str] = (),
         sleep: Sleep = asyncio.sleep,
+        rest: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._rest = rest
         self._region, self._connect, self._clock = region, connect, clock
         self._rng = rng or random.Random()
         self._namespaces = tuple(namespaces) or ("",)
@@ -165,8 +169,14 @@ class KubernetesSource:
 
     async def _read_all(self, link: Link, pace: Pace) -> None:
         async with asyncio.TaskGroup() as group:
-            for each in self._reflectors:
-                if not each.kind.custom or each.state is not KindState.MISSING:
+            every = [each for each in self._reflectors if not each.kind.custom or each.state is not KindState.MISSING]
+            for each in every:
+                if each.kind in SHOWN:
+                    self._start(group, each)
+            if self._rest is not None:
+                await self._rest()
+            for each in every:
+                if each.kind not in SHOWN:
                     self._start(group, each)
             while True:
                 await self._sleep(AGAIN_S if await self._discover(link, pace, group) else RETRY_S)
@@ -304,11 +314,8 @@ class KubernetesSource:
 
     async def _flush(self, sink: Sink) -> None:
         while True:
-            try:
-                async with asyncio.timeout(RETELL_S):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), RETELL_S)
             self._news.clear()
             if not self._listed and self._monitor.reading == "":
                 await self._first(sink)
