@@ -298,6 +298,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("global.login", (), ("login",), "log in",
             "Run the login of a cluster in this terminal, the screen steps aside; then connect to it again",
             _G, argument="[REGION]"),
+    Command("global.reconnect", (), ("reconnect",), "ask again",
+            "Ask clusters again now, also for kinds that they have refused", _G, argument="[REGION]"),
     Command("global.forwards", (), ("forwards",), "port-forwards",
             "The port-forwards of this session: what goes through them, and their end", _G),
     Command("global.theme", (), ("theme",), "theme",
