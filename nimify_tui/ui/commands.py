@@ -143,7 +143,7 @@ COMMANDS: tuple[Command, ...] = (
             "Since when, and what changed just before and after", _F, needs=_SVC, footer=3),
     *_acts(_F),
     Command("fleet.unfold", ("x",), ("unfold",), "unfold",
-            "Show the regions of the service one by one, or fold them again (also right and left)",
+            "Show its regions, or the models of its server, one by one, or fold them again (also right and left)",
             _F, needs=_SVC, footer=10),
     Command("fleet.filter", ("slash",), ("filter",), "filter",
             "Only rows that match a regular expression; !x: that do not match; empty: all",
