@@ -44,7 +44,8 @@ def several() -> Frame:
     folded = ("scores", "ranks", "resnet50-image-classification-with-a-long-name")
     one = row("guard", ("us-east-1",), family="vllm", slo=False, models=guard, models_note="more may come")
     two = row("bundle", ("eu-west-1", "us-east-1"), S.DEGRADED, family="ours", slo=False, ready=2, desired=2,
-              rps=30.0, reason="ranks: shapes do not fit", reason_region="eu-west-1", since_s=120, models=folded)  # fmt: skip
+              rps=30.0, reason="ranks: shapes do not fit", reason_region="eu-west-1", since_s=120,
+              models=folded)  # fmt: skip
     children = [
         row("bundle", ("eu-west-1",), S.DEGRADED, slo=False, depth=1, models=folded, rps=20.0,
             reason="ranks: shapes do not fit", since_s=120),
