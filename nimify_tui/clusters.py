@@ -146,14 +146,22 @@ class ClusterRegions:
             self._links.pop(region.name, None)
             self._sources.pop(region.name, None)
 
+    async def reconnect(self, region: str) -> None:
+        """Ask a region again now, also for kinds that it has refused. Raises ValidationError: it is no cluster."""
+        self._source(region).again()
+
+    def _source(self, region: str) -> KubernetesSource:
+        source = self._sources.get(region)
+        if source is None:
+            raise ValidationError(f"{region} is no Kubernetes region of this console", "name one that is")
+        return source
+
     async def login(self, region: str) -> None:
         """Run the login of one region in this process' terminal, which must be free, and connect to it again.
 
         Raises CredentialsFailed, and ValidationError for a region that is no cluster.
         """
-        source = self._sources.get(region)
-        if source is None:
-            raise ValidationError(f"{region} is no Kubernetes region of this console", "name one that is")
+        source = self._source(region)
         try:
             if (link := self._links.get(region)) is not None:
                 await link.login()

@@ -245,6 +245,10 @@ class Session:
         """Run a cluster's login in this process' terminal, which must be free, and connect to it again."""
         return self.engine.submit(self._clusters.login(region))
 
+    def reconnect(self, region: str) -> Future[None]:
+        """Ask a cluster again now, also for what it has refused."""
+        return self.engine.submit(self._clusters.reconnect(region))
+
     # -- models --------------------------------------------------------------------------
     def analyse(self, path: str) -> Future[ModelReport]:
         """Read a model file in a limited child process."""

@@ -51,12 +51,19 @@ class Histogram(msgspec.Struct, frozen=True, gc=False):
     sum_s: float = 0.0
 
 
+class ModelSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a scrape said of one of several models; fields as in :class:`ReplicaSample`."""
+
+    requests: dict[str, float] | None = None
+    duration: Histogram | None = None
+
+
 class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one scrape of one replica said; cumulative counters since that process started.
 
     ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
     ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
-    Absent families are None, not zero.
+    Absent families are None, not zero. ``models`` are the numbers by model, None where there is only one.
     """
 
     at: float
@@ -78,3 +85,4 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cpu_s: float | None = None
     rss_bytes: float | None = None
     open_fds: float | None = None
+    models: dict[str, ModelSample] | None = None

@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.workloads import Surroundings
 
 
@@ -89,7 +90,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``generation`` counts changes of the desired state; ``observed_generation`` equals it when the
     region has made it true. ``progress`` says in words what a roll-out is doing ("1 of 3
     replaced"). ``endpoint`` is where this host reaches it ("http://127.0.0.1:43117"). ``around`` is what
-    a cluster has around it.
+    a cluster has around it. ``models`` are the names that its objects say it answers to, as far as they do;
+    ``models_note`` says what is not known of them ("which adapters ..., the server alone knows").
     """
 
     key: ServiceKey
@@ -107,6 +109,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     endpoint: str = ""
     model_name: str = ""
     model_sha256: str = ""
+    models: tuple[ServedModel, ...] = ()
+    models_note: str = ""
     revisions: tuple[Revision, ...] = ()
     labels: dict[str, str] = {}
     around: Surroundings = Surroundings()

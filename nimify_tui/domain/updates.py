@@ -13,6 +13,7 @@ from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region, RegionHealth
 from nimify_tui.domain.security import SecurityEvent
+from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.services import Replica, Service
 
 
@@ -91,6 +92,14 @@ class SampleFailed(msgspec.Struct, frozen=True, tag="sample_failed"):
     reason: str
 
 
+class ModelsSeen(msgspec.Struct, frozen=True, tag="models", gc=False):
+    """A replica has told which models it has, each version for itself."""
+
+    at: float
+    key: ReplicaKey
+    models: tuple[ServedModel, ...]
+
+
 class Changed(msgspec.Struct, frozen=True, tag="change"):
     """Something happened."""
 
@@ -140,6 +149,7 @@ Update = (
     | ReplicaGone
     | Sampled
     | SampleFailed
+    | ModelsSeen
     | Changed
     | SecuritySeen
     | GpusSeen

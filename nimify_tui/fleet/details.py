@@ -96,6 +96,7 @@ class Detail:
             security=security.of(track.key for track in tracks),
             metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
             caches=stats(caches, at, "metrics"),
+            models=tuple(each for track in tracks for each in track.models),
         )
         return self.shown
 

@@ -20,6 +20,7 @@ from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import Region as RegionFact
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.security import SecurityEvent
+from nimify_tui.domain.served import ModelKind
 from nimify_tui.domain.services import Replica, Service, ServiceState
 from nimify_tui.domain.slos import Slo
 
@@ -78,6 +79,9 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     progress: str = ""
     #: Which versions run where, when they are not the same in all regions ("1.12.0 us-east-1; 1.11.0 eu-west-1").
     drift: str = ""
+    #: The names it answers to where there are several, and what is not known of them.
+    models: tuple[str, ...] = ()
+    models_note: str = ""
     #: Among rows of one state: how grave the trouble is, 0 first (see ``fleet.health.Finding``).
     gravity: int = 0
 
@@ -88,8 +92,36 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def expandable(self) -> bool:
+        """True for a folded row with more than one region, and where several models are served."""
+        return self.opens_by_region or bool(self.models)
+
+    @property
+    def opens_by_region(self) -> bool:
         """True for a folded row with more than one region."""
         return self.depth == 0 and len(self.region_states) > 1
+
+
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One of several models (or adapters) of a service in one region.
+
+    ``state`` is UNKNOWN where nobody who knows was asked; ``reason`` says so. ``ready`` of ``told`` replicas that
+    tell what they serve have it ready; ``told`` 0: none tells. ``source`` is where its name is from.
+    """
+
+    id: str
+    name: str
+    kind: ModelKind
+    state: ServiceState
+    reason: str
+    ready: int
+    told: int
+    versions: tuple[str, ...]
+    source: str
+    rps: Measure
+    p50: Measure
+    p95: Measure
+    p99: Measure
+    error_ratio: Measure
 
 
 class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +188,7 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
     security: tuple[SecurityEvent, ...]
     metrics: tuple[MetricLine, ...]
     caches: tuple[CacheStat, ...]
+    models: tuple[ModelRow, ...] = ()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +211,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
     ``order`` is worst first over folded rows (depth 0) only; ``children[id]`` are the rows of one
     region each, worst first, and exist for expandable rows. ``rows`` holds both. ``details`` holds
-    what is demanded. ``security`` and ``changes`` are newest first and bounded;
+    what is demanded. ``models[id]`` are the models of a row of one region (the folded row where it is the only
+    one) that serves several, the unwell first; they are no rows of their own in ``rows``.
+    ``security`` and ``changes`` are newest first and bounded;
     ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
     ``objects`` are the newest answers to ObjectDemands.
     """
@@ -199,5 +234,6 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     applied: int
     objects: Mapping[ObjectDemand, ObjectText] = {}
+    models: Mapping[str, tuple[ModelRow, ...]] = {}
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}

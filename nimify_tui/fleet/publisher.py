@@ -10,7 +10,7 @@ from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import caches, rows
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
-from nimify_tui.fleet.frames import CacheStat, Frame, RegionRow, ServiceDetail, ServiceRow, Summary
+from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
 from nimify_tui.fleet.numbers import (
     ABSENT_S,
     STALE_INTERVALS,
@@ -22,6 +22,7 @@ from nimify_tui.fleet.numbers import (
     merged,
 )
 from nimify_tui.fleet.series import BUCKETS, HOUR_COLUMNS
+from nimify_tui.fleet.served import model_rows
 from nimify_tui.fleet.tracks import ServiceTrack
 from nimify_tui.fleet.world import World
 
@@ -56,6 +57,8 @@ class Publisher:
         self._folded: dict[str, tuple[str, ...]] = {}
         self._keys: dict[str, _Key] = {}
         self._sorted: list[_Key] = []
+        #: By fold: the models of its rows that have several, by row.
+        self._served: dict[str, dict[str, tuple[ModelRow, ...]]] = {}
         #: By fold: the numbers of its regions, and all together.
         self._merges: dict[str, tuple[dict[str, Numbers], Numbers]] = {}
         #: Services whose numbers are to be measured again.
@@ -64,6 +67,7 @@ class Publisher:
         self._rows: dict[str, ServiceRow] = {}
         self._order: tuple[str, ...] = ()
         self._children: dict[str, tuple[str, ...]] = {}
+        self._models: dict[str, tuple[ModelRow, ...]] = {}
         self._regions: tuple[RegionRow, ...] = ()
         self._summary: Summary | None = None
         self._caches: tuple[CacheStat, ...] = ()
@@ -122,10 +126,11 @@ class Publisher:
         slo = world.slos.get(track.key.name)
         if measured or track.numbers is None:
             self._measure(track, slo, at)
+        models, track.models = track.models, model_rows(track, at, world.scrape_s)
         row = rows.service_row(track, at, slo, world.changes)
         self._schedule(track, at)
         if row == track.row:
-            return False
+            return models != track.models
         track.row = self._working[row.id] = row
         rank, calm, gravity, since, name, row_id = rows.order_key(row)
         # Of equally bad regions the one where it is worst: the others may only suffer with it.
@@ -185,6 +190,7 @@ class Publisher:
     def _fold_all(self, folds: Iterable[str]) -> None:
         """Fold the services over their regions again and put the rows into their order."""
         moved: list[tuple[_Key | None, _Key | None]] = []
+        served = False
         for fold_id in folds:
             members = [each for each in self._world.folds.get(fold_id, ()) if each.row is not None]
             before = self._keys.get(fold_id)
@@ -193,6 +199,7 @@ class Publisher:
                 self._folded.pop(fold_id, None)
                 self._keys.pop(fold_id, None)
                 self._merges.pop(fold_id, None)
+                served |= self._served.pop(fold_id, None) is not None
                 moved.append((before, None))
                 continue
             if len(members) > 1:
@@ -204,6 +211,7 @@ class Publisher:
             known = self._working.get(fold_id)
             if known is None or known != row:
                 self._working[fold_id] = row
+            served |= self._serve(fold_id, members)
             key = rows.order_key(row)
             if key != before:
                 self._keys[fold_id] = key
@@ -211,7 +219,21 @@ class Publisher:
         self._rows = dict(self._working)
         if self._folded != self._children:
             self._children = dict(self._folded)
+        if served:
+            self._models = {row_id: models for each in self._served.values() for row_id, models in each.items()}
         self._sort(moved)
+
+    def _serve(self, fold_id: str, members: list[ServiceTrack]) -> bool:
+        """Put the models of a service below the rows that are shown of it; True when they are others now."""
+        alone = len(members) == 1
+        below = {fold_id if alone else each.row_id: each.models for each in members if each.models}
+        if below == self._served.get(fold_id, {}):
+            return False
+        if below:
+            self._served[fold_id] = below
+        else:
+            del self._served[fold_id]
+        return True
 
     def _merged(self, fold_id: str, members: list[ServiceTrack]) -> Numbers:
         """The numbers of all regions together, merged again only when one of them was measured again."""
@@ -318,6 +340,7 @@ class Publisher:
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=tuple(world.gpus.values()), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights,
+            models=self._models,
         )  # fmt: skip
 
 

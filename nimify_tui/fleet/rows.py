@@ -79,6 +79,8 @@ def service_row(track: ServiceTrack, at: float, slo: Slo | None, changes: Change
         demo=region.region.demo,
         stale=numbers.stale,
         progress=service.progress,
+        models=tuple(each.name for each in track.models),
+        models_note=service.models_note,
         gravity=finding.gravity,
     )
 
@@ -175,6 +177,7 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) 
         stale=numbers.stale,
         progress=progress,
         drift=_drift(tracks),
+        models=tuple(dict.fromkeys(each for row in rows for each in row.models)),
         gravity=worst.gravity,
     )
 

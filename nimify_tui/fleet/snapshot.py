@@ -13,7 +13,7 @@ from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
-from nimify_tui.fleet.frames import CacheStat, Frame, RegionRow, ReplicaRow, ServiceRow
+from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ReplicaRow, ServiceRow
 from nimify_tui.fleet.store import Fleet
 
 API_VERSION = "nimify-tui/v1"
@@ -122,8 +122,26 @@ def _region(row: RegionRow) -> dict[str, Any]:
 def _service(frame: Frame, row: ServiceRow) -> dict[str, Any]:
     found = _row(row)
     children = [frame.rows[child] for child in frame.children.get(row.id, ())]
-    found["regions"] = [_row(child) | {"region": child.region_states[0][0]} for child in children or [row]]
+    found["regions"] = [
+        _row(child) | {"region": child.region_states[0][0], "models": _models(frame, child)}
+        for child in children or [row]
+    ]
     return found
+
+
+def _models(frame: Frame, row: ServiceRow) -> list[dict[str, Any]]:
+    """The models of a row of one region that has several."""
+    return [_model(each) for each in frame.models.get(row.id, ())]
+
+
+def _model(row: ModelRow) -> dict[str, Any]:
+    return {
+        "name": row.name, "kind": str(row.kind), "state": str(row.state), "reason": row.reason,
+        "ready_replicas": row.ready if row.told else None, "told_replicas": row.told,
+        "versions": list(row.versions), "source": row.source, "rps": number(row.rps),
+        "latency_p50_ms": number(row.p50, "ms"), "latency_p95_ms": number(row.p95, "ms"),
+        "latency_p99_ms": number(row.p99, "ms"), "error_ratio": number(row.error_ratio),
+    }  # fmt: skip
 
 
 def _row(row: ServiceRow) -> dict[str, Any]:
@@ -134,7 +152,8 @@ def _row(row: ServiceRow) -> dict[str, Any]:
         "demo": row.demo, "progress": row.progress, "drift": row.drift, "rps": number(row.rps),
         "latency_p50_ms": number(row.p50, "ms"), "latency_p95_ms": number(row.p95, "ms"),
         "latency_p99_ms": number(row.p99, "ms"), "error_ratio": number(row.error_ratio),
-        "slo": _slo(row.slo), "burn": number(row.burn),
+        "slo": _slo(row.slo), "burn": number(row.burn), "model_names": list(row.models),
+        "models_note": row.models_note,
     }  # fmt: skip
 
 

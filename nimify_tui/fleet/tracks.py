@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionState
+from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
-from nimify_tui.fleet.frames import RegionRow, ServiceRow
+from nimify_tui.fleet.frames import ModelRow, RegionRow, ServiceRow
 from nimify_tui.fleet.health import Episode, Finding
 from nimify_tui.fleet.quantiles import Bounds
 from nimify_tui.fleet.series import CPU_S, TOTAL, Series, Window
@@ -51,8 +52,8 @@ class ReplicaTrack:
     """One replica: its facts and the counters of its last scrape."""
 
     __slots__ = (
-        "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "old",
-        "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
+        "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "models",
+        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -77,6 +78,8 @@ class ReplicaTrack:
         self.queued: float | None = None
         self.rss_bytes: float | None = None
         self.security: dict[tuple[str, str], float] | None = None
+        #: What it says that it serves, None while it has not.
+        self.models: tuple[ServedModel, ...] | None = None
 
     def forget_counters(self) -> None:
         """The next scrape is of another process: nothing is subtracted from it."""
@@ -84,6 +87,7 @@ class ReplicaTrack:
         self.scalars = NOTHING
         self.mid = self.old = None
         self.security = None
+        self.models = None
 
     @property
     def now(self) -> Mark:
@@ -95,10 +99,9 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "burn", "burnt", "caches", "counted", "counted_rps", "detector", "episode", "failed", "findings", "fold_id",
-        "hostile", "key", "mask", "next_at", "numbers", "place", "region", "replicas", "row", "row_id",
-        "sampled_at", "series",
-        "service", "weight", "window",
+        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "failed", "findings",
+        "fold_id", "hostile", "key", "mask", "models", "next_at", "numbers", "place", "region", "replicas", "row",
+        "row_id", "sampled_at", "series", "service", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -123,6 +126,9 @@ class ServiceTrack:
         self.burnt: Measure | None = None
         self.findings: Sequence[Finding] = ()
         self.row: ServiceRow | None = None
+        #: Its models where it has several: the numbers of each, and the rows.
+        self.by_model: dict[str, ServiceTrack] | None = None
+        self.models: tuple[ModelRow, ...] = ()
         #: How bad it is among those of the same state and gravity.
         self.weight = 0.0
         #: Its place among the regions of its fold.

@@ -17,6 +17,7 @@ from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import (
     Changed,
     GpusSeen,
+    ModelsSeen,
     ObjectRead,
     RegionGone,
     RegionListed,
@@ -36,6 +37,7 @@ from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.numbers import BurnTrack
+from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
 #: A region's own change within this time of what we would derive makes ours superfluous.
@@ -85,6 +87,7 @@ class World:
             ReplicaGone: self._replica_gone,
             Sampled: self._sampled,
             SampleFailed: self._sample_failed,
+            ModelsSeen: self._models_seen,
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
@@ -270,7 +273,16 @@ class World:
         if track is None:
             return
         observe(service, track, update.sample, self.scrape_s, self.caches)
+        if update.sample.models is not None:
+            observe_models(service, track, update.sample, self.scrape_s, self.caches)
         self.sampled.add(service)
+
+    def _models_seen(self, update: ModelsSeen) -> None:
+        service = self.services.get(update.key.service)
+        track = service.replicas.get(update.key.replica) if service is not None else None
+        if service is not None and track is not None:
+            track.models = update.models
+            self.touched.add(service)
 
     def _sample_failed(self, update: SampleFailed) -> None:
         service = self.services.get(update.key.service)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from nimify_tui.ui.console import ConsoleApp
 
 
+#: Asking a region again only wakes its source up: longer than this it never takes, seconds.
+_ASK_S = 2.0
+
+
 @contextlib.contextmanager
 def aside(app: ConsoleApp, title: str) -> Iterator[None]:
     """Inside the block the terminal is as a shell leaves it; ``title`` is printed first.
@@ -72,6 +76,22 @@ def login(app: ConsoleApp, region: str) -> None:
         app.say(f"{region}: {error.message}{remedy}", "bad")
     else:
         app.say(f"{region}: logged in, connecting again", "ok")
+
+
+def reconnect(app: ConsoleApp, region: str) -> None:
+    """Ask ``region`` ("": every cluster) again now; the screen stays."""
+    clusters = [each.region.name for each in app.context.frame.regions if each.region.kind is RegionKind.KUBERNETES]
+    wanted = [region.strip()] if region.strip() else clusters
+    if not wanted:
+        app.say("there is no Kubernetes region here", "warn")
+        return
+    try:
+        for each in wanted:
+            app.context.reconnect(each).result(_ASK_S)
+    except NimifyError as error:
+        app.say(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", "bad")
+    else:
+        app.say(f"{', '.join(wanted)}: asked again", "ok")
 
 
 def _finish(work: Future[None]) -> None:

@@ -85,6 +85,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "login": self._login,
+            "reconnect": self._reconnect,
             "back": lambda _: self.go_back(),
             "quit": lambda _: self._quit(),
         }
@@ -287,6 +288,11 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
         login(self, region)
 
+    def _reconnect(self, region: str) -> None:
+        from nimify_tui.ui.aside import reconnect
+
+        reconnect(self, region)
+
     def _forwards(self) -> None:
         from nimify_tui.ui.screens.forwards import ForwardsScreen
 
@@ -327,7 +333,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
     def values_for(self, command: Command) -> Iterable[str]:
         """Values that may follow a ``:`` command."""
         match command.id:
-            case "global.login":
+            case "global.login" | "global.reconnect":
                 return sorted(each.region.name for each in self.context.frame.regions)
             case "global.theme":
                 return _theme_words()

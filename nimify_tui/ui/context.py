@@ -133,6 +133,10 @@ class ConsoleContext(Protocol):
         """Run a cluster's login in this process' terminal, which must be free, and connect to it again."""
         ...
 
+    def reconnect(self, region: str) -> Future[None]:
+        """Ask a cluster again now, also for what it has refused. The future raises NimifyError."""
+        ...
+
     def analyse(self, path: str) -> Future[ModelReport]:
         """Read a model file. The future raises ModelError."""
         ...

@@ -20,6 +20,7 @@ from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.updates import RegionListed, RegionSeen, ReplicaGone, ServiceGone, Update
 from nimify_tui.fleet.frames import ServiceRow
 from tests.kube import pki
+from tests.kube.acting import READS, grant
 from tests.kube.cluster import Cluster
 from tests.kube.faults import FaultProxy, answer, drop
 from tests.kube.fixtures import need_simulation
@@ -286,5 +287,26 @@ def test_ten_idle_minutes_are_heartbeats_and_nothing_else(west: Cluster, tmp_pat
         assert beats >= 30, "heartbeats went on"
         assert found.pop(("get", "/apis"), 0) <= 3, "new kinds are looked for every five minutes"
         assert found == {}, "no list, no watch, no review of rights"
+
+    run(go(), 90)
+
+
+def test_ten_idle_minutes_of_somebody_with_few_rights_have_no_list_either(west: Cluster, tmp_path: Path) -> None:
+    """What is refused is not asked for again and again. Sabotage seen failing: every five minutes, as before."""
+    faster, idle_s = 60.0, 600.0
+    grant(west, SPACE, "viewer", *READS)
+
+    async def go() -> None:
+        watching = Watching(place_of(west, tmp_path, user="viewer"), WEST, faster)
+        async with watching.running():
+            await watching.until(lambda: watching.row("a", ServiceState.OK), "well")
+            await watching.until(lambda: "nodes (forbidden)" in watching.health.cause, "what is refused")
+            begin = len(west.audited())
+            await let_pass(idle_s / faster)
+            found = asked(west, begin)
+            assert found.pop(("get", "/livez")) >= 30, "heartbeats went on"
+            assert [each for each in found if each[0] == "list"] == []
+            watching.source.again()
+            await watching.until(lambda: asked(west, begin)["list", "nodes"] == 1, "the wish is heard")
 
     run(go(), 90)

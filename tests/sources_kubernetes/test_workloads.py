@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from nimify_tui.domain.services import ReplicaState
+from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.families import family_of, image_of, model_of
-from nimify_tui.sources.kubernetes.kinds import DEPLOYMENT, POD, STATEFUL_SET, Container
+from nimify_tui.sources.kubernetes.kinds import DEPLOYMENT, POD, STATEFUL_SET
 from tests.sources_kubernetes.support import cluster, read, sample, samples, shown, uid_of
 
 

@@ -230,3 +230,15 @@ def test_copy_says_where_it_went_and_writes_a_file_only_once(tmp_path: Any) -> N
     text = target.read_text()
     assert "DEGRADED  llama-chat (3 regions) 5/6 ready" in text
     assert "rollout to revision 12 by ci" in text
+
+
+def test_a_cluster_is_asked_again_on_a_wish() -> None:
+    world = World()
+
+    async def script(app: Any, pilot: Any) -> str:
+        await pilot.press("colon", *"reconnect us-east-1", "enter")
+        await pilot.pause()
+        return screen_text(app)
+
+    assert "us-east-1: asked again" in run_console(script, world)
+    assert world.reconnected == ["us-east-1"]

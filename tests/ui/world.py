@@ -81,6 +81,7 @@ class World:
         self.left_unfinished: list[UnfinishedAction] = []
         self.settled: list[UnfinishedAction | None] = []
         self.inferred: list[tuple[ServiceKey, str]] = []
+        self.reconnected: list[str] = []
         self.report: ModelReport | NimifyError | None = None
         self.result_state = ActionState.OK
         self.pending: Future[ActionResult] | None = None
@@ -238,6 +239,10 @@ class World:
         return self.infer(key, "")
 
     def login(self, region: str) -> Future[None]:
+        return done(None)
+
+    def reconnect(self, region: str) -> Future[None]:
+        self.reconnected.append(region)
         return done(None)
 
 

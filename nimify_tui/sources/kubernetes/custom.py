@@ -65,15 +65,31 @@ class FailureInfo(Part, frozen=True):
     message: str = ""
 
 
+class ModelStates(Part, frozen=True):
+    """Where a model is in its life (KServe)."""
+
+    active_model_state: str = ""
+
+
 class ModelStatus(Part, frozen=True):
     """How far a model is (KServe)."""
+
+    states: ModelStates = ModelStates()
 
     transition_status: str = ""
     last_failure_info: FailureInfo | None = None
 
 
+class NimModel(Part, frozen=True):
+    """The model that a NIMService found its server to serve."""
+
+    name: str = ""
+
+
 class CustomStatus(Part, frozen=True):
     """How they are."""
+
+    model: NimModel = NimModel()
 
     state: str = ""
     states: dict[str, str] | None = None

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nimify_tui.sources.kubernetes.kinds import Container
+from nimify_tui.sources.kubernetes.containers import Container
+from nimify_tui.sources.kubernetes.served import words_of
 
 #: What is served by none of the known runtimes.
 OTHER = "other"
@@ -93,7 +94,7 @@ _MODEL_ARGUMENTS = (
 
 def model_of(container: Container | None) -> str:
     """The model that a container's arguments name; "" when they name none."""
-    words: list[str] = [] if container is None else [*(container.command or []), *(container.args or [])]
+    words = words_of(container)
     for name in _MODEL_ARGUMENTS:
         for number, word in enumerate(words):
             if word.startswith(f"{name}="):

@@ -15,6 +15,8 @@ MISSED_BEATS = 3
 LEAST_WAIT_S = 3.0
 #: Clocks that differ by less are the same: the server's time comes in whole seconds, and late, seconds.
 SKEW_S = 30.0
+#: Of what is forbidden: nobody lists all day for the day on which that changes.
+_ASKED_AGAIN = "asked again within about an hour; :reconnect asks now"
 #: Weight of the newest answer in the usual one.
 _NEWEST = 0.25
 
@@ -40,6 +42,8 @@ class Monitor:
         self.lagging = ""
         #: What is not to be seen at all ("nodes (forbidden)"); it is said, and is no failure.
         self.hidden = ""
+        #: True when some kinds may not be read, or are not there.
+        self.refused = False
         #: True when not one kind may be read.
         self.blind = False
         self.paused = False
@@ -123,7 +127,7 @@ class Monitor:
                 self._next_beat_at,
             )
         if self.blind:
-            remedy = "ask for the right to list deployments and pods, or use a context that has it"
+            remedy = f"ask for the right to list deployments and pods, or use a context that has it; {_ASKED_AGAIN}"
             return RegionState.AUTH, f"nothing may be read: {self.hidden}", remedy, None
         if isinstance(error, Throttled):
             return RegionState.THROTTLED, error.message, error.remedy, next_try_at
@@ -139,7 +143,8 @@ class Monitor:
             return RegionState.STALE, self.lagging, remedy, next_try_at
         hidden = f"not seen: {self.hidden}" if self.hidden else ""
         skew, remedy = self._skew()
-        return RegionState.LIVE, "; ".join(filter(None, (hidden, skew))), remedy, None
+        remedies = (_ASKED_AGAIN if self.refused else "", remedy)
+        return RegionState.LIVE, "; ".join(filter(None, (hidden, skew))), "; ".join(filter(None, remedies)), None
 
     def _skew(self) -> tuple[str, str]:
         """(what is said of clocks that differ, the remedy)."""

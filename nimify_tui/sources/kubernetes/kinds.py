@@ -13,37 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from nimify_tui.sources.kubernetes.containers import Container, PodContainer
 from nimify_tui.sources.kubernetes.parts import Condition, Meta, ObjectMeta, Part, PodCondition, PodMeta
-
-
-class Port(Part, frozen=True):
-    """A port that a container names."""
-
-    name: str = ""
-    container_port: int = 0
-
-
-class Resources(Part, frozen=True):
-    """Limits and requests: quantities as numbers or text ("2Gi", 1)."""
-
-    limits: dict[str, str | int | float] | None = None
-    requests: dict[str, str | int | float] | None = None
-
-
-class PodContainer(Part, frozen=True):
-    """A container of a pod; the rest of it is its template's."""
-
-    name: str = ""
-    image: str = ""
-    resources: Resources | None = None
-
-
-class Container(PodContainer, frozen=True):
-    """A container of a template."""
-
-    command: list[str] | None = None
-    args: list[str] | None = None
-    ports: list[Port] | None = None
 
 
 class PodSpec(Part, frozen=True):
@@ -225,6 +196,16 @@ class Workload(Labelled, frozen=True):
 
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    def packed(self, shared: dict[str, Any]) -> Workload:
+        """Without the variables of its containers that tell nothing here."""
+        del shared
+        template = self.spec.template
+        if not any(each.env for each in template.spec.containers or ()):
+            return self
+        inside = TemplateSpec(containers=[each.packed() for each in template.spec.containers or ()])
+        spec = msgspec.structs.replace(self.spec, template=Template(metadata=template.metadata, spec=inside))
+        return msgspec.structs.replace(self, spec=spec)
 
 
 class ControllerRevision(Labelled, frozen=True):

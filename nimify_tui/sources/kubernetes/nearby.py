@@ -305,6 +305,10 @@ class Nearby:
             uid = uid_chain(owner.metadata)
         return found
 
+    def keepers(self, one: Object) -> list[tuple[Kind, Custom]]:
+        """The custom resources above an object with their kinds, nearest first."""
+        return [(self._custom_kinds[each.metadata.uid], each) for each in self._owners(one)]
+
     def owners_of(self, one: Object) -> tuple[OwnerSeen, ...]:
         """The custom resources that keep an object, nearest first, and the caches that they read."""
         every = self._owners(one)

@@ -12,12 +12,12 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.kubernetes import hints
+from nimify_tui.sources.kubernetes.containers import PodContainer
 from nimify_tui.sources.kubernetes.kinds import (
     ContainerStatus,
     Event,
     Node,
     Pod,
-    PodContainer,
     Terminated,
 )
 from nimify_tui.sources.kubernetes.parts import PodCondition

@@ -45,8 +45,10 @@ UNMARKED_WATCH_S = (3000, 3600)
 SILENCE_S = 150.0
 #: A watch that ends sooner is no watch but a proxy that closes streams, seconds.
 SHORT_S = 1.0
-#: How often a kind that is forbidden or missing is asked for again, seconds.
-REFUSED_RETRY_S = 300.0
+#: A kind that is forbidden or missing is asked for again after so long, seconds, and up to a quarter later: rights
+#: change seldom, and somebody with few of them must not list all day. Who was given a right asks for a new connection.
+REFUSED_RETRY_S = 3600.0
+_REFUSED_SPREAD = 0.25
 
 
 class KindState(enum.StrEnum):
@@ -126,7 +128,7 @@ class Reflector:
                 self._refused(error)
                 if self.kind.custom:
                     return
-                await self._pace.sleep(REFUSED_RETRY_S)
+                await self._refused_pause()
             except NimifyError as error:
                 await self._failed(error)
 
@@ -139,7 +141,7 @@ class Reflector:
                     self._pace.failed()
             case Forbidden():
                 self._refused(error)
-                await self._pace.sleep(REFUSED_RETRY_S)
+                await self._refused_pause()
             case _:
                 if isinstance(error, TooLargeVersion | Garbled):
                     self._version = ""
@@ -158,6 +160,9 @@ class Reflector:
         if gone:
             self._feed.dropped(self.kind, gone)
         self._become(KindState.FORBIDDEN if isinstance(error, Forbidden) else KindState.MISSING, error)
+
+    async def _refused_pause(self) -> None:
+        await self._pace.sleep(REFUSED_RETRY_S * (1.0 + _REFUSED_SPREAD * self._rng.random()))
 
     def _become(self, state: KindState, cause: NimifyError | None = None) -> None:
         changed = state is not self.state or (cause and cause.message) != (self.cause and self.cause.message)

@@ -102,7 +102,7 @@ class KubernetesSource:
         return self._cluster
 
     def again(self) -> None:
-        """Ask now and not when it is time: what stood in the way (a login, a kubeconfig) may be mended."""
+        """Ask now and not when it is time: what stood in the way (a login, a kubeconfig, a right) may be mended."""
         self._may_read.clear()
         self._must_stop.set()
         self._hurry.set()
@@ -303,6 +303,7 @@ class KubernetesSource:
             for each in refused
             if not (each.kind.custom and each.state is KindState.MISSING)
         ]
+        monitor.refused = bool(hidden)
         hidden += [f"{each.unreadable} {each.kind.plural} (unreadable)" for each in every if each.unreadable]
         monitor.hidden = ", ".join(dict.fromkeys(hidden))
         monitor.blind = all(each.state in _REFUSED for each in every if each.kind.needed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.families import image_of
-from nimify_tui.sources.kubernetes.kinds import Container, Template
+from nimify_tui.sources.kubernetes.kinds import Template
 
 
 def template_words(old: Template, new: Template) -> tuple[ChangeKind, str]:

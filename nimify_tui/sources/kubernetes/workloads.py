@@ -12,6 +12,7 @@ from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
+from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.custom import (
     INFERENCE_SERVICE,
     NIM_SERVICE,
@@ -27,12 +28,12 @@ from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,
     DEPLOYMENT,
     REPLICA_SET,
-    Container,
     Kind,
     Pod,
     Workload,
 )
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
+from nimify_tui.sources.kubernetes.served import served_by
 
 #: Labels and names from a cluster: at most so many, of at most so many characters.
 _LABELS, _LABEL_CHARS = 40, 260
@@ -65,6 +66,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
             failure, progress = (
                 (failure or words, progress) if owner.state in _FAILED else (failure, progress or words)
             )
+    told = served_by(family.name if family is not None else "", container, cluster.nearby.keepers(one))
     service = Service(
         key=key,
         uid=uid,
@@ -78,6 +80,8 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         progress=progress,
         failure=failure,
         model_name=clean_line(model_of(container) or _image_words(container), 200),
+        models=told.models,
+        models_note=told.note,
         labels=_labels(one, kind.name, family, container),
         around=msgspec.structs.replace(around, kept=kept_of(cluster, uid)),
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from nimify_tui.domain.measures import Histogram, ReplicaSample
+from nimify_tui.domain.measures import Histogram, ModelSample, ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Series
 
 _INFERENCE = "nimify_inference_"
@@ -23,6 +23,8 @@ _CACHE, _CACHE_BYTES, _EVICTIONS = (
 _STARTED, _CPU, _RSS, _FDS = (
     "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
 )  # fmt: skip
+#: Told for each model.
+_OF_MODEL = (_REQUESTS, f"{_DURATION}_bucket", f"{_DURATION}_sum")
 #: Label values are bounded by the runtime; a lying one is bounded here.
 MAX_KEYS = 64
 MAX_KEY_CHARS = 64
@@ -73,7 +75,24 @@ class NimifyAdapter:
             cpu_s=_one(series.get(_CPU)),
             rss_bytes=_one(series.get(_RSS)),
             open_fds=_one(series.get(_FDS)),
+            models=self._by_model(page),
         )  # fmt: skip
+
+    def _by_model(self, page: Page) -> dict[str, ModelSample] | None:
+        """The numbers of each of several models; None where there is one."""
+        parts: dict[str, dict[str, list[Series]]] = {}
+        for name in _OF_MODEL:
+            for each in page.series.get(name, ()):
+                model = each.label("model")[:MAX_KEY_CHARS]
+                if model in parts or len(parts) < MAX_KEYS:
+                    parts.setdefault(model, {}).setdefault(name, []).append(each)
+        if len(parts) < 2:
+            return None
+        pages = {model: Page(series, page.families) for model, series in parts.items()}
+        return {
+            model: ModelSample(requests=_by(each, _REQUESTS, "code"), duration=self._histogram(each, _DURATION))
+            for model, each in pages.items()
+        }
 
     def _histogram(self, page: Page, name: str) -> Histogram | None:
         """All label sets of one histogram together; None when it is not there or makes no sense."""

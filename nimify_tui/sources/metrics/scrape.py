@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from nimify_tui.backends.http import HttpClient
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import DeadlineError, NimifyError
+from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.services import Replica, ReplicaState
-from nimify_tui.domain.updates import Sampled, SampleFailed, Update
+from nimify_tui.domain.updates import ModelsSeen, Sampled, SampleFailed, Update
 from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.announced import announced
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0
@@ -20,6 +23,8 @@ TIMEOUT_S = 1.0
 AT_ONCE = 64
 #: A page of our runtime has some 12 kB.
 MAX_BYTES = 2 * 1024 * 1024
+#: A server is asked so often which models it has, seconds; one that has a single one so seldom.
+MODELS_S, ONE_MODEL_S = 6.0, 60.0
 #: What has come in is handed on so often, seconds.
 _FLUSH_S = 0.1
 _SCRAPED = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.HUNG})
@@ -28,12 +33,14 @@ _SCRAPED = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.H
 class _Target:
     """One replica: where, when next, and whether it is being asked now."""
 
-    __slots__ = ("busy", "due_s", "url")
+    __slots__ = ("busy", "due_s", "models", "models_due_s", "url")
 
     def __init__(self, url: str, due_s: float) -> None:
         self.url = url
         self.due_s = due_s
         self.busy = False
+        self.models_due_s = due_s
+        self.models: tuple[ServedModel, ...] | None = None
 
 
 class ScrapeSource:
@@ -117,9 +124,30 @@ class ScrapeSource:
                 self._found.append(SampleFailed(at, key, "its metrics are of a runtime that is not known here"))
             elif self._known.get(key) is target:
                 self._found.append(Sampled(at, key, sample))
+                await self._ask_models(client, key, target, sample)
         except DeadlineError:
             self._found.append(SampleFailed(self._clock.now(), key, f"no answer within {self._timeout_s:g} s"))
         except NimifyError as error:
             self._found.append(SampleFailed(self._clock.now(), key, error.message))
         finally:
             target.busy = False
+
+    async def _ask_models(
+        self, client: HttpClient, key: ReplicaKey, target: _Target, sample: ReplicaSample
+    ) -> None:
+        """Now and then, which models it has; told when that is something new. A server without a list is let be."""
+        now_s = self._clock.mono_s()
+        if now_s < target.models_due_s:
+            return
+        several = sample.models is not None or len(target.models or ()) > 1
+        target.models_due_s = now_s + (MODELS_S if several else ONE_MODEL_S)
+        try:
+            found = await announced(client, target.url, self._timeout_s)
+        except NimifyError:  # its numbers were read: this time it has no time for more
+            return
+        if found is None:
+            target.models_due_s = float("inf")
+        elif found != target.models and self._known.get(key) is target:
+            target.models = found
+            target.models_due_s = now_s + (MODELS_S if len(found) > 1 else ONE_MODEL_S)
+            self._found.append(ModelsSeen(self._clock.now(), key, found))

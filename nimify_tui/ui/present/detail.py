@@ -10,10 +10,11 @@ from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey, short_region
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Limits, Replica, ReplicaState, Service, ServiceState
-from nimify_tui.fleet.frames import MetricLine, RegionRow, ReplicaRow, ServiceDetail, ServiceRow
+from nimify_tui.fleet.frames import MetricLine, ModelRow, RegionRow, ReplicaRow, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES, Glyphs
 from nimify_tui.ui.present import around
+from nimify_tui.ui.present.models import model_facts
 from nimify_tui.ui.present.services import reason_text, since_text, where_text
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
@@ -283,8 +284,8 @@ def metric_line_about(detail: ServiceDetail, row_id: str) -> str:
     return ""
 
 
-def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
-    """What runs, with which limits, in each region."""
+def configuration_lines(services: Sequence[Service], now: float, models: Sequence[ModelRow] = ()) -> list[Spans]:
+    """What runs, with which limits, in each region; the ``models`` of all where it serves several."""
     lines: list[Spans] = []
     for service in services:
         lines.append(((clean_line(service.key.row_id, 120), "bold"),))
@@ -293,6 +294,7 @@ def configuration_lines(services: Sequence[Service], now: float) -> list[Spans]:
         waits = "" if made else f"; the region is still at {service.observed_generation}"
         kept = len(service.revisions) or len(service.around.kept)
         facts = _model_facts(service, spec.model_path if spec is not None else "")
+        facts += model_facts(models, service)
         facts += [
             ("replicas", f"{service.desired_replicas}{' (stopped)' if service.stopped else ''}"),
             ("revision", f"r{service.revision} of {kept} kept"),

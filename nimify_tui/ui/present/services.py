@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import short_region
 from nimify_tui.domain.services import STATE_RANK, ServiceState
-from nimify_tui.fleet.frames import Frame, ServiceRow
+from nimify_tui.fleet.frames import Frame, ModelRow, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES
+from nimify_tui.ui.present.models import Models, model_row
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
 from nimify_tui.ui.widgets.table import Row
@@ -120,7 +121,7 @@ def parse_filter(text: str) -> tuple[Callable[[ServiceRow], bool] | None, str]:
 def haystack(row: ServiceRow) -> str:
     """What a filter sees of a row."""
     regions = " ".join(f"{name} {short_region(name)}" for name, _ in row.region_states)
-    return f"{row.name} {regions} {row.family} {row.state} {row.reason}"
+    return f"{row.name} {regions} {row.family} {row.state} {row.reason} {' '.join(row.models)}"
 
 
 class Ordering:
@@ -139,10 +140,11 @@ class Ordering:
             self._test, self.trouble = parse_filter(view.filter_text)
             self._verdicts.clear()
         ids: Sequence[str] = frame.order
+        sorting = _SORTS.get(view.sort)
         if self._test is not None:
             ids = [each for each in ids if self._passes(frame, each)]
-        if view.sort:
-            key, biggest_first = _SORTS[view.sort]
+        if sorting is not None:
+            key, biggest_first = sorting
             rows = frame.rows
             # Two passes keep the worst-first order among equals, whichever way round the column is sorted.
             ids = sorted(ids, key=lambda each: key(rows[each]), reverse=biggest_first != view.reverse)
@@ -152,7 +154,11 @@ class Ordering:
         for each in ids:
             shown.append(each)
             if each in view.opened:
-                shown.extend(frame.children.get(each, ()))
+                shown.extend(_models_of(frame, each, view))
+                for child in frame.children.get(each, ()):
+                    shown.append(child)
+                    if child in view.opened:
+                        shown.extend(_models_of(frame, child, view))
         return tuple(shown)
 
     def _passes(self, frame: Frame, row_id: str) -> bool:
@@ -166,6 +172,28 @@ class Ordering:
         return verdict
 
 
+#: Sort column -> (key of a model, biggest first); by other columns models stay as they are, the unwell first.
+_MODEL_SORTS: dict[str, tuple[Callable[[ModelRow], float | str], bool]] = {
+    "name": (lambda row: row.name, False),
+    "where": (lambda row: str(row.kind), False),
+    "rps": (lambda row: _number(row.rps.value), True),
+    "p50": (lambda row: _number(row.p50.value), True),
+    "p95": (lambda row: _number(row.p95.value), True),
+    "p99": (lambda row: _number(row.p99.value), True),
+    "err": (lambda row: _number(row.error_ratio.value), True),
+}
+
+
+def _models_of(frame: Frame, row_id: str, view: View) -> list[str]:
+    """Ids of the models below a row, in the order of the view."""
+    models: Sequence[ModelRow] = frame.models.get(row_id, ())
+    sorting = _MODEL_SORTS.get(view.sort)
+    if sorting is not None:
+        key, biggest_first = sorting
+        models = sorted(models, key=key, reverse=biggest_first != view.reverse)
+    return [each.id for each in models]
+
+
 class Rows(Mapping[str, Row]):
     """Presented rows of a frame, made when asked for and kept while their facts stay the same."""
 
@@ -177,14 +205,17 @@ class Rows(Mapping[str, Row]):
         self._names: dict[str, str] = {}
         self._name_width = 0
         self._made: dict[str, tuple[ServiceRow, str, str, Row]] = {}
+        self.models = Models()
 
     def use(self, frame: Frame, opened: frozenset[str], now: float, name_width: int, short: bool) -> None:
         """Present ``frame`` from now on; ``now`` in whole seconds is enough."""
         self._frame, self._opened, self._now = frame, opened, now
+        self.models.use(frame)
         if name_width != self._name_width or short != self._short:
             self._name_width, self._short = name_width, short
             self._made.clear()
             self._names = {}
+            self.models.forget_names()
         if any(frame.rows[each].name not in self._names for each in frame.order):
             names = (frame.rows[each].name for each in frame.order)
             before, self._names = self._names, fmt.shorten_names(names, name_width)
@@ -194,6 +225,8 @@ class Rows(Mapping[str, Row]):
     def __getitem__(self, key: str) -> Row:
         if self._frame is None:
             raise KeyError(key)
+        if (model := self.models.find(key)) is not None:
+            return self._model(key, model)
         row = self._frame.rows[key]
         since = since_text(row, self._now)
         expander = ("open" if key in self._opened else "closed") if row.expandable else ""
@@ -208,8 +241,16 @@ class Rows(Mapping[str, Row]):
             self._made.clear()
         return new
 
+    def _model(self, key: str, model: ModelRow) -> Row:
+        above = self.models.above(key)
+        depth = 1 if self._frame is None or not self._frame.rows[above].depth else 2
+        name = self.models.short_name(key, max(6, self._name_width - 2 * depth))
+        return model_row(model, name, depth)
+
     def __contains__(self, key: object) -> bool:
-        return self._frame is not None and key in self._frame.rows
+        if self._frame is None:
+            return False
+        return key in self._frame.rows or (isinstance(key, str) and self.models.find(key) is not None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(() if self._frame is None else self._frame.rows)
@@ -251,7 +292,8 @@ def service_row(row: ServiceRow, now: float, name: str, short: bool, expander: s
             Cell(reason_text(row, now, True), _reason_style(row, state_style)),
         ),
         state=row.state.lower(),
-        indent=row.depth,
+        # Where it is narrow the expander stands where the indent would: the region's name needs the room.
+        indent=0 if short and expander else row.depth,
         expander=expander,
     )
 

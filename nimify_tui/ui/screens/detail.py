@@ -232,7 +232,7 @@ class DetailScreen(ConsoleScreen):
                 self.metrics.set_rows(*rows_by_key(present.metric_rows(detail, now, short)))
                 self._show_about(detail)
             case "configuration":
-                self.configuration.set_lines(present.configuration_lines(detail.services, now))
+                self.configuration.set_lines(present.configuration_lines(detail.services, now, detail.models))
 
     def _show_words(self, detail: ServiceDetail, now: float) -> None:
         """The whole reason and last words of the replica under the cursor."""

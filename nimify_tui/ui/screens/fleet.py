@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
 
+from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.fleet.frames import Frame, ServiceRow
@@ -155,20 +156,15 @@ class FleetScreen(ConsoleScreen):
             self.place_panes()
 
     def _show_table(self, frame: Frame, now: float, width: int) -> None:
-        self.view = replace(self.view, opened=self.view.opened & frozenset(frame.children))
+        self.view = replace(self.view, opened=self.view.opened & (frame.children.keys() | frame.models.keys()))
         order = self.ordering.order(frame, self.view)
         self._use_columns(width)
         self.rows.use(frame, self.view.opened, now, self._name_width(width), short=width < 100)
         self.table.set_empty(self._empty_text(frame))
         self.table.set_rows(order, self.rows)
         self.table.follow_worst()
-        self.rule.set("services", services.counts_text(frame, self._depth0(order, frame), self.view))
-
-    @staticmethod
-    def _depth0(order: tuple[str, ...], frame: Frame) -> int:
-        return (
-            sum(1 for each in order if not frame.rows[each].depth) if len(order) != len(frame.order) else len(order)
-        )
+        folded = sum(1 for each in order if (row := frame.rows.get(each)) is not None and not row.depth)
+        self.rule.set("services", services.counts_text(frame, folded, self.view))
 
     @staticmethod
     def _name_width(width: int) -> int:
@@ -185,10 +181,9 @@ class FleetScreen(ConsoleScreen):
 
     # -- the cursor's row --------------------------------------------------------------------
     def selected_row(self, frame: Frame | None = None) -> ServiceRow | None:
-        """The row under the cursor."""
-        key = self.table.cursor_key
-        rows = (frame or self.console_app.context.frame).rows
-        return rows.get(str(key)) if key is not None else None
+        """The row under the cursor; on a model it is that of its service."""
+        key = str(self.table.cursor_key)
+        return (frame or self.console_app.context.frame).rows.get(self.rows.models.above(key) or key)
 
     def _demand_cursor(self, frame: Frame) -> None:
         row = self.selected_row(frame)
@@ -213,7 +208,8 @@ class FleetScreen(ConsoleScreen):
     def targets(self) -> tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]:
         """What a change means: (services, those of them that a filter hides). Marks win over the cursor."""
         rows = self.console_app.context.frame.rows
-        marked = [str(each) for each in self.table.marked if str(each) in rows]
+        above = self.rows.models.above
+        marked = {above(str(each)) or str(each) for each in self.table.marked} & rows.keys()
         if not marked:
             row = self.selected_row()
             return (row.keys if row is not None else ()), ()
@@ -264,7 +260,7 @@ class FleetScreen(ConsoleScreen):
     def _opened(self, event: LiveTable.Activated) -> None:
         event.stop()
         self._hint_done = True
-        self.console_app.open_detail(str(event.key))
+        self.console_app.open_detail(self.rows.models.above(str(event.key)) or str(event.key))
 
     @on(LiveTable.Toggled, "#table")
     def _toggled(self, event: LiveTable.Toggled) -> None:
@@ -274,11 +270,15 @@ class FleetScreen(ConsoleScreen):
     def _unfold(self, row_id: str) -> None:
         frame = self.console_app.context.frame
         row = frame.rows.get(row_id)
-        if row is not None and row.depth:  # on a region's row: fold its service
+        if above := self.rows.models.above(row_id):  # on a model: fold its row
+            row_id = above
+            self.table.select(row_id)
+        elif row is not None and row.depth and row_id not in frame.models:  # on a region's row: fold its service
             row_id = row.keys[0].fold_id
             self.table.select(row_id)
-        if row_id not in frame.children:
-            self.console_app.say("this service runs in one region", "dim")
+        if row_id not in frame.children and row_id not in frame.models:
+            note = clean_line(row.models_note, 160) if row is not None else ""
+            self.console_app.say(note or "this service runs in one region", "dim")
             return
         self.view = replace(self.view, opened=self.view.opened ^ {row_id})
         self.table.thaw_order()
