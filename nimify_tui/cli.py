@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130
 _CALLS: dict[str, tuple[str, str]] = {
     "console": ("nimify_tui.app", "console"),
     "snapshot": ("nimify_tui.headless.looks", "snapshot"),
-    "logs": ("nimify_tui.headless.looks", "logs"),
+    "logs": ("nimify_tui.headless.logs", "logs"),
     "rollout status": ("nimify_tui.headless.looks", "rollout_status"),
     "analyze": ("nimify_tui.headless.models", "analyze"),
     "deploy": ("nimify_tui.headless.actions", "deploy"),
@@ -124,10 +124,12 @@ def _change() -> _Parser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text.removesuffix("s"))
-    if not 0 < value < 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 86400 seconds")
-    return value
+    from nimify_tui.base.clock import duration_s
+
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _count(text: str) -> int:
@@ -202,7 +204,7 @@ def _looking_calls(calls: _Calls) -> None:
         metavar="SECONDS",
         help="how long numbers may take to come in (default 5)",
     )
-    logs = calls.add("logs", "Log lines of a service.", _output("table"))
+    logs = calls.add("logs", "Log lines of a service, of all its regions at once.", _output("table"))
     logs.add_argument("service", metavar="SERVICE[@REGION]")
     logs.add_argument("--replica", default="")
     logs.add_argument("-p", "--previous", action="store_true", help="the run before the newest")
@@ -246,7 +248,11 @@ def _changing_calls(calls: _Calls) -> None:
             node.add_argument(
                 "--force", action="store_true", help="also pods that nobody makes again, or with data of their own"
             )
-    apply = calls.add("apply", "Apply a manifest to a cluster, as the server itself merges it.", *parents)
+    apply = calls.add(
+        "apply",
+        "Apply a manifest to clusters, all its objects in one plan, as the server merges them.",
+        *parents,
+    )
     apply.add_argument("-f", "--filename", required=True, metavar="FILE", help="YAML or JSON; - reads stdin")
     apply.add_argument("--force", action="store_true", help="also fields that somebody else has set")
     bounds = calls.add("bounds", "The least and the most replicas of an autoscaler.", *parents)

@@ -120,7 +120,9 @@ class Session:
         self._desk = ActionDesk(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
-        self._live = LiveDesk(self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), self.clock)
+        self._live = LiveDesk(
+            self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), clusters.link, self.clock
+        )
 
     async def _started(self) -> None:
         await self.engine.started()
@@ -188,6 +190,18 @@ class Session:
             return self.engine.submit(self._live.plan(request))
         return self.engine.submit(self._desk.plan(request, simulation=simulation))
 
+    def manifest_request(
+        self, path: str, regions: Sequence[str], namespace: str, *, force: bool = False
+    ) -> Future[ActionRequest]:
+        """What it means to apply a file of YAML or JSON in these regions; nothing is changed."""
+
+        def read() -> ActionRequest:
+            from nimify_tui.controllers.kubernetes.manifests import apply_request, read_file
+
+            return apply_request(read_file(path), os.path.basename(path), regions, namespace, force=force)
+
+        return self.engine.submit(asyncio.to_thread(read))
+
     def review(self, plan: Plan) -> Verdict:
         """What the gate says to the plan and how it is confirmed."""
         return self._gate.review(plan)
@@ -203,6 +217,14 @@ class Session:
         if plan.request.verb is Verb.FORWARD:
             return self.engine.submit(self._live.forward(plan, answer))
         return self.engine.submit(self._desk.carry_out(plan, answer, progress, settles))
+
+    def stop(self, plan: Plan, *, now: bool) -> Future[bool]:
+        """Touch no further target of a running plan; ``now``: nor watch the current one any longer."""
+
+        async def stop() -> bool:
+            return self._desk.stop(plan.id, now=now)
+
+        return self.engine.submit(stop())
 
     def shell(self, plan: Plan, answer: str, terminal: Terminal) -> Future[ActionResult]:
         """Authorise with ``answer``, run a shell on ``terminal`` until it ends."""

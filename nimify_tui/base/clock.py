@@ -52,6 +52,24 @@ class ManualClock:
         self._mono_s += seconds
 
 
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration_s(text: str) -> float:
+    """``90``, ``90s``, ``5m`` or ``1h`` in seconds. Raises ValueError for anything else, and beyond a day."""
+    text = text.strip()
+    number, unit = (text[:-1], text[-1]) if text[-1:].isalpha() else (text, "")
+    if unit not in _UNITS_S:
+        raise ValueError(f"{text[:40]!r} is no duration such as 90s, 5m or 1h")
+    try:
+        value = float(number) * _UNITS_S[unit]
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no duration such as 90s, 5m or 1h") from None
+    if not 0 < value < 86400:
+        raise ValueError(f"{text[:40]!r} is not between 0 and 24 h")
+    return value
+
+
 def rfc3339(at: float) -> str:
     """Unix seconds as RFC 3339 in UTC with milliseconds, e.g. ``2026-11-23T18:42:07.120Z``."""
     moment = datetime.datetime.fromtimestamp(at, datetime.UTC)

@@ -17,7 +17,8 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import DeadlineError, NetworkError, NimifyError, ValidationError
 from nimify_tui.controllers.ending import headline, interrupted, reality_rank
 from nimify_tui.controllers.joining import joined_diff, narrowed, undo_of
-from nimify_tui.controllers.waves import Measure, nothing_measured, soaked
+from nimify_tui.controllers.running import Run, Teller
+from nimify_tui.controllers.waves import Measure, nothing_measured, shown_as, soaked, soaks
 from nimify_tui.controllers.wording import merge_facts, order_fact, summary, undo_fact
 from nimify_tui.controllers.world import Controller, Draft, Receipt, Standing, World
 from nimify_tui.domain.names import ServiceKey
@@ -30,6 +31,7 @@ from nimify_tui.domain.plans import (
     Progress,
     TargetResult,
     UnfinishedAction,
+    Verb,
 )
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.gate.gate import Gate
@@ -64,6 +66,7 @@ class ActionDesk:
         self._target_deadline_s = target_deadline_s
         self._contact_lost_s = contact_lost_s
         self._measure = measure
+        self._running: dict[str, Run] = {}
 
     async def plan(self, request: ActionRequest, *, simulation: bool = False) -> Plan:
         """A plan for ``request`` from the world as it is now; writes nothing.
@@ -102,26 +105,25 @@ class ActionDesk:
         continues or undoes; it is closed when this one ends OK.
         """
         permit = await self._authorise(plan, answer)
-        targets: list[TargetResult] = []
+        run = self._running[plan.id] = Run(plan, progress, self._clock)
+        targets = run.results
         try:
             for key in plan.request.targets:
-                if failed := next((target for target in targets if target.state is not ActionState.OK), None):
-                    text = f"not touched, because {failed.key.row_id} did not end well"
+                if text := run.ends_here():
                     targets.append(TargetResult(key=key, state=ActionState.PLANNED, message=text))
                     continue
-                before, say = self._measure(key), _Teller(plan, key, progress, self._clock, len(targets))
-                result = await self._one(plan, key, permit, say)
-                targets.append(
-                    await soaked(result, plan.request, before, self._measure, self._world, self._clock, say)
-                )
+                say = run.teller(key)
+                await run.target(self._whole(plan, key, permit, say), say)
         except asyncio.CancelledError:
-            self._close(plan, permit, interrupted(plan, targets, "this console stopped watching"))
+            self._close(run, permit, interrupted(plan, targets, "this console stopped watching"))
             raise
         except BaseException as error:
-            self._close(plan, permit, interrupted(plan, targets, f"an error of our own: {error!r}"))
+            self._close(run, permit, interrupted(plan, targets, f"an error of our own: {error!r}"))
             raise
+        finally:
+            self._running.pop(plan.id, None)
         # In a thread, because the disk may be slow; shielded, because the end has to be written.
-        ended = await asyncio.shield(asyncio.to_thread(self._close, plan, permit, targets))
+        ended = await asyncio.shield(asyncio.to_thread(self._close, run, permit, targets))
         if settles is not None and ended.state is ActionState.OK:
             how = "undone" if plan.request.undoes == settles.plan.id else "continued"
             await asyncio.shield(
@@ -142,8 +144,18 @@ class ActionDesk:
                     TargetResult(key=key, state=ActionState.PLANNED, message=text)
                     for key in plan.request.targets
                 ]
-                self._close(plan, asked.result(), idle)
+                self._close(Run(plan, lambda _: None, self._clock), asked.result(), idle)
             raise
+
+    def stop(self, plan_id: str, *, now: bool) -> bool:
+        """Touch no further target of a running plan; ``now``: nor watch the current one. False when none runs.
+
+        What a region accepted goes on there; what is not known of it then is recorded as UNKNOWN.
+        """
+        run = self._running.get(plan_id)
+        if run is not None:
+            run.stop(now=now)
+        return run is not None
 
     def unfinished(self) -> list[UnfinishedAction]:
         """Actions that were cut short, oldest first (reads the audit trail: not for the loop's hot path)."""
@@ -252,22 +264,37 @@ class ActionDesk:
             undo=undo,
             simulation=simulation,
             calls=sum(draft.calls for _, draft in busy),
+            obstacle="; ".join(draft.obstacle for _, draft in busy if draft.obstacle),
+            obstacle_remedy=next((draft.obstacle_remedy for _, draft in busy if draft.obstacle), ""),
         )
 
-    async def _one(self, plan: Plan, key: ServiceKey, permit: Permit, say: _Teller) -> TargetResult:
+    async def _whole(self, plan: Plan, key: ServiceKey, permit: Permit, say: Teller) -> TargetResult:
+        """Do it, watch it, and let it soak."""
+        part = plan.request.part_for(key)
+        shown = shown_as(part, key)
+        before = self._measure(shown)
+        result = await self._one(plan, key, permit, say)
+        if not (plan.request.soak_s and soaks(part)):
+            return result
+        say.done = result
+        return await soaked(result, shown, plan.request, before, self._measure, self._world, self._clock, say)
+
+    async def _one(self, plan: Plan, key: ServiceKey, permit: Permit, say: Teller) -> TargetResult:
         part = plan.request.part_for(key)
         sent = False
         try:
             region = self._seen_region(key.region)[0]
             controller = self._controller(region)
             say("asking the region", 0, 0)
-            sent = True
+            sent = say.unsure = True
             receipt = await controller.send(plan, part, key, permit, say)
+            say.unsure, say.accepted = False, True
         except (NetworkError, DeadlineError) as error:
             if not sent:
                 return TargetResult(key=key, state=ActionState.FAILED, message=f"not sent: {error}")
             return await self._after_lost_answer(plan, part, key, say, str(error))
         except NimifyError as error:
+            say.unsure = part.verb is Verb.DRAIN  # what it evicted before it gave up is gone
             return TargetResult(key=key, state=ActionState.FAILED, message=str(error))
         return await self._settle(controller, plan, part, key, receipt, say)
 
@@ -278,7 +305,7 @@ class ActionDesk:
         part: ActionRequest,
         key: ServiceKey,
         receipt: Receipt,
-        say: _Teller,
+        say: Teller,
     ) -> TargetResult:
         """Watch until the world agrees, cannot agree, or is not seen any more. Asks nothing twice."""
         begin = seen_at = self._clock.mono_s()
@@ -300,7 +327,7 @@ class ActionDesk:
             await self._world.changed(1.0)
 
     async def _after_lost_answer(
-        self, plan: Plan, part: ActionRequest, key: ServiceKey, say: _Teller, error: str
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, say: Teller, error: str
     ) -> TargetResult:
         """The request may or may not have arrived: look at the world, never ask again."""
         begin, standing = self._clock.mono_s(), None
@@ -331,9 +358,12 @@ class ActionDesk:
         found = self._world.region(region)
         return found is not None and found[1].state in _SEEN
 
-    def _close(self, plan: Plan, permit: Permit, targets: Sequence[TargetResult]) -> ActionResult:
+    def _close(self, run: Run, permit: Permit, targets: Sequence[TargetResult]) -> ActionResult:
+        plan = run.plan
         state = max((target.state for target in targets), key=lambda word: _WORST.get(word, 2))
-        touched = any(target.state is not ActionState.PLANNED for target in targets)
+        touched = run.touched or any(target.state is ActionState.UNKNOWN for target in targets)
+        if state is ActionState.PLANNED and touched:
+            state = ActionState.FAILED  # done in part, which is not what was planned
         result = ActionResult(
             plan_id=plan.id,
             state=state,
@@ -349,22 +379,3 @@ class ActionDesk:
             text = f"{result.message}; its end could not be recorded: {error}"
             return msgspec.structs.replace(result, message=text)
         return result
-
-
-class _Teller:
-    """Says each new step once."""
-
-    def __init__(
-        self, plan: Plan, key: ServiceKey, progress: Callable[[Progress], None], clock: Clock, index: int
-    ) -> None:
-        self._plan, self._key, self._progress, self._clock, self._index = plan, key, progress, clock, index
-        self._last: tuple[str, int, int] | None = None
-
-    def __call__(self, text: str, done: int, total: int) -> None:
-        if (text, done, total) == self._last:
-            return
-        self._last = (text, done, total)
-        many = len(self._plan.request.targets)
-        where = f"{self._key.row_id} ({self._index + 1} of {many}): " if many > 1 else ""
-        at = self._clock.now()
-        self._progress(Progress(plan_id=self._plan.id, at=at, text=where + text, done=done, total=total))

@@ -30,7 +30,7 @@ def headline(plan: Plan, targets: Sequence[TargetResult], state: ActionState) ->
     if len(plan.request.targets) == 1:
         return targets[0].message
     good = sum(target.state is ActionState.OK for target in targets)
-    rest = next(
-        (f"; {target.key.row_id}: {target.message}" for target in targets if target.state is state), ""
-    )
+    bad = [target for target in targets if target.state is not ActionState.OK]
+    worst = next((target for target in bad if target.state is state), bad[0] if bad else None)
+    rest = f"; {worst.key.row_id}: {worst.message}" if worst is not None else ""
     return f"{good} of {len(plan.request.targets)} done" + ("" if state is ActionState.OK else rest)

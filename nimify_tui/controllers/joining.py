@@ -30,6 +30,8 @@ def undo_of(plan_id: str, drafts: Sequence[Draft]) -> ActionRequest | None:
     ]
     if not undos:
         return None
+    if any(draft.part.manifest for draft in drafts):
+        undos.reverse()  # what was made last may need what was made before it
     targets = tuple(key for undo in undos for key in undo.targets)
     base = ActionRequest(
         verb=undos[0].verb if len(undos) == 1 else _common_verb(undos), targets=targets, undoes=plan_id
@@ -39,6 +41,8 @@ def undo_of(plan_id: str, drafts: Sequence[Draft]) -> ActionRequest | None:
 
 def _common_verb(undos: Sequence[ActionRequest]) -> Verb:
     verbs = {undo.verb for undo in undos}
+    if verbs == {Verb.APPLY, Verb.DELETE}:
+        return Verb.APPLY
     return verbs.pop() if len(verbs) == 1 else Verb.UPDATE
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NetworkError, NimifyError, ValidationError
+from nimify_tui.controllers.live_words import live_facts, live_summary, pod_path
 from nimify_tui.controllers.world import World
 from nimify_tui.domain.live import Forward
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
@@ -36,6 +37,7 @@ from nimify_tui.gate.gate import Gate
 
 if TYPE_CHECKING:  # it comes with an HTTP client that no first frame needs
     from nimify_tui.backends.kubernetes.sockets import PodCommand, PodPort, PodSockets, PodStream
+    from nimify_tui.controllers.kubernetes.reading import Line
 
 #: The verbs of this desk.
 LIVE = frozenset({Verb.SHELL, Verb.FORWARD, Verb.DEBUG})
@@ -85,13 +87,19 @@ class _Open:
 class LiveDesk:
     """Plans, opens and ends what stays open. Lives on the engine's loop; :meth:`forwards` may be called anywhere.
 
-    ``sockets`` gives the way into a region's pods, None while there is no contact.
+    ``sockets`` gives the way into a region's pods, ``line`` its connection; both None while there is no contact.
     """
 
     def __init__(
-        self, gate: Gate, world: World, sockets: Callable[[str], PodSockets | None], clock: Clock
+        self,
+        gate: Gate,
+        world: World,
+        sockets: Callable[[str], PodSockets | None],
+        line: Callable[[str], Line | None],
+        clock: Clock,
     ) -> None:
         self._gate, self._world, self._sockets, self._clock = gate, world, sockets, clock
+        self._line = line
         self._open: dict[str, _Open] = {}
 
     # -- plans ---------------------------------------------------------------------------
@@ -117,13 +125,27 @@ class LiveDesk:
             raise ValidationError(f"{request.image[:80]!r} is no image", "for example busybox:1.37")
         if request.verb is Verb.FORWARD and not 0 < (request.port or 0) < 65536:
             raise ValidationError(f"{request.port} is no port", "give one between 1 and 65535")
+        rights = await self._rights(request, key)
         now = self._clock.now()
         return Plan(
             id=secrets.token_hex(8), request=request,
-            summary=_summary(request, key), facts=_facts(request), diff=(),
+            summary=live_summary(request, key), facts=(*live_facts(request), *rights), diff=(),
             preconditions=(Precondition(key, service.uid, service.generation),),
             production=region.production, created_at=now, expires_at=now + self._gate.policy.plan_ttl_s,
         )  # fmt: skip
+
+    async def _rights(self, request: ActionRequest, key: ServiceKey) -> list[tuple[str, str]]:
+        """The plan's lines about the rights that it takes. Raises GateRefused when one is missing."""
+        from nimify_tui.backends.kubernetes.rights import needed_on_pods
+        from nimify_tui.controllers.kubernetes.trying import ask_rights, why_untried
+
+        if why := why_untried(self._gate, request, key.region):
+            return [("rights", why)]
+        line = self._line(key.region)
+        if line is None:
+            raise NetworkError(f"no contact with {key.region}", "wait until the region is LIVE")
+        wanted = needed_on_pods(request.verb, key.namespace)
+        return [await ask_rights(line, self._clock, access, key.region) for access in wanted]
 
     async def _begin(self, plan: Plan, answer: str) -> tuple[Permit, PodSockets]:
         [key] = plan.request.targets
@@ -155,7 +177,7 @@ class LiveDesk:
         begun_s = self._clock.mono_s()
         request = plan.request
         try:
-            pod = _path(request)
+            pod = pod_path(request)
             if request.verb is Verb.DEBUG:
                 name = f"nimify-debug-{plan.id[:6]}"
                 command = await sockets.debug(
@@ -191,7 +213,7 @@ class LiveDesk:
         request, [key] = plan.request, plan.request.targets
         assert request.port is not None
         try:
-            port = sockets.ports(_path(request), request.port, permit=permit, plan=plan)
+            port = sockets.ports(pod_path(request), request.port, permit=permit, plan=plan)
             async with port.connected():
                 pass  # whether it can be reached at all is known before it is said to be open
             fact = Forward(
@@ -339,48 +361,3 @@ async def _downward(one: _Open, stream: PodStream, writer: asyncio.StreamWriter)
         writer.write(data)
         await writer.drain()
         one.change(received_bytes=one.fact.received_bytes + len(data))
-
-
-def _path(request: ActionRequest) -> str:
-    [key] = request.targets
-    return f"/api/v1/namespaces/{key.namespace}/pods/{request.replica}"
-
-
-def _summary(request: ActionRequest, key: ServiceKey) -> str:
-    what = {
-        Verb.SHELL: "Shell in",
-        Verb.DEBUG: "Debug container in",
-        Verb.FORWARD: f"Forward to port {request.port} of",
-    }[request.verb]
-    return f"{what} {request.replica} in {key.region}"
-
-
-def _facts(request: ActionRequest) -> tuple[tuple[str, str], ...]:
-    pod = ("objects", f"pod {request.targets[0].namespace}/{request.replica}")
-    if request.verb is Verb.DEBUG:
-        sees = f"the processes of {request.container}" if request.container else "the pod's network"
-        return (
-            pod,
-            ("adds", f"an ephemeral container of {request.image}, which sees {sees}"),
-            ("stays", "in the pod until that ends: nobody can take it out; it ends itself after an hour"),
-            ("screen", "is given to a shell in it; ctrl+] leaves it"),
-            ("audit", "that it was opened, by whom and for how long; not what is typed"),
-            ("undo", "delete the pod: its successor has no such container"),
-        )
-    if request.verb is Verb.SHELL:
-        container = (("container", request.container),) if request.container else ()
-        return (
-            pod,
-            *container,
-            ("runs", "bash, else sh, with the rights of that container"),
-            ("screen", "is given to the shell; ctrl+] leaves it"),
-            ("audit", "that it was opened, by whom and for how long; not what is typed"),
-            ("undo", "what is done in a shell cannot be taken back from here"),
-        )
-    return (
-        pod,
-        ("opens", f"127.0.0.1:{request.port} on this machine (another port when that one is taken)"),
-        ("reached by", "every user of this machine, with the operator's rights"),
-        ("ends", "with this console, or in :forwards"),
-        ("undo", "end it in :forwards"),
-    )

@@ -8,8 +8,8 @@ import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.controllers.world import Say, World
-from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, ActionState, TargetResult
+from nimify_tui.domain.names import ServiceKey, object_name
+from nimify_tui.domain.plans import ActionRequest, ActionState, TargetResult, Verb
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Replica, ReplicaState
 
@@ -40,8 +40,23 @@ def nothing_measured(_key: ServiceKey) -> Vitals:
     return Vitals(why="nobody measures it")
 
 
+#: Kinds whose pods show whether what was applied goes well.
+_WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+
+
+def soaks(part: ActionRequest) -> bool:
+    """Whether what ``part`` is about can be seen to be well: a service, or the workload in a manifest."""
+    return not part.kind or (part.verb is Verb.APPLY and part.kind in _WORKLOADS)
+
+
+def shown_as(part: ActionRequest, key: ServiceKey) -> ServiceKey:
+    """The service that the target of ``part`` is shown as."""
+    return ServiceKey(key.region, object_name(key), key.namespace) if part.manifest else key
+
+
 async def soaked(
     result: TargetResult,
+    key: ServiceKey,
     request: ActionRequest,
     before: Vitals,
     measure: Measure,
@@ -49,11 +64,11 @@ async def soaked(
     clock: Clock,
     say: Say,
 ) -> TargetResult:
-    """``result`` once its target has been well for ``request.soak_s``; FAILED or UNKNOWN with the reason otherwise.
+    """``result`` once ``key`` has been well for ``request.soak_s``; FAILED or UNKNOWN with the reason otherwise.
 
     UNKNOWN when it cannot be told: without contact, and (unless the request goes without) without numbers.
     """
-    key, soak_s = result.key, request.soak_s
+    soak_s = request.soak_s
     if result.state is not ActionState.OK or not soak_s:
         return result
     begun_s, restarts = clock.mono_s(), _restarts(world, key)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.world import Draft
-from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.names import ServiceKey, object_name
 from nimify_tui.domain.plans import ActionRequest, DiffLine, Verb
 from nimify_tui.domain.services import Limits, ServiceSpec
 
@@ -35,9 +35,10 @@ def summary(request: ActionRequest, production: Sequence[str]) -> str:
     targets = request.targets
     regions = sorted({key.region for key in targets})
     names = sorted({key.name for key in targets})
-    what = names[0] if len(names) == 1 else f"{len(names)} {request.kind.lower() or 'service'}s"
+    several = "object" if request.verb is Verb.APPLY else request.kind.lower() or "service"
+    what = names[0] if len(names) == 1 else f"{len(names)} {several}s"
     if request.kind and len(names) == 1:
-        what = f"{request.kind} {what}"
+        what = f"{request.kind} {object_name(targets[0])}"
     where = regions[0] if len(regions) == 1 else f"{len(regions)} regions"
     title = "Undo: " + _TITLES[request.verb].lower() if request.undoes else _TITLES[request.verb]
     if request.verb is Verb.SCALE and request.replicas is not None and not request.parts:
@@ -104,6 +105,10 @@ def _undo_text(draft: Draft) -> str:
     undo = draft.undo
     if undo is None:
         return draft.no_undo or "cannot be undone"
+    return _undo_words(undo) + (f" ({draft.undo_note})" if draft.undo_note else "")
+
+
+def _undo_words(undo: ActionRequest) -> str:
     match undo.verb:
         case Verb.SCALE:
             return f"scale back to {undo.replicas}"
@@ -125,6 +130,8 @@ def _undo_text(draft: Draft) -> str:
             return "stop it again"
         case Verb.DELETE:
             return "delete it again"
+        case Verb.APPLY:
+            return "apply it as it is now, kept in this plan"
         case Verb.CREATE:
             return "create it again from its model, kept for a day; its revisions and logs do not come back"
         case _:

@@ -50,6 +50,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     nothing_to_do: str = ""
     #: How often the region may be asked for this part, attempts that it refused as outdated included.
     calls: int = 1
+    #: What has to be known of the ``undo``, beyond what it does.
+    undo_note: str = ""
+    #: Why this cannot be carried out as it is, and what helps; the rest of the plan can still be read.
+    obstacle: str = ""
+    obstacle_remedy: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

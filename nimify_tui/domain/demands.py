@@ -40,9 +40,13 @@ class ObjectDemand(msgspec.Struct, frozen=True):
 
 
 class RightsDemand(msgspec.Struct, frozen=True):
-    """What these credentials may do to a service; asked once while somebody looks at it."""
+    """What these credentials may do to a service; asked once while somebody looks at it.
+
+    With ``pods`` also what they may do to its pods.
+    """
 
     key: ServiceKey
+    pods: bool = False
 
 
 Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand

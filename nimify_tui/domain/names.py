@@ -28,6 +28,14 @@ class ServiceKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+def object_name(key: ServiceKey) -> str:
+    """The name of the object in its cluster: where several kinds are in one plan, a key reads ``configmap/web``.
+
+    No object's name can hold a slash (it is one segment of a path).
+    """
+    return key.name.rpartition("/")[2]
+
+
 class ReplicaKey(NamedTuple):
     """One replica of one service; ``replica`` is unique in that service for ever, never used again."""
 

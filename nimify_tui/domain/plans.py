@@ -39,12 +39,14 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
     """What a region said at ``at`` to the question what may be done to a service.
 
     ``refused`` holds verbs that are not allowed with the right that is missing ("patch deployments.apps").
+    ``pods`` is the same for its pods: a shell, a debug container, a port-forward, the end of one (DELETE).
     ``unknown`` says why it could not be asked; then nothing counts as refused.
     """
 
     at: float
     refused: dict[Verb, str] = {}
     unknown: str = ""
+    pods: dict[Verb, str] = {}
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     unmeasured: bool = False
     #: The region itself is not asked to try it (a dry run of the client): to it that is a write.
     untried: bool = False
-    #: For APPLY: one object, as JSON.
+    #: For APPLY: one object, as JSON. For DELETE: which object, where it is none that is shown as a service.
     manifest: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False
@@ -112,13 +114,15 @@ class DiffLine(msgspec.Struct, frozen=True):
 class Precondition(msgspec.Struct, frozen=True):
     """The world the plan was made for: object identity and generation. ``uid`` "" means "must not exist".
 
-    ``path`` is where the object lies in its region's API, "" where a region has none.
+    ``path`` is where the object lies in its region's API, "" where a region has none. ``version`` stands for the
+    generation of objects that count none (a ConfigMap).
     """
 
     key: ServiceKey
     uid: str
     generation: int
     path: str = ""
+    version: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +148,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     simulation: bool = False
     #: How often a backend may be asked under this plan's permit; 0: once for each target.
     calls: int = 0
+    #: Why it cannot be carried out as it is ("": it can), and what helps. It is made all the same, to be read.
+    obstacle: str = ""
+    obstacle_remedy: str = ""
 
     @property
     def digest(self) -> str:
@@ -216,13 +223,14 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a running action, for the screen."""
+    """A step of a running action, for the screen. ``ended`` are the targets that are over, in the plan's order."""
 
     plan_id: str
     at: float
     text: str
     done: int = 0
     total: int = 0
+    ended: tuple[TargetResult, ...] = ()
 
 
 class UnfinishedAction(msgspec.Struct, frozen=True, kw_only=True):

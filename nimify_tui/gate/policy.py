@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from nimify_tui.domain.plans import ConfirmKind, Plan, Verdict
+from nimify_tui.domain.plans import ConfirmKind, Plan, Verb, Verdict
 from nimify_tui.domain.regions import Region, RegionKind
 
 #: Every plan has one; a person needs less to read it, a script far less.
@@ -58,12 +58,13 @@ def make_region(
 
 
 def expected_phrase(plan: Plan) -> str:
-    """What is typed to confirm ``plan``: the name of its one service, or how many there are."""
+    """What is typed to confirm ``plan``: the name of its one service or object, or how many there are."""
     targets = plan.request.targets
     if len(targets) == 1:
         return targets[0].name
-    same = len({(key.namespace, key.name) for key in targets}) == 1
-    return f"{len(targets)} {'regions' if same else 'services'}"
+    if len({(key.namespace, key.name) for key in targets}) == 1:
+        return f"{len(targets)} regions"
+    return f"{len(targets)} {'objects' if plan.request.verb is Verb.APPLY else 'services'}"
 
 
 def judge(policy: GatePolicy, region: Callable[[str], Region | None], plan: Plan, now: float) -> Verdict:
@@ -90,6 +91,8 @@ def _refusal(
         )
     if plan.simulation:
         return "this plan is a dry run", "make the plan again without --dry-run"
+    if plan.obstacle:
+        return plan.obstacle, plan.obstacle_remedy
     targets = plan.request.targets
     if not targets:
         return "the plan has no target", "name at least one service"

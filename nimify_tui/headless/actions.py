@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nimify_tui.base.errors import ValidationError
+from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
 from nimify_tui.domain.plans import (
@@ -24,9 +24,11 @@ from nimify_tui.domain.plans import (
 )
 from nimify_tui.domain.services import Limits, ServiceSpec
 from nimify_tui.headless.output import emit, say
-from nimify_tui.headless.targets import find, kind_of, object_key, regions_of, wait_for_regions
+from nimify_tui.headless.targets import clusters_of, find, kind_of, object_key, regions_of, wait_for_regions
 from nimify_tui.session import Session, analyse_model, open_session
 
+#: After ctrl+c the end of an action is on the trail within this time, seconds.
+STOPPED_S = 15.0
 _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
 
 
@@ -193,35 +195,19 @@ def bounds(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    """Apply the objects of a manifest, one after the other; stops at the first that does not end well."""
-    from nimify_tui.backends.kubernetes.manifests import read_manifests
+    """Apply the objects of a manifest in one plan, one after the other; stops at the first that does not end well."""
+    from nimify_tui.controllers.kubernetes.manifests import apply_request, read_file
 
     file = options.filename
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="replace")
-    found = read_manifests(text, "stdin" if file == "-" else file)
+    text, name = (sys.stdin.read(), "stdin") if file == "-" else (read_file(file), Path(file).name)
+    apply_request(text, name, ("",))  # what cannot be is said before anything is connected to
     with open_session(options) as session:
         wait_for_regions(session, options)
-        code = 0
-        for body in found:
-            code = _act(session, options, _applied(session, options, body))
-            if code:
-                break
-        return code
-
-
-def _applied(session: Session, options: argparse.Namespace, body: dict[str, Any]) -> ActionRequest:
-    meta = body.get("metadata")
-    meta = meta if isinstance(meta, dict) else {}
-    place = object_key(session, options, f"{meta.get('name') or ''}", namespaced=False)
-    key = ServiceKey(place.region, place.name, str(meta.get("namespace") or options.namespace or ""))
-    return ActionRequest(
-        verb=Verb.APPLY,
-        targets=(key,),
-        kind=str(body.get("kind") or ""),
-        manifest=msgspec.json.encode(body).decode(),
-        force=options.force,
-        reason=options.reason,
-    )
+        request = apply_request(
+            text, name, clusters_of(session, options), options.namespace or "", force=options.force,
+            reason=options.reason,
+        )  # fmt: skip
+        return _act(session, options, request)
 
 
 def _on_object(options: argparse.Namespace, verb: Verb, kind: str, name: str, **fields: Any) -> int:
@@ -249,22 +235,30 @@ def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
 
 def _act(session: Session, options: argparse.Namespace, request: ActionRequest) -> int:
     untried = options.dry_run == "client"
+    parts = tuple(msgspec.structs.replace(each, untried=untried) for each in request.parts)
     request = msgspec.structs.replace(
-        request, soak_s=options.soak, unmeasured=options.unmeasured, untried=untried
+        request, parts=parts, soak_s=options.soak, unmeasured=options.unmeasured, untried=untried
     )
     simulated = options.dry_run != "none"
     plan = session.plan(request, simulation=simulated).result()
     if simulated:
         _show_plan(options.output, plan)
+        if plan.obstacle:
+            raise ClusterError(plan.obstacle, plan.obstacle_remedy)
         return 0
     verdict = session.review(plan)
     _tell(plan)
+    if plan.obstacle:
+        raise ClusterError(plan.obstacle, plan.obstacle_remedy)
     # A refused plan goes to the gate all the same: the refusal belongs on the trail.
     answer = _answer(options, verdict) if verdict.allowed else ""
+    running = session.carry_out(plan, answer, _progress)
     try:
-        result = session.carry_out(plan, answer, _progress).result()
+        result = running.result()
     except KeyboardInterrupt:
-        say("interrupted: the region goes on with what it accepted; see `nimify-tui audit show`")
+        say("interrupted: nothing more is asked for; the region goes on with what it accepted")
+        session.stop(plan, now=True)
+        _show_result(options.output, running.result(STOPPED_S))
         raise
     _show_result(options.output, result)
     return _EXIT.get(result.state, 1)

@@ -1,28 +1,23 @@
-"""Calls that only look: snapshot, logs, rollout status."""
+"""Calls that only look: snapshot, rollout status."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Iterable
 
 from nimify_tui.base.clock import rfc3339
-from nimify_tui.base.errors import ValidationError
-from nimify_tui.base.text import clean_line
-from nimify_tui.domain.demands import LogDemand, LogLine
 from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ReplicaState, Service
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.fleet.snapshot import snapshot as project
-from nimify_tui.headless.output import emit, say
+from nimify_tui.headless.output import emit
 from nimify_tui.headless.targets import find, settled, wait_for_regions
 from nimify_tui.session import Needs, Session, open_session
 
 _NUMBERS = Needs(numbers=True)
-#: Log lines are looked for this often, seconds.
+#: What is waited for is looked at this often, seconds.
 POLL_S = 0.2
 
 
@@ -76,63 +71,6 @@ def _plain(measure: Measure) -> str:
 def _names(frame: Frame) -> list[str]:
     keys = {key for row in frame.rows.values() for key in row.keys}
     return [f"{key.fold_id}@{key.region}" for key in sorted(keys)]
-
-
-def logs(options: argparse.Namespace) -> int:
-    """Log lines of a service in one region, as text (cleaned) or as JSON objects."""
-    with open_session(options, Needs()) as session:
-        wait_for_regions(session, options)
-        keys = find(session, options)
-        if len(keys) != 1:
-            raise ValidationError("logs are of one region at a time", "say SERVICE@REGION")
-        demand = LogDemand(keys[0], options.replica, options.previous)
-        session.demand(demand)
-        try:
-            return _stream(session, demand, options)
-        finally:
-            session.release(demand)
-
-
-def _stream(session: Session, demand: LogDemand, options: argparse.Namespace) -> int:
-    """The newest ``--tail`` lines once reading has come to rest; then, with ``--follow``, what comes."""
-    tail = session.log_tail(demand)
-    first, lines, dropped = tail.since(0)
-    quiet_since = begin = time.monotonic()
-    while time.monotonic() - begin < options.timeout and time.monotonic() - quiet_since < 3 * POLL_S:
-        session.pause(POLL_S)
-        first, more, dropped = tail.since(0)
-        if len(more) != len(lines):
-            quiet_since = time.monotonic()
-        lines = more
-    if not lines:
-        say("no log lines" + (" of a run before" if options.previous else ""))
-    if dropped or len(lines) > options.tail:
-        say(f"{dropped + max(0, len(lines) - options.tail)} older lines are left out")
-    _print(lines[-options.tail :] if options.tail else [], options.output)
-    seen = first + len(lines)
-    while options.follow:
-        session.pause(POLL_S)
-        first, more, _ = tail.since(seen)
-        if first > seen:
-            say(f"{first - seen} lines came faster than they could be read and are left out")
-        seen = first + len(more)
-        _print(more, options.output)
-    return 0
-
-
-def _print(lines: Iterable[LogLine], style: str) -> None:
-    from nimify_tui.headless.output import to_json_line
-
-    for line in lines:
-        if style in ("json", "yaml"):
-            record = {
-                "at": rfc3339(line.at), "replica": line.replica, "container": line.container, "run": line.run,
-                "text": line.text,
-            }  # fmt: skip
-            sys.stdout.write(to_json_line(record) + "\n")
-        else:
-            sys.stdout.write(f"{clean_line(line.replica, 80)}  {clean_line(line.text, 4096)}\n")
-    sys.stdout.flush()
 
 
 def rollout_status(options: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from nimify_tui.fleet.frames import Frame
 from nimify_tui.session import Session
 
 _ASKED = (RegionState.CONNECTING,)
+#: States in which a region answers.
+SEEN = (RegionState.LIVE, RegionState.THROTTLED)
 
 
 def wait_for_regions(session: Session, options: argparse.Namespace) -> None:
@@ -58,7 +60,26 @@ def find(session: Session, options: argparse.Namespace) -> tuple[ServiceKey, ...
     return tuple(dict.fromkeys(found))
 
 
-def _find_one(session: Session, word: str, regions: set[str], namespace: str) -> list[ServiceKey]:
+def find_everywhere(session: Session, options: argparse.Namespace) -> tuple[ServiceKey, ...]:
+    """The one service named as SERVICE or SERVICE@REGION, in every region that has it (and is not ruled out)."""
+    wanted = set(options.region or ())
+    return tuple(_find_one(session, options.service, wanted, options.namespace or "", everywhere=True))
+
+
+def silent_regions(session: Session, options: argparse.Namespace) -> dict[str, str]:
+    """The wanted regions that do not answer, each with why."""
+    named = options.service.partition("@")[2]
+    wanted = {named} if named else set(options.region or ())
+    return {
+        row.region.name: f"{row.health.state}: {row.health.cause or 'no contact from this host'}"
+        for row in session.engine.frame.regions
+        if row.health.state not in SEEN and (not wanted or row.region.name in wanted)
+    }
+
+
+def _find_one(
+    session: Session, word: str, regions: set[str], namespace: str, *, everywhere: bool = False
+) -> list[ServiceKey]:
     name, _, region = word.partition("@")
     wanted = {region} if region else regions
     frame = session.engine.frame
@@ -68,7 +89,7 @@ def _find_one(session: Session, word: str, regions: set[str], namespace: str) ->
     matches = sorted(
         key for key in keys if name in (key.name, key.fold_id) and (not wanted or key.region in wanted)
     )
-    if len({key.region for key in matches}) > 1 and not wanted:
+    if len({key.region for key in matches}) > 1 and not wanted and not everywhere:
         places = ", ".join(key.row_id for key in matches)
         raise ValidationError(f"{name!r} is in several regions", f"say which: {places}")
     if len({key.namespace for key in matches}) > 1:
@@ -99,6 +120,24 @@ def kind_of(word: str) -> tuple[str, str]:
     """``pod/web-1`` as ("Pod", "web-1"); a service's name as ("", name)."""
     kind, slash, name = word.partition("/")
     return (KINDS[kind.lower()], name) if slash and kind.lower() in KINDS else ("", word)
+
+
+def clusters_of(session: Session, options: argparse.Namespace) -> list[str]:
+    """The clusters that ``--region`` or ``--context`` name, or the only one there is.
+
+    Raises ValidationError where it is not clear which are meant.
+    """
+    known = [
+        row.region.name
+        for row in session.engine.frame.regions
+        if row.region.kind is RegionKind.KUBERNETES
+        and (not options.region or row.region.name in options.region)
+    ]
+    if len(known) == 1 or (known and (options.region or options.context)):
+        return known
+    raise ValidationError(
+        "in which cluster?", f"name it with --region or --context: {', '.join(known) or 'none'}"
+    )
 
 
 def object_key(session: Session, options: argparse.Namespace, word: str, *, namespaced: bool) -> ServiceKey:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.plans import (
@@ -15,11 +17,19 @@ from nimify_tui.domain.plans import (
     ActionState,
     Plan,
     Progress,
+    TargetResult,
     UnfinishedAction,
     Verdict,
 )
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.plans import plan_lines, plan_title, progress_text, result_style, result_text
+from nimify_tui.ui.present.plans import (
+    plan_lines,
+    plan_title,
+    progress_text,
+    result_style,
+    result_text,
+    stop_lines,
+)
 from nimify_tui.ui.widgets.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -40,6 +50,7 @@ class Deed:
     message: str
     at: float
     actor: str
+    results: tuple[TargetResult, ...] = ()
 
 
 class Acting:
@@ -51,7 +62,8 @@ class Acting:
         self.unfinished: tuple[UnfinishedAction, ...] = ()
         self.unfinished_trouble = ""
         self.last_undo: ActionRequest | None = None
-        self._running: dict[str, Progress] = {}
+        self._running: dict[str, tuple[Plan, Progress]] = {}
+        self._stopping: set[str] = set()
 
     # -- what is going on --------------------------------------------------------------------
     @property
@@ -65,41 +77,86 @@ class Acting:
         if not steps:
             return ""
         more = f" (and {len(steps) - 1} more)" if len(steps) > 1 else ""
-        return progress_text(max(steps, key=lambda each: each.at)) + more
+        plan, step = max(steps, key=lambda each: each[1].at)
+        return progress_text(step) + (" (stops before the next)" if plan.id in self._stopping else "") + more
+
+    def under_way(self) -> tuple[tuple[Plan, Progress], ...]:
+        """What is being carried out, each with its newest step, the newest plan last."""
+        return tuple(self._running.values())
 
     def steps_of(self, plan_id: str) -> Progress | None:
         """The newest step of one plan."""
-        return self._running.get(plan_id)
+        found = self._running.get(plan_id)
+        return found[1] if found is not None else None
+
+    # -- stopping ----------------------------------------------------------------------------
+    def cancel(self, plan_id: str = "") -> None:
+        """Ask whether to stop a running action ("": the newest), showing what is done and what is not."""
+        running = self._running.get(plan_id) if plan_id else next(reversed(self._running.values()), None)
+        if running is None:
+            self._app.say("nothing is being carried out", "dim")
+            return
+        self._app.run_worker(self._cancel(*running), name="cancel", group="actions", exit_on_error=False)
+
+    async def _cancel(self, plan: Plan, step: Progress) -> None:
+        app = self._app
+        left = len(plan.request.targets) - len(step.ended) - 1
+        gently = left > 0 and plan.id not in self._stopping
+        lines = stop_lines(plan, step, gently, app.now, min(_DIALOG_WIDTH, app.size.width - 2) - 4)
+        hint = "esc lets it go on (default)"
+        if await app.push_screen_wait(Dialog("stop this action", lines, ask="y", hint=hint)) is None:
+            return
+        if plan.id not in self._running:
+            app.say("it has ended meanwhile", "dim")
+            return
+        if gently:
+            self._stopping.add(plan.id)
+            app.say("it stops before the next one", "warn", "X again stops watching this one, too")
+        await self.answer(app.context.stop(plan, now=not gently), "not stopped")
+        app.refresh_screens()
 
     # -- the way -----------------------------------------------------------------------------
     def propose(
         self,
-        request: ActionRequest,
+        request: ActionRequest | Future[ActionRequest],
         ended: Ended | None = None,
         *,
         planned: Callable[[Plan, Verdict], None] | None = None,
         confirmed: Callable[[Plan], None] | None = None,
         resolves: UnfinishedAction | None = None,
+        changed: Mapping[str, Any] | None = None,
     ) -> None:
         """Ask for a plan of ``request``, show it, and carry it out when it is confirmed.
 
         ``planned`` and ``confirmed`` are told on the way, ``ended`` at the end (None: not carried out).
-        ``resolves`` is the unfinished action that this one deals with.
+        ``resolves`` is the unfinished action that this one deals with; ``changed`` are fields of a request
+        that has to be read first (a file).
         """
-        work = self._propose(request, ended, planned, confirmed, resolves)
+        work = self._propose(self._read(request, changed), ended, planned, confirmed, resolves)
         self._app.run_worker(work, name="action", group="actions", exit_on_error=False)
+
+    async def _read(
+        self, request: ActionRequest | Future[ActionRequest], changed: Mapping[str, Any] | None
+    ) -> ActionRequest | None:
+        if isinstance(request, ActionRequest):
+            return request
+        found = await self.answer(request)
+        return None if found is None else msgspec.structs.replace(found, **(changed or {}))
 
     async def _propose(
         self,
-        request: ActionRequest,
+        reading: Coroutine[Any, Any, ActionRequest | None],
         ended: Ended | None,
         planned: Callable[[Plan, Verdict], None] | None,
         on_confirmed: Callable[[Plan], None] | None,
         resolves: UnfinishedAction | None,
     ) -> None:
         context, app = self._app.context, self._app
-        app.say(f"planning: {request.verb}", "dim")
-        plan = await self.answer(context.plan(request))
+        request = await reading
+        plan: Plan | None = None
+        if request is not None:
+            app.say(f"planning: {request.verb}", "dim")
+            plan = await self.answer(context.plan(request))
         if plan is None:
             self._tell(ended, None)
             return
@@ -124,18 +181,23 @@ class Acting:
         self, plan: Plan, answer: str, settles: UnfinishedAction | None
     ) -> ActionResult | None:
         app = self._app
-        self._running[plan.id] = Progress(plan_id=plan.id, at=app.now, text=f"{plan.request.verb} begins")
+        first = Progress(plan_id=plan.id, at=app.now, text=f"{plan.request.verb} begins")
+        self._running[plan.id] = (plan, first)
         try:
             result = await self.answer(app.context.carry_out(plan, answer, self._progressed, settles))
         finally:
             self._running.pop(plan.id, None)
+            self._stopping.discard(plan.id)
         if result is None:
             return None
-        self.deeds.append(Deed(plan, result.state, result.message, app.now, app.context.actor))
+        deed = Deed(plan, result.state, result.message, app.now, app.context.actor, result.targets)
+        self.deeds.append(deed)
         if plan.request.undoes and result.state is ActionState.OK:
             self._mark_undone(plan.request.undoes, settles)
-        undo = result.undo or plan.undo
-        if result.state is not ActionState.FAILED:
+        undo = result.undo or (plan.undo if result.state is ActionState.OK else None)
+        if (
+            result.state is not ActionState.FAILED or undo is not None
+        ):  # what failed half-way can be taken back
             self.last_undo = None if plan.request.undoes else undo
         hint = "u undoes it" if self.last_undo is not None and self.last_undo is undo else "U shows more"
         app.say(result_text(plan, result), result_style(result), hint)
@@ -158,8 +220,8 @@ class Acting:
 
     def _progressed(self, progress: Progress) -> None:
         """Called from the engine's thread: the newest step replaces the one before (one item of a dict)."""
-        if progress.plan_id in self._running:
-            self._running[progress.plan_id] = progress
+        if (known := self._running.get(progress.plan_id)) is not None:
+            self._running[progress.plan_id] = (known[0], progress)
 
     def undo(self) -> bool:
         """Plan the way back from the last action; False when there is none."""
@@ -236,7 +298,7 @@ def _with_value(future: Future[None]) -> Future[bool]:
 
 def plan_dialog(plan: Plan, verdict: Verdict, now: float, screen_width: int) -> Dialog:
     """The dialog of a plan, with the confirmation that the gate wants."""
-    lines: Sequence[Sequence[tuple[str, str]]] = plan_lines(
+    lines: Sequence[Sequence[tuple[str, str] | str]] = plan_lines(
         plan, now, min(_DIALOG_WIDTH, screen_width - 2) - 4
     )
     title = plan_title(plan)

@@ -7,76 +7,16 @@ key here can be pressed by accident without harm.
 from __future__ import annotations
 
 import difflib
-import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from nimify_tui.ui.command import Command, Needs, Risk, Scope
 
-class Scope(enum.StrEnum):
-    """Where a command works."""
-
-    GLOBAL = "everywhere"
-    FLEET = "fleet"
-    DETAIL = "service detail"
-    LOGS = "logs"
-    OBJECT = "object"
-    FORWARDS = "port-forwards"
-    REVISIONS = "revisions"
-    INFER = "try an inference"
-    UNFINISHED = "unfinished actions"
-    WIZARD = "wizard"
-    PLAN = "plan"
-    LIST = "tables and lists"
-
-
-class Risk(enum.StrEnum):
-    """What a command can lead to."""
-
-    NONE = "none"
-    #: Leads to a plan that the gate has to allow and the operator has to confirm.
-    CHANGE = "change"
-    #: The same, and what it takes away does not come back by itself.
-    DESTRUCTIVE = "destructive"
-
-
-class Needs(enum.StrEnum):
-    """What must be there for a command to make sense."""
-
-    NOTHING = ""
-    SERVICE = "a service under the cursor"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command.
-
-    ``keys`` by Textual's names, the first one is shown; ``names`` are the words after ``:``, the first
-    one is shown; ``argument`` is what may follow (``REPLICAS``), in brackets when it may be left out.
-    ``bound`` False: the widget itself takes the key, the table only tells of it. ``footer``: rank in the
-    footer (1 first), 0 for not in it. ``verbatim``: its argument is taken as it was typed, quotes included.
-    """
-
-    id: str
-    keys: tuple[str, ...]
-    names: tuple[str, ...]
-    title: str
-    help: str
-    scope: Scope
-    risk: Risk = Risk.NONE
-    needs: Needs = Needs.NOTHING
-    argument: str = ""
-    bound: bool = True
-    footer: int = 0
-    verbatim: bool = False
-
-    @property
-    def changes(self) -> bool:
-        """Whether it leads to a plan."""
-        return self.risk is not Risk.NONE
-
+__all__ = ["COMMANDS", "UNSENDABLE", "Command", "Needs", "Risk", "Scope"]
 
 _F, _D, _G = Scope.FLEET, Scope.DETAIL, Scope.GLOBAL
 _SVC = Needs.SERVICE
+#: Of what goes region by region: each has to be well for so long before the next.
+_WAVE = "[soak 5m]"
 
 
 def _acts(scope: Scope) -> tuple[Command, ...]:
@@ -86,10 +26,10 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
     return (
         Command(f"{at}.restart", ("r",), ("restart",), "restart",
                 "Replace each replica, a new one ready before the old one drains; shows the plan first",
-                scope, change, _SVC, "[stop-first]", footer=4),
+                scope, change, _SVC, f"[stop-first] {_WAVE}", footer=4),
         Command(f"{at}.scale", ("s",), ("scale",), "scale",
                 "Another number of replicas; asks for it, then shows the plan",
-                scope, change, _SVC, "REPLICAS", footer=5),
+                scope, change, _SVC, f"REPLICAS {_WAVE}", footer=5),
         Command(f"{at}.undo", ("u",), ("undo",), "undo",
                 "Take the last action back; without one, back to the revision before; shows the plan first",
                 scope, change, footer=6),
@@ -101,14 +41,14 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
                 "Start a stopped service again; shows the plan first", scope, change, _SVC),
         Command(f"{at}.rollback", (), ("rollback", "rollout-undo"), "roll back",
                 "Back to an earlier revision (the one before when none is named); shows the plan first",
-                scope, change, _SVC, "[REVISION]"),
+                scope, change, _SVC, f"[REVISION] {_WAVE}"),
         Command(f"{at}.pause", (), ("pause",), "pause",
                 "Hold a roll-out: changes of the pod template wait; shows the plan first", scope, change, _SVC),
         Command(f"{at}.resume", (), ("resume",), "resume",
                 "Let a held roll-out go on; shows the plan first", scope, change, _SVC),
         Command(f"{at}.image", (), ("image",), "set image",
                 "Another image for the workload's container (CONTAINER=IMAGE where it has several); "
-                "shows the plan first", scope, change, _SVC, "IMAGE"),
+                "shows the plan first", scope, change, _SVC, f"IMAGE [stop-first] {_WAVE}"),
         Command(f"{at}.cordon", (), ("cordon",), "cordon",
                 "No new pods on a node of this region; shows the plan first", scope, change, _SVC, "NODE"),
         Command(f"{at}.uncordon", (), ("uncordon",), "uncordon",
@@ -119,9 +59,13 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
         Command(f"{at}.bounds", (), ("bounds",), "bounds",
                 "The least and the most replicas of an autoscaler in this namespace; shows the plan first",
                 scope, change, _SVC, "HPA LEAST MOST"),
-        Command(f"{at}.kill", (), ("kill",), "delete pod",
-                "Delete one pod of this namespace, no budget is asked; shows the plan first",
-                scope, destructive, _SVC, "POD"),
+        Command(f"{at}.kill", ("ctrl+k",) if scope is _D else (), ("kill",), "delete pod",
+                "Delete one pod (in the detail the one under the cursor), no budget is asked; shows the plan first",
+                scope, destructive, _SVC, "[POD]" if scope is _D else "POD"),
+        Command(f"{at}.apply", (), ("apply",), "apply",
+                "Apply a manifest's objects in one plan, to the row's clusters or the named ones (force: also fields "
+                "that others have set); shows the plan first",
+                scope, change, argument=f"FILE [REGION...] [force] {_WAVE}", verbatim=True),
         Command(f"{at}.delete", ("ctrl+d",), ("delete", "undeploy"), "delete",
                 "Stop the service and forget it, with its revisions and logs; shows the plan first",
                 scope, destructive, _SVC),
@@ -213,6 +157,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("detail.why", ("w",), ("why",), "why",
             "Since when, and what changed just before and after", _D, footer=2),
     *_acts(_D),
+    Command("detail.replica-logs", ("enter",), (), "its logs",
+            "The logs of the replica under the cursor; of one that crashed, of the run before", _D, bound=False),
     # -- logs
     Command("logs.search", ("slash",), ("search",), "search",
             "Find a text in the logs and mark it; n and N go on", Scope.LOGS, argument="[TEXT]", footer=1),
@@ -260,6 +206,10 @@ COMMANDS: tuple[Command, ...] = (
             "Plan the way back", Scope.UNFINISHED, Risk.CHANGE, footer=3),
     Command("unfinished.done", ("f",), (), "it is done",
             "What is so now is what was wanted: put that on record", Scope.UNFINISHED, footer=5),
+    Command("unfinished.stop", ("x",), (), "stop",
+            "Stop the running action under the cursor; shows first what is done", Scope.UNFINISHED, footer=6),
+    Command("unfinished.other", ("tab",), (), "other list",
+            "From the unfinished actions to those of this session, or back", Scope.UNFINISHED, footer=7),
     Command("unfinished.dismiss", ("z",), (), "dismiss",
             "Leave it as it is, and put that on record", Scope.UNFINISHED, footer=4),
     # -- wizard and plan
@@ -295,6 +245,9 @@ COMMANDS: tuple[Command, ...] = (
             _G, argument="[FILE]", footer=15),
     Command("global.actions", ("U",), ("actions", "unfinished"), "actions",
             "Actions of this session, and those that an earlier one left unfinished", _G),
+    Command("global.cancel", ("X",), ("cancel",), "stop action",
+            "Stop what is being carried out, before its next object or region; again: stop watching this one, too; "
+            "shows first what is done", _G),
     Command("global.login", (), ("login",), "log in",
             "Run the login of a cluster in this terminal, the screen steps aside; then connect to it again",
             _G, argument="[REGION]"),

@@ -23,11 +23,11 @@ from nimify_tui.ui.live import Live
 from nimify_tui.ui.present.head import HeadFacts, all_demo, mode_word
 from nimify_tui.ui.present.services import SORTS
 from nimify_tui.ui.screens.base import ConsoleScreen
-from nimify_tui.ui.screens.changing import STOP_FIRST
 from nimify_tui.ui.screens.fleet import FleetScreen
 from nimify_tui.ui.terminal import TerminalProfile
 from nimify_tui.ui.theme import THEME_NAMES, style_path
 from nimify_tui.ui.widgets.dialog import Dialog, Floating
+from nimify_tui.ui.wishes import SOAK, STOP_FIRST
 
 if TYPE_CHECKING:
     from nimify_tui.fleet.frames import Frame
@@ -81,6 +81,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "palette": lambda _: self._palette(),
             "copy": self._copy,
             "actions": lambda _: self._actions(),
+            "cancel": lambda _: self.acting.cancel(),
             "forwards": lambda _: self._forwards(),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
@@ -240,7 +241,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         if self._notice is not None and self.context.clock.mono_s() >= self._notice_until_mono_s:
             self._notice = None
         if (line := self.acting.progress_line()) and (self._notice is None or self._notice[1] in ("", "dim")):
-            return (line, "start", "")
+            return (line, "start", "X stops it")
         return self._notice
 
     # -- global commands ---------------------------------------------------------------------
@@ -342,7 +343,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             case "fleet.open":
                 return sorted({row.name for row in self.context.frame.rows.values()})
             case "fleet.restart" | "detail.restart":
-                return (STOP_FIRST,)
+                return (STOP_FIRST, f"{SOAK} 5m", f"{STOP_FIRST} {SOAK} 5m")
             case _:
                 return ()
 

@@ -84,6 +84,12 @@ class ConsoleContext(Protocol):
         """Make a plan; nothing is changed. The future raises NimifyError."""
         ...
 
+    def manifest_request(
+        self, path: str, regions: Sequence[str], namespace: str, *, force: bool = False
+    ) -> Future[ActionRequest]:
+        """What it means to apply a file in these regions; nothing is changed. The future raises ValidationError."""
+        ...
+
     def review(self, plan: Plan) -> Verdict:
         """What the gate says to the plan and how it is confirmed."""
         ...
@@ -99,6 +105,10 @@ class ConsoleContext(Protocol):
 
         ``settles`` is the unfinished action that this one continues or undoes.
         """
+        ...
+
+    def stop(self, plan: Plan, *, now: bool) -> Future[bool]:
+        """Touch no further target of a running plan; ``now``: nor watch the current one. False: it does not run."""
         ...
 
     def shell(self, plan: Plan, answer: str, terminal: Terminal) -> Future[ActionResult]:

@@ -89,7 +89,7 @@ class Acting:
         return self.do(self.replan(result.undo))
 
     def do(self, plan: Plan) -> ActionResult:
-        result = self.carry_out(plan)
+        result = self.carry_out(plan, self.session.review(plan).expected)
         assert result.state is ActionState.OK, (result, self.said)
         return result
 

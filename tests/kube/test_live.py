@@ -51,7 +51,8 @@ class House:
         )  # fmt: skip
         self.desk = LiveDesk(
             self.gate, self.mirror,
-            lambda _: following.link.sockets(self.gate.verify) if following.link else None, following.clock,
+            lambda _: following.link.sockets(self.gate.verify) if following.link else None,
+            lambda _: following.link, following.clock,
         )  # fmt: skip
 
     @contextlib.asynccontextmanager

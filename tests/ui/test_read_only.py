@@ -38,13 +38,17 @@ async def say_yes(app: Any, pilot: Any) -> None:
 
 
 async def press_everything(app: Any, pilot: Any) -> None:
-    """Every key and every ``:`` command on every screen that can ask for a change, answered with yes."""
+    """Every key and every ``:`` command on every screen that can ask for a change, answered with yes.
+
+    A way to a place is keys, and lines that begin with a colon.
+    """
+    detail = ":open llama-chat"
     places: list[tuple[tuple[str, ...], tuple[Scope, ...]]] = [
         ((), (Scope.FLEET, Scope.LIST, Scope.GLOBAL)),
-        (("enter", "1"), (Scope.DETAIL, Scope.LIST)),
-        (("enter", "2"), (Scope.LOGS,)),
-        (("enter", "4", "G"), (Scope.REVISIONS,)),
-        (("enter", "7"), (Scope.INFER,)),
+        ((detail, "1"), (Scope.DETAIL, Scope.LIST)),
+        ((detail, "2"), (Scope.LOGS,)),
+        ((detail, "4", "G"), (Scope.REVISIONS,)),
+        ((detail, "7"), (Scope.INFER,)),
         (("U",), (Scope.UNFINISHED, Scope.LIST)),
     ]
 
@@ -54,7 +58,12 @@ async def press_everything(app: Any, pilot: Any) -> None:
             await pilot.pause()
         if app.top.prompting:
             await pilot.press("escape")
-        await pilot.press(*way)
+        for each in way:
+            if each.startswith(":"):
+                app.top.run_line(each[1:])
+                await pilot.pause()
+            else:
+                await pilot.press(each)
         await pilot.pause()
 
     for way, scopes in places:
@@ -67,15 +76,18 @@ async def press_everything(app: Any, pilot: Any) -> None:
             if app.screen is not screen or app.top.prompting or screen.active_scopes()[0] not in scopes:
                 await go(way)
                 screen = app.screen
-    await go(())
-    for each in commands.of_scopes([Scope.FLEET, Scope.GLOBAL]):
-        for name in each.names:
-            if each.id != "global.quit":
-                app.top.run_line(f"{name} 3")
-                await pilot.pause()
-                await say_yes(app, pilot)
-                if len(app.screen_stack) > 1 or app.top.prompting:
-                    await go(())
+    for way, scopes in (((":filter .",), [Scope.FLEET, Scope.GLOBAL]), ((detail, "1"), [Scope.DETAIL])):
+        await go(way)
+        screen = app.screen
+        for each in commands.of_scopes(scopes):
+            for name in each.names:
+                if each.id not in ("global.quit", "global.back"):
+                    app.top.run_line(f"{name} 3")
+                    await pilot.pause()
+                    await say_yes(app, pilot)
+                    if app.screen is not screen or app.top.prompting:
+                        await go(way)
+                        screen = app.screen
 
 
 def requests_of(world: World) -> list[Verb]:
@@ -83,7 +95,7 @@ def requests_of(world: World) -> list[Verb]:
 
 
 def read_only_world() -> World:
-    world = World(read_only=True)
+    world = World(frames.clustered(), read_only=True)
     world.typed = False
     world.left_unfinished = [unfinished(world)]
     return world
@@ -100,6 +112,7 @@ def test_read_only_every_key_and_every_command_sends_nothing(elsewhere: None) ->
     run_console(press_everything, world, size=(80, 24))
     assert requests_of(world) == []
     assert world.carried == []
+    assert world.files == []
 
 
 def test_sabotage_with_the_gates_word_bypassed_the_same_keys_do_change_the_world(elsewhere: None) -> None:
@@ -109,6 +122,8 @@ def test_sabotage_with_the_gates_word_bypassed_the_same_keys_do_change_the_world
     with pytest.raises(AssertionError):
         assert requests_of(world) == []
     assert {Verb.RESTART, Verb.SCALE, Verb.STOP, Verb.DELETE, Verb.ROLLBACK} <= set(requests_of(world))
+    assert {Verb.SHELL, Verb.DEBUG, Verb.FORWARD, Verb.APPLY} <= set(requests_of(world))
+    assert "Pod" in {each.kind for each in world.asked}
 
 
 def test_read_only_says_why_and_dims() -> None:

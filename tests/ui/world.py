@@ -77,6 +77,8 @@ class World:
         self.cancelled: list[Plan] = []
         self.resolved: list[tuple[UnfinishedAction, str]] = []
         self.demands: list[Demand] = []
+        #: All that was ever looked at.
+        self.asked_demands: list[Demand] = []
         self.tails: dict[LogDemand, FakeTail] = {}
         self.left_unfinished: list[UnfinishedAction] = []
         self.settled: list[UnfinishedAction | None] = []
@@ -87,9 +89,12 @@ class World:
         self.pending: Future[ActionResult] | None = None
         self.typed = True
         self.open_forwards: list[Forward] = []
+        self.files: list[tuple[str, tuple[str, ...], str, bool]] = []
+        self.stopped: list[tuple[str, bool]] = []
 
     def demand(self, demand: Demand) -> None:
         self.demands.append(demand)
+        self.asked_demands.append(demand)
 
     def release(self, demand: Demand) -> None:
         self.demands.remove(demand)
@@ -176,6 +181,24 @@ class World:
             undo=plan.undo,
             ended_at=frames.NOW,
         )
+
+    def manifest_request(
+        self, path: str, regions: Sequence[str], namespace: str, *, force: bool = False
+    ) -> Future[ActionRequest]:
+        self.files.append((path, tuple(regions), namespace, force))
+        parts = tuple(
+            ActionRequest(
+                verb=Verb.APPLY, targets=(ServiceKey(region, f"{kind}/web", namespace),), kind=kind, manifest="{}"
+            )
+            for region in regions
+            for kind in ("deployment", "configmap")
+        )
+        targets = tuple(key for each in parts for key in each.targets)
+        return done(ActionRequest(verb=Verb.APPLY, targets=targets, parts=parts, force=force))
+
+    def stop(self, plan: Plan, *, now: bool) -> Future[bool]:
+        self.stopped.append((plan.id, now))
+        return done(True)
 
     def shell(self, plan: Plan, answer: str, terminal: object) -> Future[ActionResult]:
         return failed(GateRefused("no shell here"))

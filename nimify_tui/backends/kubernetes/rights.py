@@ -51,6 +51,30 @@ def needed(kind: str, verb: Verb, namespace: str, name: str = "") -> Access | No
     return Access("delete" if verb is Verb.DELETE else "patch", group, plural, namespace, name)
 
 
+def needed_on_pods(verb: Verb, namespace: str) -> tuple[Access, ...]:
+    """The rights that it takes to enter the pods of a namespace, or (DELETE) to end one; none for other verbs.
+
+    A web socket begins with a GET, and from 1.35 on the server wants ``create`` for it, too (KEP-4006): before,
+    who might only read could run commands. Both are asked of every server.
+    """
+
+    def pods(words: str, subresource: str = "") -> Access:
+        return Access(words, "", f"pods/{subresource}" if subresource else "pods", namespace)
+
+    command = (pods("get", "exec"), pods("create", "exec"))
+    match verb:
+        case Verb.SHELL:
+            return command
+        case Verb.DEBUG:
+            return (pods("patch", "ephemeralcontainers"), *command)
+        case Verb.FORWARD:
+            return (pods("get", "portforward"), pods("create", "portforward"))
+        case Verb.DELETE:
+            return (pods("delete"),)
+        case _:
+            return ()
+
+
 class Review(msgspec.Struct, frozen=True):
     """The answer; ``reason`` is the server's own word, often empty."""
 

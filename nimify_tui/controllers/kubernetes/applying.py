@@ -1,9 +1,9 @@
-"""A manifest applied by the server (server-side apply): tried first, conflicts by field and owner, watched."""
+"""A manifest applied by the server (server-side apply): tried first, conflicts by field and owner, taken back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -12,18 +12,35 @@ from nimify_tui.backends.kubernetes.errors import Conflict, NotFound
 from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, ValidationError
-from nimify_tui.controllers.kubernetes.facts import clock_text
-from nimify_tui.controllers.kubernetes.objects import KINDS, Json, Live, as_map, difference, maps, text_of
+from nimify_tui.controllers.drafts import plural
+from nimify_tui.controllers.kubernetes.changes import Ask
+from nimify_tui.controllers.kubernetes.circumstances import look_around
+from nimify_tui.controllers.kubernetes.facts import clock_text, ready_count, workload_facts
+from nimify_tui.controllers.kubernetes.kept import HOLD_OTHERS, before_apply, identity, whole
+from nimify_tui.controllers.kubernetes.objects import (
+    KINDS,
+    Json,
+    Live,
+    as_map,
+    difference,
+    digest,
+    maps,
+    text_of,
+)
 from nimify_tui.controllers.kubernetes.reading import Line, read_object, segment
 from nimify_tui.controllers.kubernetes.rollouts import rolled
-from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, why_untried
+from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged
-from nimify_tui.controllers.world import Draft, Receipt, Standing
-from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionRequest, ActionState, Permit, Plan, Precondition, Verb
+from nimify_tui.controllers.waves import shown_as
+from nimify_tui.controllers.world import Draft, Receipt, Standing, World
+from nimify_tui.domain.names import ServiceKey, object_name
+from nimify_tui.domain.plans import ActionRequest, ActionState, DiffLine, Permit, Plan, Precondition, Verb
 from nimify_tui.gate.gate import Gate
 
 _SETTLE_S = 3000.0
+#: More conflicts of one object are counted, not named.
+_CONFLICTS = 12
+_TAKE_OVER = "leave these fields out of the manifest, or take them over (:apply FILE force, --force)"
 
 
 @dataclass(frozen=True)
@@ -35,75 +52,109 @@ class _Place:
 
 
 class Applying:
-    """Drafts and carries out APPLY."""
+    """Drafts and carries out APPLY, and DELETE of objects that are no services and named by a manifest."""
 
     def __init__(self, gate: Gate, clock: Clock) -> None:
         self._gate = gate
         self._clock = clock
 
-    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line) -> Draft:
+    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         body = manifest_of(part, key)
         place = await _place(line, body, key)
         live = await _there(line, place.path)
-        uid, generation = (live.uid, live.generation) if live is not None else ("", 0)
-        before = Precondition(key, uid, generation, place.path)
+        before = Precondition(key, "", 0, place.path)
+        if live is not None:
+            version = "" if live.generation else live.version
+            before = Precondition(key, live.uid, live.generation, place.path, version)
         space = f"{text_of(key.namespace)}/" if key.namespace else ""
-        what = f"{text_of(body['kind'], 60)} {space}{text_of(key.name)}"
+        what = f"{text_of(body['kind'], 60)} {space}{text_of(object_name(key))}"
+        if part.verb is Verb.DELETE:
+            return await self._removal(part, body, what, (place, before, live), line)
         facts = [("objects", what if live is not None else f"{what}, new")]
+        obstacle = ""
         if why := why_untried(self._gate, part, key.region):
             facts += [("rights", why), ("dry run", f"{why}; what the manifest says is shown")]
             after: Json = body
             lines = difference({}, after)
         else:
             facts.append(await ask_rights(line, self._clock, place.access, key.region))
-            after, told = await self._tried(part, body, before, line)
+            after, told, obstacle = await self._tried(part, body, what, before, line)
             facts += told
             lines = difference(live.body if live is not None else {}, after)
-            if live is not None and not lines:
+            if live is not None and not lines and not obstacle:
                 return Draft(part=part, precondition=before, nothing_to_do="is like that already")
-        undo, no_undo = None, "cannot be undone from here: apply the manifest from before"
-        if live is None:
-            no_undo = "it is new: delete it again by hand"
-            if body["kind"] in KINDS:
-                undo, no_undo = ActionRequest(verb=Verb.DELETE, targets=(key,)), ""
+            if live is not None and str(body["kind"]) in KINDS:
+                facts += await _consequences(part, key, live, after, line, world)
+        undo, words = _undo(part, key, body, live, after)
         return Draft(
             part=part, precondition=before, facts=tuple(facts), diff=lines, destructive=part.force, undo=undo,
-            no_undo=no_undo, calls=ATTEMPTS,
+            no_undo="" if undo else words, undo_note=words if undo else "", calls=ATTEMPTS, obstacle=obstacle,
+            obstacle_remedy=_TAKE_OVER if obstacle else "",
+        )  # fmt: skip
+
+    async def _removal(
+        self,
+        part: ActionRequest,
+        body: Json,
+        what: str,
+        found: tuple[_Place, Precondition, Live | None],
+        line: Line,
+    ) -> Draft:
+        place, before, live = found
+        if live is None:
+            return Draft(part=part, precondition=before, nothing_to_do="is not there (any more)")
+        ask = Ask(replace(place.access, verb="delete"))
+        trial = await try_out(line, self._gate, self._clock, part, before, live, ask)
+        facts = [("objects", what), ("change", "it is removed, and what it owns")]
+        if str(body["kind"]) in KINDS:
+            facts.append(("capacity", f"nothing serves afterwards ({ready_count(live)} serve now)"))
+        api, kind = str(body["apiVersion"]), str(body["kind"])
+        undo = msgspec.structs.replace(
+            part, verb=Verb.APPLY, manifest=whole(live, kind, api), force=False, undoes=""
+        )
+        return Draft(
+            part=part, precondition=before, facts=(*facts, *trial.facts), diff=(DiffLine("-", what),),
+            destructive=True, undo=undo, undo_note="from what is there now, with another uid", calls=ATTEMPTS,
         )  # fmt: skip
 
     async def _tried(
-        self, part: ActionRequest, body: Json, before: Precondition, line: Line
-    ) -> tuple[Json, list[tuple[str, str]]]:
-        """What the server would store, and whose fields that takes; others' fields need ``force`` (ClusterError)."""
+        self, part: ActionRequest, body: Json, what: str, before: Precondition, line: Line
+    ) -> tuple[Json, list[tuple[str, str]], str]:
+        """(what the server would store, lines of the plan, why it may not be stored).
+
+        Others' fields are named with their owner: an obstacle, unless ``force`` takes them over.
+        """
         trial = trial_plan(part, before, self._clock.now(), calls=2)
         permit, writer = self._gate.preview(trial), line.writer(self._gate.verify)
         facts: list[tuple[str, str]] = []
-        force = False
+        obstacle, how = "", "done by the server"
         try:
             answer = await writer.apply(before.path, body, permit=permit, plan=trial, dry_run=True)
+        except NotFound as error:
+            if before.uid or not before.key.namespace:
+                raise
+            raise ClusterError(
+                f"{what} cannot be tried: {error.message}", "apply its namespace first, in a plan of its own"
+            ) from error
         except Conflict as error:
             if not error.causes:
                 raise
-            owned = [text_of(each, 200) for each in error.causes[:8]]
-            if not part.force:
-                raise ClusterError(
-                    f"others have set what it would set: {'; '.join(owned)}",
-                    "leave these fields out of the manifest, or take them over with --force",
-                ) from error
-            facts += [("warning", f"takes over {each}") for each in owned]
-            force = True
+            owned = [text_of(each, 200) for each in error.causes[:_CONFLICTS]]
+            if more := len(error.causes) - len(owned):
+                owned.append(f"{more} more fields")
+            facts += [("warning" if part.force else "conflict", _owned_words(each, part)) for each in owned]
+            if part.force:
+                how += ", taking fields over"
+            else:
+                count = len(error.causes)
+                obstacle = f"{what}: others have set {count} {plural('field', count)} that it would set"
+                how += " as if the fields were taken over"
             answer = await writer.apply(
-                before.path,
-                body,
-                permit=permit,
-                plan=trial,
-                force=True,
-                dry_run=True,
+                before.path, body, permit=permit, plan=trial, force=True, dry_run=True
             )
-        how = "done by the server, taking fields over" if force else "done by the server"
         facts.append(("dry run", f"{how} ({clock_text(self._clock.now())})"))
-        return as_map(msgspec.json.decode(answer.body)), facts
+        return as_map(msgspec.json.decode(answer.body)), facts, obstacle
 
     async def send(
         self, plan: Plan, part: ActionRequest, before: Precondition, line: Line, permit: Permit
@@ -117,6 +168,11 @@ class Applying:
             elif await _there(line, before.path) is not None:
                 raise Conflict("somebody made it since the plan was made", "look again, then plan anew")
             try:
+                if part.verb is Verb.DELETE:
+                    await writer.delete(
+                        before.path, uid=before.uid, permit=permit, plan=plan, resource_version=version
+                    )
+                    return Receipt(generation=before.generation, uid=before.uid, deadline_s=_SETTLE_S)
                 answer = await writer.apply(
                     before.path, body, permit=permit, plan=plan, resource_version=version, force=part.force
                 )
@@ -129,11 +185,17 @@ class Applying:
         raise ClusterError("it changes faster than it can be changed", "try again")
 
     def standing(self, part: ActionRequest, before: Precondition, uid: str, live: Live | None) -> Standing:
-        """How far what was applied is."""
+        """How far what was applied, or removed, is."""
+        if part.verb is Verb.DELETE:
+            if live is None or live.uid != before.uid:
+                return Standing(state=ActionState.OK, text="it is gone")
+            return Standing(state=ActionState.RUNNING, text="it is ending")
         if live is None or (uid and live.uid != uid):
             return Standing(state=ActionState.UNKNOWN, text="it is gone, or another one has its name now")
         if not _holds(live.body, manifest_of(part, before.key)):
             return Standing(state=ActionState.UNKNOWN, text="the object does not hold what was applied")
+        if live.body.get("kind") == "Pod":
+            return _pod(live)
         kind = KINDS.get(str(live.body.get("kind")))
         if kind is None:
             return Standing(state=ActionState.OK, text="it is stored")
@@ -142,7 +204,12 @@ class Applying:
         return Standing(state=word, text=state.text, done=state.done, total=state.total)
 
     def reality(self, part: ActionRequest, before: Precondition, live: Live | None) -> Standing:
-        """Whether an apply of which no end is known was done."""
+        """Whether an apply, or a removal, of which no end is known was done."""
+        if part.verb is Verb.DELETE:
+            if live is not None and live.uid == before.uid and not live.meta.get("deletionTimestamp"):
+                return Standing(state=ActionState.FAILED, text="it is still there: it was not done")
+            found = self.standing(part, before, before.uid, live)
+            return msgspec.structs.replace(found, text=f"{found.text}: it was done")
         if live is None and not before.uid:
             return Standing(state=ActionState.FAILED, text="it is not there: it was not done")
         found = self.standing(part, before, before.uid, live)
@@ -150,6 +217,63 @@ class Applying:
         if found.state is ActionState.UNKNOWN and same:
             return Standing(state=ActionState.FAILED, text="nothing has changed since: it was not done")
         return found
+
+
+async def _consequences(
+    part: ActionRequest, key: ServiceKey, live: Live, after: Json, line: Line, world: World
+) -> list[tuple[str, str]]:
+    """What an apply over a workload means for what it serves, in the words of the verbs that do the same."""
+    kind, name, becomes = KINDS[part.kind], object_name(key), Live(after, live.path)
+    verbs = []
+    if digest(becomes.template) != digest(live.template):
+        verbs.append(Verb.SET_IMAGE)
+    if becomes.replicas != live.replicas:
+        verbs.append(Verb.SCALE)
+    if not verbs:
+        return []
+    around = await look_around(line, live, kind, key.namespace, name)
+    replicas = world.replicas(shown_as(part, key))
+    facts: list[tuple[str, str]] = []
+    for verb in verbs:
+        same = ActionRequest(verb=verb, targets=(key,), replicas=becomes.replicas)
+        told = workload_facts(same, live, kind, around, replicas, (None, None))
+        facts += [each for each in told if each[0] not in ("objects", "change", "field") and each not in facts]
+    return facts
+
+
+def _undo(
+    part: ActionRequest, key: ServiceKey, body: Json, live: Live | None, after: Json
+) -> tuple[ActionRequest | None, str]:
+    """(the request that takes an apply back, what has to be known of that, or why there is none)."""
+    back = msgspec.structs.replace(
+        part, targets=(key,), hidden=(), parts=(), undoes="", force=False, reason=""
+    )
+    if live is None:
+        if body["kind"] in HOLD_OTHERS:
+            return None, "it is new: delete it by hand, all that is in it goes with it"
+        return msgspec.structs.replace(back, verb=Verb.DELETE, manifest=identity(body)), "it is new"
+    note = "who has set a field before is not put back" if part.force else ""
+    return msgspec.structs.replace(back, manifest=before_apply(live, {**body, **after})), note
+
+
+def _owned_words(cause: str, part: ActionRequest) -> str:
+    return f"takes over {cause}" if part.force else cause
+
+
+def _pod(live: Live) -> Standing:
+    """How far a pod is that nobody else looks after."""
+    phase = text_of(live.status.get("phase") or "Pending", 20)
+    if live.condition.get("Ready", {}).get("status") == "True" or phase == "Succeeded":
+        return Standing(
+            state=ActionState.OK, text="the pod is ready" if phase != "Succeeded" else "the pod has ended"
+        )
+    if phase == "Failed":
+        return Standing(
+            state=ActionState.FAILED, text=f"the pod failed: {text_of(live.status.get('reason') or '?')}"
+        )
+    placed = live.condition.get("PodScheduled", {})
+    why = text_of(placed.get("message"), 160) if placed.get("status") == "False" else phase
+    return Standing(state=ActionState.RUNNING, text=f"the pod is not ready: {why}")
 
 
 def manifest_of(part: ActionRequest, key: ServiceKey) -> dict[str, Any]:
@@ -167,7 +291,7 @@ def manifest_of(part: ActionRequest, key: ServiceKey) -> dict[str, Any]:
             "secrets are not applied from here: they would stand in the trail", "use kubectl"
         )
     meta = dict(as_map(body.get("metadata")))
-    if meta.get("name") != key.name or (meta.get("namespace") or key.namespace) != key.namespace:
+    if meta.get("name") != object_name(key) or (meta.get("namespace") or key.namespace) != key.namespace:
         raise ValidationError("the manifest is of another object than the target names")
     for each in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation"):
         meta.pop(each, None)
@@ -192,11 +316,12 @@ async def _place(line: Line, body: Json, key: ServiceKey) -> _Place:
         namespaced = bool(each.get("namespaced"))
         if namespaced != bool(key.namespace):
             wants = "a namespace is missing" if namespaced else "it has no namespace"
-            raise ValidationError(f"{kind} {key.name}: {wants}", "see --namespace")
+            raise ValidationError(f"{kind} {object_name(key)}: {wants}", "see --namespace")
         plural = str(each.get("name"))
         inside = f"/namespaces/{segment(key.namespace)}" if namespaced else ""
-        path = f"{root}{inside}/{segment(plural)}/{segment(key.name)}"
-        return _Place(path, Access("patch", group, plural, key.namespace, key.name))
+        name = object_name(key)
+        path = f"{root}{inside}/{segment(plural)}/{segment(name)}"
+        return _Place(path, Access("patch", group, plural, key.namespace, name))
     raise ValidationError(f"this cluster knows no {text_of(kind, 60)} in {text_of(version)}")
 
 

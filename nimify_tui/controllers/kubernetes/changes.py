@@ -10,6 +10,7 @@ from typing import Any
 from nimify_tui.backends.kubernetes.rights import Access, needed
 from nimify_tui.backends.kubernetes.write import PatchKind
 from nimify_tui.base.errors import InternalError, ValidationError
+from nimify_tui.controllers.kubernetes.kept import whole
 from nimify_tui.controllers.kubernetes.objects import (
     DEPLOYMENT,
     RESTARTED_AT,
@@ -19,6 +20,7 @@ from nimify_tui.controllers.kubernetes.objects import (
     WorkloadKind,
     as_map,
     digest,
+    made_by,
     text_of,
 )
 from nimify_tui.controllers.kubernetes.revisions import Earlier, rolled_back_annotations
@@ -178,8 +180,11 @@ def undo_of(
         case Verb.RESTART:
             stays = "; its new strategy (maxSurge 0, maxUnavailable 1) stays" if part.stop_first else ""
             return None, f"none needed: the template's content is the same{stays}"
+        case Verb.DELETE if maker := made_by(live):
+            return None, f"none needed: {maker} makes it again"
         case Verb.DELETE:
-            return None, "cannot be undone from here: keep its manifest before you go on"
+            kind = str(live.body.get("kind"))
+            return back(Verb.APPLY, kind=kind, manifest=whole(live, kind, str(live.body.get("apiVersion"))))
         case _:
             return None, "cannot be undone: the revision of now is not kept"
 

@@ -59,8 +59,8 @@ class KubernetesController:
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
-        if part.verb is Verb.APPLY:
-            return await self._applying.draft(part, key, self._open(key.region))
+        if _by_manifest(part):
+            return await self._applying.draft(part, key, self._open(key.region), world)
         if part.kind:
             return await self._others.draft(part, key, self._open(key.region))
         service = world.service(key)
@@ -86,6 +86,7 @@ class KubernetesController:
             if digest(live.template) == part.mark:
                 return Draft(part=part, precondition=before, nothing_to_do="has that pod template already")
         undo, no_undo = undo_of(part, key, live, current)
+        note = "with another uid; its pods start anew, its earlier revisions do not come back"
         facts = workload_facts(part, live, kind, around, world.replicas(key), (earlier, current))
         return Draft(
             part=part,
@@ -95,6 +96,7 @@ class KubernetesController:
             destructive=part.verb in (Verb.DELETE, Verb.STOP) or part.replicas == 0,
             undo=undo,
             no_undo=no_undo,
+            undo_note=note if part.verb is Verb.DELETE and undo is not None else "",
             calls=ATTEMPTS,
         )
 
@@ -104,7 +106,7 @@ class KubernetesController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = next(item for item in plan.preconditions if item.key == key)
         line = self._open(key.region)
-        if part.verb is Verb.APPLY:
+        if _by_manifest(part):
             return await self._applying.send(plan, part, before, line, permit)
         if part.kind:
             return await self._others.send(plan, part, before, line, permit, say)
@@ -131,7 +133,7 @@ class KubernetesController:
         before = next(item for item in plan.preconditions if item.key == key)
         line = self._open(key.region)
         look = self._looks.of(plan.id, key, line, before.path)
-        if part.verb is Verb.APPLY:
+        if _by_manifest(part):
             try:
                 return self._applying.standing(part, before, receipt.uid, await look())
             except NimifyError as error:
@@ -151,7 +153,7 @@ class KubernetesController:
             live: Live | None = await read_object(line, before.path)
         except NotFound:
             live = None
-        if part.verb is Verb.APPLY:
+        if _by_manifest(part):
             return self._applying.reality(part, before, live)
         if part.kind:
             return await self._others.reality(part, before, line, live)
@@ -196,6 +198,11 @@ class KubernetesController:
         if part.verb is not Verb.ROLLBACK:
             return None
         return chosen(await earlier_revisions(line, live, kind, key.namespace), part.revision, key)
+
+
+def _by_manifest(part: ActionRequest) -> bool:
+    """Whether the object is named by a manifest: one of any kind that the cluster knows."""
+    return part.verb is Verb.APPLY or bool(part.manifest)
 
 
 async def _found(line: Line, service: Service, kind: WorkloadKind) -> tuple[Live, str]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nimify_tui.base.errors import ValidationError
-from nimify_tui.controllers.kubernetes.objects import Json, Live, as_map, maps, text_of
-from nimify_tui.controllers.kubernetes.others import owner_of
+from nimify_tui.controllers.kubernetes.objects import Json, Live, as_map, made_by, maps, text_of
 from nimify_tui.domain.plans import ActionRequest
 
 _MIRROR = "kubernetes.io/config.mirror"
@@ -36,7 +35,7 @@ def leaving(pods: Sequence[Json]) -> tuple[list[Leaving], int]:
     found, stay = [], 0
     for body in pods:
         pod = Live(body, "")
-        owner = owner_of(pod)
+        owner = made_by(pod)
         over = pod.status.get("phase") in _OVER
         if _MIRROR in pod.annotations or (owner.startswith("DaemonSet ") and not over):
             stay += 1

@@ -130,6 +130,14 @@ class Live:
         return {str(each.get("type")): each for each in maps(self.status.get("conditions"))}
 
 
+def made_by(live: Live) -> str:
+    """Who made it and keeps it: ``ReplicaSet web-5d8``; "" for nobody."""
+    for each in maps(live.meta.get("ownerReferences")):
+        if each.get("controller"):
+            return f"{text_of(each.get('kind'), 60)} {text_of(each.get('name'))}"
+    return ""
+
+
 def as_map(value: object) -> Json:
     """``value`` if it is an object, else an empty one: servers send null."""
     return value if isinstance(value, Mapping) else {}

@@ -9,7 +9,8 @@ from nimify_tui.backends.kubernetes.rights import needed
 from nimify_tui.backends.kubernetes.write import PatchKind
 from nimify_tui.base.errors import InternalError, ValidationError
 from nimify_tui.controllers.kubernetes.changes import MAX_REPLICAS, Ask
-from nimify_tui.controllers.kubernetes.objects import Live, as_map, maps, number, text_of
+from nimify_tui.controllers.kubernetes.kept import whole
+from nimify_tui.controllers.kubernetes.objects import Live, as_map, made_by, number, text_of
 from nimify_tui.controllers.kubernetes.reading import segment
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
@@ -155,8 +156,10 @@ def undo_of_other(part: ActionRequest, key: ServiceKey, live: Live) -> tuple[Act
             return back(Verb.SCALE, replicas=live.replicas)
         case Verb.DRAIN:
             return None, "none: it was cordoned before"
+        case _ if maker := made_by(live):
+            return None, f"none needed: {maker} makes another one"
         case _:
-            return None, "none needed" if owner_of(live) else "cannot be undone: nobody makes this pod again"
+            return back(Verb.APPLY, manifest=whole(live, "Pod", "v1"))
 
 
 def other_facts(part: ActionRequest, live: Live) -> list[tuple[str, str]]:
@@ -178,21 +181,13 @@ def other_facts(part: ActionRequest, live: Live) -> list[tuple[str, str]]:
                 ("change", f"spec.replicas {live.replicas} → {part.replicas}; its operator makes it so")
             )
         case _:
-            owner = owner_of(live)
+            owner = made_by(live)
             facts.append(
                 ("change", "the pod ends now; no disruption budget is asked (an eviction would ask)")
             )
             made = f"{owner} makes another one" if owner else "nobody makes it again"
             facts.append(("capacity" if owner else "warning", made))
     return facts
-
-
-def owner_of(live: Live) -> str:
-    """Who keeps a pod: ``ReplicaSet web-5d8``; "" for nobody."""
-    for each in maps(live.meta.get("ownerReferences")):
-        if each.get("controller"):
-            return f"{text_of(each.get('kind'), 60)} {text_of(each.get('name'))}"
-    return ""
 
 
 def _wanted_bounds(part: ActionRequest, live: Live) -> tuple[int, int]:

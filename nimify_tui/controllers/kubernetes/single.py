@@ -77,6 +77,9 @@ class OtherObjects:
             destructive=part.verb in (Verb.DELETE, Verb.DRAIN),
             undo=undo,
             no_undo=no_undo,
+            undo_note="as another pod, on a node that the scheduler chooses"
+            if undo and undo.manifest
+            else "",
             calls=calls,
         )
 

@@ -24,6 +24,10 @@ async def unchanged(line: Line, before: Precondition) -> Live:
     if live.generation != before.generation:
         words = f"somebody changed it since the plan was made (generation {before.generation} → {live.generation})"
         raise Conflict(words, "look at what is so now, then plan anew")
+    if before.version and live.version != before.version:
+        raise Conflict(
+            "somebody changed it since the plan was made", "look at what is so now, then plan anew"
+        )
     return live
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from nimify_tui.backends.kubernetes.rights import Access, Review, needed
+from nimify_tui.backends.kubernetes.rights import Access, Review, needed, needed_on_pods
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.demands import Demand, RightsDemand
@@ -22,6 +22,7 @@ AGAIN_S = 1.0
 #: Verbs whose rights differ; the others go with RESTART (a patch of the workload).
 _ASKED = (Verb.RESTART, Verb.SCALE, Verb.DELETE)
 _LIKE_RESTART = (Verb.ROLLBACK, Verb.STOP, Verb.START, Verb.PAUSE, Verb.RESUME, Verb.SET_IMAGE)
+_OF_PODS = (Verb.DELETE, Verb.SHELL, Verb.DEBUG, Verb.FORWARD)
 _KEPT = 1_000
 
 
@@ -67,8 +68,8 @@ class RightsSource:
     ) -> None:
         self._fleet, self._link, self._kind, self._may_change, self._clock = fleet, link, kind, may_change, clock
         self._known: dict[tuple[str, Access], tuple[float, Review]] = {}
-        self._looked_at: frozenset[ServiceKey] = frozenset()
-        self._waiting: set[ServiceKey] = set()
+        self._looked_at: frozenset[RightsDemand] = frozenset()
+        self._waiting: set[RightsDemand] = set()
 
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Answer until cancelled."""
@@ -83,18 +84,21 @@ class RightsSource:
         async with asyncio.TaskGroup() as group:
             while True:
                 wake.clear()
-                for key in self._due():
-                    group.create_task(self._answer(key, sink), name=f"rights: {key.row_id}")
+                for demand in self._due():
+                    group.create_task(self._answer(demand, sink), name=f"rights: {demand.key.row_id}")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), AGAIN_S if self._waiting else None)
 
-    def _due(self) -> list[ServiceKey]:
+    def _due(self) -> list[RightsDemand]:
         """What came under somebody's eyes since the last call and can be asked now."""
-        looked_at = frozenset(each.key for each in self._fleet.demands() if isinstance(each, RightsDemand))
+        looked_at = frozenset(each for each in self._fleet.demands() if isinstance(each, RightsDemand))
         new = looked_at - self._looked_at
         self._looked_at = looked_at
-        self._waiting = {key for key in (self._waiting | new) & looked_at if self._may_change(key.region)}
-        due = [key for key in self._waiting if self._kind(key) and self._open(key.region) is not None]
+        waiting = (self._waiting | new) & looked_at
+        self._waiting = {each for each in waiting if self._may_change(each.key.region)}
+        due = [
+            each for each in self._waiting if self._kind(each.key) and self._open(each.key.region) is not None
+        ]
         self._waiting.difference_update(due)
         return due
 
@@ -102,8 +106,10 @@ class RightsSource:
         link = self._link(region)
         return link if link is not None and link.is_open else None
 
-    async def _answer(self, key: ServiceKey, sink: Callable[[Sequence[Update]], None]) -> None:
+    async def _answer(self, demand: RightsDemand, sink: Callable[[Sequence[Update]], None]) -> None:
+        key = demand.key
         refused: dict[Verb, str] = {}
+        pods: dict[Verb, str] = {}
         unknown = ""
         try:
             for verb in _ASKED:
@@ -112,10 +118,14 @@ class RightsSource:
                     continue
                 for each in (verb, *(_LIKE_RESTART if verb is Verb.RESTART else ())):
                     refused[each] = str(access)
+            for verb in _OF_PODS if demand.pods else ():
+                for access in needed_on_pods(verb, key.namespace):
+                    if verb not in pods and not (await self._review(key.region, access)).allowed:
+                        pods[verb] = str(access)
         except NimifyError as error:
-            refused, unknown = {}, error.message
+            refused, pods, unknown = {}, {}, error.message
         now = self._clock.now()
-        sink([RightsSeen(now, key, Rights(at=now, refused=refused, unknown=unknown))])
+        sink([RightsSeen(now, key, Rights(at=now, refused=refused, unknown=unknown, pods=pods))])
 
     async def _allowed(self, key: ServiceKey, access: Access) -> bool:
         """Whether on all of the namespace, or on this one by its name."""

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionResult, ActionState, Plan, Progress, UnfinishedAction
+from nimify_tui.domain.plans import ActionResult, ActionState, Plan, Progress, TargetResult, UnfinishedAction
 from nimify_tui.ui import format as fmt
 
 Span = tuple[str, str]
-Spans = tuple[Span, ...]
+Spans = tuple[Span | str, ...]
 _LABEL = 12
 _WIDTH = 82
 _DIFF_STYLES = {"+": "ok", "-": "bad", " ": "dim"}
 #: Facts that must not be overlooked.
-_FACT_STYLES = {"warning": "bad", "hidden": "warn"}
+_FACT_STYLES = {"warning": "bad", "conflict": "bad", "hidden": "warn"}
 #: A diff longer than this is cut in the dialog; the rest is counted.
-_DIFF_LINES = 40
+_DIFF_LINES = 400
 
 
 def plan_title(plan: Plan) -> str:
@@ -85,13 +85,50 @@ def keys_text(keys: Sequence[ServiceKey]) -> str:
     if len(keys) == 1:
         return key_text(keys[0])
     folds = {key.fold_id for key in keys}
-    return f"{clean_line(folds.pop(), 80)} in {len(keys)} regions" if len(folds) == 1 else f"{len(keys)} services"
+    if len(folds) == 1:
+        return f"{clean_line(folds.pop(), 80)} in {len(keys)} regions"
+    return f"{len(keys)} {'objects' if any('/' in key.name for key in keys) else 'services'}"
 
 
 def progress_text(progress: Progress) -> str:
     """``1 of 3: new replica is ready``; of one object the text alone."""
     text = clean_line(progress.text, 200)
     return f"{progress.done} of {progress.total}: {text}" if progress.total > 1 else text
+
+
+def target_lines(plan: Plan, ended: Sequence[TargetResult], running: Progress | None = None) -> list[Spans]:
+    """Each target with what became of it; of a running plan also the one under way and those to come."""
+    known = {each.key: each for each in ended}
+    lines: list[Spans] = []
+    under_way = running is not None
+    for key in plan.request.targets:
+        result, name = known.get(key), key_text(key)
+        if result is not None:
+            word = "not touched" if result.state is ActionState.PLANNED else str(result.state)
+            text = clean_line(result.message, 300).removeprefix("not touched, ").removeprefix("not touched: ")
+            lines.append(((f"{word:<12}", state_style(result.state)), f"{name}: {text}"))
+        elif under_way and running is not None:
+            under_way = False
+            text = clean_line(running.text, 300)
+            lines.append(((f"{'RUNNING':<12}", "start"), text if name in text else f"{name}: {text}"))
+        else:
+            lines.append(((f"{'to come':<12}", "dim"), name))
+    return lines
+
+
+def stop_lines(plan: Plan, step: Progress, gently: bool, now: float, width: int = _WIDTH) -> list[Spans]:
+    """The body of the question whether to stop: what is done, what is not, and what y means."""
+    what = (
+        "no further one is touched; the one under way is watched to its end"
+        if gently
+        else "nothing more is asked for; what the region accepted goes on there, and is recorded as UNKNOWN"
+    )
+    lines: list[Spans] = [((clean_line(plan.summary, 300), "bold"),), ()]
+    lines += target_lines(plan, step.ended, step)
+    lines.append(())
+    lines += _fact("y", what, width, "warn")
+    lines += _fact("undo", "u, afterwards" if plan.undo is not None else "this cannot be undone", width)
+    return lines
 
 
 def result_text(plan: Plan, result: ActionResult) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from nimify_tui.domain.demands import RightsDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
+from nimify_tui.domain.regions import RegionKind
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.present.plans import keys_text
+from nimify_tui.ui.wishes import FORCE, STOP_FIRST, WAVE, Wish, parse
 
 if TYPE_CHECKING:
     from nimify_tui.ui.screens.base import ConsoleScreen
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 #: (all targets, those of them that a filter hides)
 Targets = tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]
 _MAX_REPLICAS = 10_000
-#: The word after :restart by which each replica ends before its successor starts.
-STOP_FIRST = "stop-first"
 #: Of a row over more regions than this only so many are asked for rights.
 _LOOKED_AT = 12
 #: The verb of each command, by the part of its id after the dot.
@@ -29,19 +29,31 @@ _VERBS = {
     "rollback": Verb.ROLLBACK, "pause": Verb.PAUSE, "resume": Verb.RESUME, "image": Verb.SET_IMAGE,
     "delete": Verb.DELETE,
 }  # fmt: skip
+#: The same for what is done to one pod.
+_POD_VERBS = {"shell": Verb.SHELL, "debug": Verb.DEBUG, "forward": Verb.FORWARD, "kill": Verb.DELETE}
 
 
 class Changing:
-    """Makes requests for the targets of a screen and hands them over."""
+    """Makes requests for the targets of a screen and hands them over.
 
-    def __init__(self, screen: ConsoleScreen, targets: Callable[[], Targets]) -> None:
+    ``pod`` tells whose pod is under the cursor, where a screen shows pods; what may be done to them is asked then.
+    """
+
+    def __init__(
+        self,
+        screen: ConsoleScreen,
+        targets: Callable[[], Targets],
+        pod: Callable[[], ServiceKey | None] | None = None,
+    ) -> None:
         self._screen = screen
         self._targets = targets
+        self._pod = pod
         self._looking: set[RightsDemand] = set()
 
     def look(self, keys: Sequence[ServiceKey]) -> None:
         """These services are looked at now: what may be done to them is asked; () looks away."""
-        context, wanted = self._screen.console_app.context, {RightsDemand(key) for key in keys[:_LOOKED_AT]}
+        context, pods = self._screen.console_app.context, self._pod is not None
+        wanted = {RightsDemand(key, pods) for key in keys[:_LOOKED_AT]}
         for demand in wanted - self._looking:
             context.demand(demand)
         for demand in self._looking - wanted:
@@ -50,16 +62,22 @@ class Changing:
 
     def refusal(self, command: Command) -> str:
         """Why the region's own rights forbid a command for every target, "" where one allows it or nothing is known."""
-        verb = _VERBS.get(command.id.partition(".")[2])
-        if verb is None:
+        name = command.id.partition(".")[2]
+        verb, of_pod = _VERBS.get(name), name in _POD_VERBS and self._pod is not None
+        if verb is None and not of_pod:
             return ""
+        keys = self._targets()[0]
+        if of_pod and self._pod is not None:
+            verb, one = _POD_VERBS[name], self._pod()
+            keys = (one,) if one is not None else ()
         known, at = self._screen.console_app.context.frame.rights, 0.0
         missing = ""
-        for key in self._targets()[0]:
+        for key in keys:
             rights = known.get(key)
-            if rights is None or verb not in rights.refused:
+            refused = {} if rights is None else rights.pods if of_pod else rights.refused
+            if rights is None or verb is None or verb not in refused:
                 return ""
-            missing, at = missing or f"{rights.refused[verb]} in {key.region}", rights.at
+            missing, at = missing or f"{refused[verb]} in {key.region}", rights.at
         return f"{command.title}: you may not {missing} (asked {fmt.clock(at)})" if missing else ""
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
@@ -69,18 +87,19 @@ class Changing:
             "scale": self._scale,
             "undo": lambda _: self._undo(),
             "toggle": lambda _: self._toggle(),
-            "stop": lambda _: self.request(Verb.STOP),
-            "start": lambda _: self.request(Verb.START),
+            "stop": lambda text: self._wave(Verb.STOP, text),
+            "start": lambda text: self._wave(Verb.START, text),
             "rollback": self._rollback,
             "pause": lambda _: self.request(Verb.PAUSE),
-            "resume": lambda _: self.request(Verb.RESUME),
+            "resume": lambda text: self._wave(Verb.RESUME, text),
             "image": self._image,
             "delete": lambda _: self.request(Verb.DELETE),
             "cordon": lambda text: self._node(Verb.CORDON, text),
             "uncordon": lambda text: self._node(Verb.UNCORDON, text),
             "drain": lambda text: self._node(Verb.DRAIN, text),
             "bounds": self._bounds,
-            "kill": self._kill,
+            "kill": self.kill,
+            "apply": self._apply,
         }
 
     def request(self, verb: Verb, **fields: Any) -> None:
@@ -93,20 +112,70 @@ class Changing:
             ActionRequest(verb=verb, targets=targets, hidden=hidden, **fields)
         )
 
-    def _restart(self, text: str) -> None:
-        text = text.strip()
-        if text not in ("", STOP_FIRST):
-            self._screen.console_app.say(f"restart: {text!r} is not {STOP_FIRST}", "warn")
+    def _wish(self, what: str, text: str, *options: str) -> Wish | None:
+        """What was typed behind a command; None (and it is said) when it makes no sense."""
+        try:
+            return parse(text, options)
+        except ValueError as error:
+            self._screen.console_app.say(f"{what}: {error}", "warn")
+            return None
+
+    def _wave(self, verb: Verb, text: str) -> None:
+        if (wish := self._wish(verb, text, *WAVE)) is None:
             return
-        self.request(Verb.RESTART, stop_first=text == STOP_FIRST)
+        if wish.words:
+            self._screen.console_app.say(f"{verb}: {wish.words[0]!r} is none of {', '.join(WAVE)}", "warn")
+            return
+        self.request(verb, **wish.fields)
+
+    def _restart(self, text: str) -> None:
+        if (wish := self._wish("restart", text, STOP_FIRST, *WAVE)) is None:
+            return
+        if wish.words:
+            words = ", ".join((STOP_FIRST, *WAVE))
+            self._screen.console_app.say(f"restart: {wish.words[0]!r} is none of {words}", "warn")
+            return
+        self.request(Verb.RESTART, **wish.fields)
 
     def _image(self, text: str) -> None:
-        image = text.strip()
-        if not image:
+        if (wish := self._wish("image", text, STOP_FIRST, *WAVE)) is None:
+            return
+        if len(wish.words) != 1:
             self._screen.ask("image ", self._image, hint="IMAGE, or CONTAINER=IMAGE")
             return
-        container, equals, named = image.partition("=")
-        self.request(Verb.SET_IMAGE, image=named if equals else image, container=container if equals else "")
+        container, equals, named = wish.words[0].partition("=")
+        where = {"image": named if equals else wish.words[0], "container": container if equals else ""}
+        self.request(Verb.SET_IMAGE, **where, **wish.fields)
+
+    def _apply(self, text: str) -> None:
+        """A file's objects in the clusters that are named, else in those of the row under the cursor."""
+        app = self._screen.console_app
+        if (wish := self._wish("apply", text, FORCE, *WAVE)) is None:
+            return
+        if not wish.words:
+            self._screen.ask("apply ", self._apply, hint="FILE of YAML or JSON, then REGION ..., force")
+            return
+        path, *named = wish.words
+        clusters = [
+            each.region.name
+            for each in app.context.frame.regions
+            if each.region.kind is RegionKind.KUBERNETES
+        ]
+        keys = [key for key in self._targets()[0] if key.region in clusters]
+        regions = list(dict.fromkeys(named or [key.region for key in keys] or clusters[:2]))
+        unknown = [each for each in named if each not in clusters]
+        if unknown or not regions or (not named and not keys and len(clusters) > 1):
+            words = f"{unknown[0]!r} is no cluster here" if unknown else "in which cluster?"
+            app.say(
+                f"apply: {words}", "warn", f":apply FILE REGION; there are {', '.join(clusters) or 'none'}"
+            )
+            return
+        spaces = {key.namespace for key in keys if key.region in regions}
+        space = spaces.pop() if len(spaces) == 1 else ""
+        force = bool(wish.fields.pop("force", False))
+        app.acting.propose(
+            app.context.manifest_request(path, regions, space, force=force), changed=wish.fields
+        )
 
     def _scale(self, text: str) -> None:
         if text:
@@ -122,13 +191,15 @@ class Changing:
         self._screen.ask("scale to ", self._scale_to, hint=hint)
 
     def _scale_to(self, text: str) -> None:
-        text = text.strip()
+        if (wish := self._wish("scale", text, *WAVE)) is None:
+            return
+        text = " ".join(wish.words)
         if not (text.isascii() and text.isdigit() and int(text[:6]) <= _MAX_REPLICAS):
             self._screen.console_app.say(
                 f"scale: {text!r} is not a number of replicas (0 to {_MAX_REPLICAS})", "warn"
             )
             return
-        self.request(Verb.SCALE, replicas=int(text))
+        self.request(Verb.SCALE, replicas=int(text), **wish.fields)
 
     def _desired(self, targets: tuple[ServiceKey, ...]) -> int | None:
         """How many replicas the targets want, when that is the same for all."""
@@ -149,11 +220,13 @@ class Changing:
         self.request(Verb.START if stopped else Verb.STOP)
 
     def _rollback(self, text: str) -> None:
-        text = text.strip().removeprefix("r")
+        if (wish := self._wish("roll back", text, *WAVE)) is None:
+            return
+        text = " ".join(wish.words).removeprefix("r")
         if text and not (text.isascii() and text.isdigit()):
             self._screen.console_app.say(f"roll back: {text!r} is no revision", "warn")
             return
-        self.request(Verb.ROLLBACK, revision=int(text) if text else None)
+        self.request(Verb.ROLLBACK, revision=int(text) if text else None, **wish.fields)
 
     def _undo(self) -> None:
         if not self._screen.console_app.acting.undo():
@@ -162,12 +235,13 @@ class Changing:
     # -- objects that are no services --------------------------------------------------------
 
     def _node(self, verb: Verb, text: str) -> None:
-        words = text.split()
-        force = verb is Verb.DRAIN and words[1:] == ["force"]
-        if len(words) != 1 and not force:
+        wish = self._wish(verb, text, *((FORCE,) if verb is Verb.DRAIN else ()))
+        if wish is None:
+            return
+        if len(wish.words) != 1:
             self._screen.console_app.say(f"{verb}: which node?", "warn", f":{verb} NODE")
             return
-        self._other(verb, "Node", words[0], force=force)
+        self._other(verb, "Node", wish.words[0], **wish.fields)
 
     def _bounds(self, text: str) -> None:
         words = text.split()
@@ -178,7 +252,8 @@ class Changing:
         least, most = int(words[1]), int(words[2])
         self._other(Verb.SET_BOUNDS, "HorizontalPodAutoscaler", words[0], least=least, most=most)
 
-    def _kill(self, text: str) -> None:
+    def kill(self, text: str) -> None:
+        """Ask for a plan to delete the pod of this name in the region and namespace of the row."""
         if len(text.split()) != 1:
             self._screen.console_app.say("kill: which pod?", "warn", ":kill POD")
             return

@@ -60,10 +60,10 @@ class DetailScreen(ConsoleScreen):
         super().__init__()
         self.row_id = row_id
         self.tab = present.TABS[tab - 1]
-        self.changing: Changing = Changing(self, self.targets)
+        self.pods = PodDeeds(self)
+        self.changing: Changing = Changing(self, self.targets, self.pods.service)
         self.logs = LogPane(self)
         self.infer = InferPane(self)
-        self.pods = PodDeeds(self)
         self.status = StatusLine(id="status")
         self.title_rule = Rule(id="title-rule")
         self.tabs = Rule(id="tabs")

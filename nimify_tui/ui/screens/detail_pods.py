@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.plans import ActionRequest, Verb
 from nimify_tui.ui.present.detail import replica_id
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ class PodDeeds:
             "shell": self._shell,
             "debug": self._debug,
             "forward": self._forward,
+            "kill": self._kill,
         }
+
+    def service(self) -> ServiceKey | None:
+        """The service of the pod under the cursor."""
+        chosen = self._under_cursor()
+        return chosen.service if chosen is not None and chosen.service.namespace else None
 
     def _under_cursor(self) -> ReplicaKey | None:
         detail = self._screen.detail()
@@ -53,11 +60,17 @@ class PodDeeds:
         """The pod under the cursor; None (and it is said) when there is none."""
         chosen = self._under_cursor()
         if chosen is None or not chosen.service.namespace:
-            self._screen.console_app.say(
-                "only a pod of a cluster can be entered: choose one on the first tab", "dim"
-            )
+            self._screen.console_app.say("only for a pod of a cluster: choose one on the first tab", "dim")
             return None
         return chosen
+
+    def _kill(self, name: str) -> None:
+        if name.strip():
+            self._screen.changing.kill(name)
+        elif (pod := self._pod()) is not None:
+            key = ServiceKey(pod.service.region, pod.replica, pod.service.namespace)
+            request = ActionRequest(verb=Verb.DELETE, targets=(key,), kind="Pod")
+            self._screen.console_app.acting.propose(request)
 
     def _shell(self, container: str) -> None:
         if (pod := self._pod()) is not None:

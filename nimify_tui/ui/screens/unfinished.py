@@ -12,14 +12,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.plans import UnfinishedAction
+from nimify_tui.domain.plans import ActionState, UnfinishedAction
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.gate.journal import was_masked
 from nimify_tui.ui import format as fmt
+from nimify_tui.ui.acting import Deed
 from nimify_tui.ui.commands import Scope
 from nimify_tui.ui.present import head
 from nimify_tui.ui.present.layout import Box
-from nimify_tui.ui.present.plans import key_text, state_style, unfinished_text
+from nimify_tui.ui.present.plans import Spans, keys_text, state_style, target_lines, unfinished_text
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
 from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
@@ -70,7 +71,7 @@ class UnfinishedScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Begin: fill the panes, take the focus."""
-        self.set_focus(self.table)
+        self.set_focus(self.table if self.console_app.acting.unfinished else self.done)
 
     def boxes(self, width: int, height: int) -> Mapping[str, Box]:
         """Where each pane stands."""
@@ -94,22 +95,23 @@ class UnfinishedScreen(ConsoleScreen):
         self.status.set_spans(*head.status_spans(frame, app.head_facts(), app.size.width))
         self.rule.set(None, f"{len(acting.unfinished)} to decide")
         self.table.set_rows(*rows_by_key((each.plan.id, _row(each, now)) for each in acting.unfinished))
-        self.deeds_rule.set(None, f"{len(acting.deeds)} done")
-        rows = []
-        for each in reversed(acting.deeds):
-            what = f"{each.plan.request.verb} {', '.join(key_text(key) for key in each.plan.request.targets)}"
-            cells = (
-                fmt.date_clock(each.at, now),
-                Cell(str(each.state), state_style(each.state)),
-                what,
-                each.message,
-                each.actor,
-            )
-            rows.append((each.plan.id, Row(cells)))
+        running = acting.under_way()
+        done = f"{len(acting.deeds)} done"
+        self.deeds_rule.set(None, f"{len(running)} running · {done}" if running else done)
+        rows = [
+            (plan.id, _deed_row(Deed(plan, ActionState.RUNNING, step.text, step.at, app.context.actor), now))
+            for plan, step in reversed(running)
+        ]
+        rows += [(each.plan.id, _deed_row(each, now)) for each in reversed(acting.deeds)]
         self.done.set_rows(*rows_by_key(rows))
         self._show_facts()
 
     def _show_facts(self) -> None:
+        if self.focused is self.done and (lines := self._deed_lines()):
+            self.facts_rule.set("result", "")
+            self.facts.set_lines(lines)
+            return
+        self.facts_rule.set("the plan", "")
         action = self._chosen()
         if action is None:
             self.facts.set_lines([])
@@ -119,11 +121,22 @@ class UnfinishedScreen(ConsoleScreen):
             [((f"{clean_line(label, 12):<12}", "dim"), clean_line(text, 400)) for label, text in facts]
         )
 
+    def _deed_lines(self) -> list[Spans]:
+        """What became of each target of the action under the lower cursor."""
+        acting, key = self.console_app.acting, self.done.cursor_key
+        for plan, step in acting.under_way():
+            if plan.id == key:
+                return [((plan.summary, "bold"),), *target_lines(plan, step.ended, step)]
+        for each in acting.deeds:
+            if each.plan.id == key:
+                return [((each.plan.summary, "bold"),), *target_lines(each.plan, each.results)]
+        return []
+
     def _chosen(self) -> UnfinishedAction | None:
         key = self.table.cursor_key
         return next((each for each in self.console_app.acting.unfinished if each.plan.id == key), None)
 
-    @on(LiveTable.CursorMoved, "#unfinished")
+    @on(LiveTable.CursorMoved, "#unfinished, #deeds")
     def _moved(self, event: LiveTable.CursorMoved) -> None:
         event.stop()
         self._show_facts()
@@ -137,11 +150,22 @@ class UnfinishedScreen(ConsoleScreen):
         """What the commands do."""
         return {
             "check": lambda _: self._check(),
+            "stop": lambda _: self._stop(),
+            "other": lambda _: self._other(),
             "continue": lambda _: self._continue(),
             "undo": lambda _: self._undo(),
             "done": lambda _: self._resolve("done"),
             "dismiss": lambda _: self._resolve("dismissed"),
         }
+
+    def _stop(self) -> None:
+        running = {plan.id for plan, _ in self.console_app.acting.under_way()}
+        chosen = str(self.done.cursor_key)
+        self.console_app.acting.cancel(chosen if self.focused is self.done and chosen in running else "")
+
+    def _other(self) -> None:
+        self.set_focus(self.table if self.focused is self.done else self.done)
+        self._show_facts()
 
     def _check(self) -> None:
         if (action := self._chosen()) is not None:
@@ -187,6 +211,12 @@ class UnfinishedScreen(ConsoleScreen):
         return [f"{each.state} {unfinished_text(each)}: {clean_line(each.reality, 300)}" for each in actions] or [
             "none"
         ]
+
+
+def _deed_row(deed: Deed, now: float) -> Row:
+    what = f"{deed.plan.request.verb} {keys_text(deed.plan.request.targets)}"
+    state = Cell(str(deed.state), state_style(deed.state))
+    return Row((fmt.date_clock(deed.at, now), state, what, clean_line(deed.message, 300), deed.actor))
 
 
 def _row(action: UnfinishedAction, now: float) -> Row:

@@ -1,0 +1,98 @@
+"""From a manifest file to one wish: every object of it, in each of the named regions, in one plan."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.manifests import MAX_BYTES, read_manifests
+from nimify_tui.base.errors import ValidationError
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, Verb
+
+#: kubectl's own, where nothing names a namespace.
+DEFAULT_NAMESPACE = "default"
+#: Kinds without a namespace (kubernetes.io, API reference); others of that sort must not be given one.
+_OF_THE_CLUSTER = frozenset(
+    {
+        "APIService", "CSIDriver", "CSINode", "ClusterRole", "ClusterRoleBinding", "ClusterIssuer",
+        "ClusterPolicy", "ClusterServingRuntime", "CustomResourceDefinition", "DeviceClass", "FlowSchema",
+        "GatewayClass", "IngressClass", "MutatingWebhookConfiguration", "Namespace", "Node", "PersistentVolume",
+        "PriorityClass", "PriorityLevelConfiguration", "RuntimeClass", "StorageClass",
+        "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    }
+)  # fmt: skip
+
+
+def read_file(path: str) -> str:
+    """The text of a manifest file, at most 2 MiB. Blocks on a slow disk only, never on a pipe.
+
+    Raises ValidationError.
+    """
+    wanted = os.path.abspath(os.path.expanduser(path))
+    shown = clean_line(path, 200)
+    try:
+        handle = os.open(wanted, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file name"
+        raise ValidationError(f"{shown} cannot be read: {why}", "check the path") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValidationError(f"{shown} is no regular file", "name a file of YAML or JSON")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValidationError(f"{shown} is larger than {MAX_BYTES} bytes", "apply its parts one by one")
+    return data.decode("utf-8", errors="replace")
+
+
+def apply_request(
+    text: str,
+    name: str,
+    regions: Sequence[str],
+    namespace: str = "",
+    *,
+    force: bool = False,
+    reason: str = "",
+) -> ActionRequest:
+    """The objects of ``text`` applied in their order, region by region; ``name`` is for messages.
+
+    ``namespace`` is for objects that name none. Raises ValidationError, and ConfigurationError with the line.
+    """
+    bodies = read_manifests(text, name)
+    parts: dict[ServiceKey, ActionRequest] = {}
+    for region in regions:
+        for number, body in enumerate(bodies, 1):
+            kind, key = _place(body, f"object {number} of {name}", region, namespace, alone=len(bodies) == 1)
+            if key in parts:
+                raise ValidationError(f"{kind} {key.fold_id} is twice in {name}", "keep one of the two")
+            parts[key] = ActionRequest(
+                verb=Verb.APPLY, targets=(key,), kind=kind, manifest=msgspec.json.encode(body).decode(),
+                force=force, reason=reason,
+            )  # fmt: skip
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return ActionRequest(
+        verb=Verb.APPLY, targets=tuple(parts), parts=tuple(parts.values()), force=force, reason=reason
+    )
+
+
+def _place(
+    body: dict[str, Any], what: str, region: str, namespace: str, *, alone: bool
+) -> tuple[str, ServiceKey]:
+    """(kind, key) of an object."""
+    meta = body.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    kind, found = body.get("kind"), meta.get("name")
+    if not isinstance(kind, str) or not kind or not isinstance(found, str) or not found:
+        raise ValidationError(f"{what} says no kind and metadata.name", "each object needs both")
+    space = meta.get("namespace")
+    space = space if isinstance(space, str) and space else namespace or DEFAULT_NAMESPACE
+    if kind in _OF_THE_CLUSTER:
+        space = ""
+    return kind, ServiceKey(region, found if alone else f"{kind.lower()}/{found}", space)
