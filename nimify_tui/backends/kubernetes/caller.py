@@ -357,7 +357,8 @@ def _known(error: Exception, address: str) -> NimifyError:
             return Unreachable(f"{address} does not answer", "check the network and the VPN", Cause.TIMEOUT)
     if isinstance(error, ValueError):
         return InternalError(f"a request to {address} could not be made")
-    return Unreachable(f"{address} broke off the connection", "", Cause.BROKEN_OFF)
+    remedy = "look at the server's log, and at proxies and load balancers in between"
+    return Unreachable(f"{address} broke off the connection", remedy, Cause.BROKEN_OFF)
 
 
 def _tls_failed(error: Exception, address: str) -> TlsFailed:
