@@ -75,11 +75,17 @@ class Session:
     """What a screen or a call may do, from any thread; see :class:`nimify_tui.ui.context.ConsoleContext`."""
 
     def __init__(
-        self, config: Config, needs: Needs, only: Sequence[str] = (), hint: str = "", wanted: Wanted = ANY
+        self,
+        config: Config,
+        needs: Needs,
+        only: Sequence[str] = (),
+        hint: str = "",
+        wanted: Wanted = ANY,
+        clock: Clock | None = None,
     ) -> None:
         user, self.host = operator()
         self.actor = f"{user}@{self.host}"
-        self.clock: Clock = SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.hint = hint
         journal = Journal(AuditLog(AuditPlaces.default(), self.clock), self.clock)
         self._mirror = Mirror()

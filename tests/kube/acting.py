@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from nimify_tui.session import Needs, Session
 from tests.kube import pki
 from tests.kube.cluster import Cluster
 from tests.kube.faults import Exchange, Fault, FaultProxy
+from tests.kube.reach import OtherLoop
 from tests.support import wait_for
 
 #: Enough to watch a namespace.
@@ -185,18 +184,8 @@ def asked_rights(cluster: Cluster, since: int) -> int:
 @contextlib.contextmanager
 def proxied(cluster: Cluster, folder: Path, faults: Mapping[str, Fault]) -> Iterator[FaultProxy]:
     """A fault proxy on a loop of its own: the session under test has another one."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    proxy = FaultProxy(cluster.port, pki.own(folder, "proxy"), dict(faults))
-    asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
-    try:
-        yield proxy
-    finally:
-        asyncio.run_coroutine_threadsafe(proxy.__aexit__(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with OtherLoop() as loop:
+        yield loop.enter(FaultProxy(cluster.port, pki.own(folder, "proxy"), dict(faults)))
 
 
 async def honest(one: Exchange) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,6 +91,33 @@ def run(call: Coroutine[Any, Any, T], deadline_s: float = 60.0) -> T:
             return await call
 
     return asyncio.run(bounded())
+
+
+class OtherLoop:
+    """A loop in a thread of its own, for proxies beside a session that has another one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._open = contextlib.AsyncExitStack()
+
+    def __enter__(self) -> OtherLoop:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._open.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def enter(self, context: contextlib.AbstractAsyncContextManager[T]) -> T:
+        """Enter it on this loop; it is left when this loop ends."""
+        return self.run(self._open.enter_async_context(context))
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives on this loop."""
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result(20)
 
 
 async def let_pass(seconds: float) -> None:

@@ -227,3 +227,20 @@ def test_a_kind_without_bookmarks_is_watched_for_long_and_may_be_silent(
     query, waited_s = next(pair for pair in zip(server.queries, server.waits_s, strict=True) if "watch" in pair[0])
     assert int(query["timeoutSeconds"]) >= least_s
     assert waited_s >= silence_s
+
+
+def test_kinds_that_are_asked_for_patience_together_are_one_failure() -> None:
+    """Twelve answers a few milliseconds apart, each with the same Retry-After.
+
+    Sabotage seen failing: counting each, after which a server that wanted two seconds is left alone for thirty.
+    """
+    clock = ManualClock()
+    pace = Pace(clock, random.Random(1))
+    waits = []
+    for _ in range(12):
+        waits.append(pace.failed(2.0))
+        clock.advance(0.005)
+    assert waits[0] == 2.0
+    assert max(waits) == pytest.approx(2.0)
+    clock.advance(3.0)
+    assert pace.failed(2.0) < 4 * FIRST_S, "the second failure in a row, and no more"

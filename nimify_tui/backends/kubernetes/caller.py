@@ -326,7 +326,8 @@ def _known(error: Exception, address: str) -> NimifyError:
         case ValueError():
             return InternalError(f"a request to {address} could not be made")
         case _:
-            return Unreachable(f"{address} broke off the connection", "", Cause.BROKEN_OFF)
+            remedy = "look at the server's log, and at proxies and load balancers in between"
+            return Unreachable(f"{address} broke off the connection", remedy, Cause.BROKEN_OFF)
 
 
 def _known_of_aiohttp(error: Exception, address: str) -> NimifyError:

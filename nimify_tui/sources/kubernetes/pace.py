@@ -37,9 +37,10 @@ class Pace:
     def failed(self, retry_after_s: float = 0.0) -> float:
         """Count a failure; returns the seconds to wait. ``retry_after_s`` is the server's own wish, a lower bound."""
         now_s = self._clock.mono_s()
-        left_s = self._not_before - now_s
-        if left_s > 0 and left_s >= retry_after_s:
-            return left_s
+        if self._not_before > now_s:  # who fails while all wait for the one before is no failure of its own
+            self._not_before = max(self._not_before, now_s + retry_after_s)
+            self._failed_at = self._not_before
+            return self._not_before - now_s
         if now_s - self._failed_at >= CALM_S:
             self._failures = 0
         ceiling_s = FIRST_S * 2.0 ** min(self._failures, 16)
