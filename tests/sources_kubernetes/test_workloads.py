@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nimify_tui.domain.services import ReplicaState
-from nimify_tui.sources.kubernetes.families import family_of, image_of, model_of
+from nimify_tui.sources.families import family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.kinds import DEPLOYMENT, POD, STATEFUL_SET, Container
 from tests.sources_kubernetes.support import cluster, read, sample, samples, shown, uid_of
 

@@ -28,6 +28,7 @@ from nimify_tui.backends.kubernetes.errors import (
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.tls import context_for, watchful_socket
+from nimify_tui.backends.once import once
 from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyError
 
 if TYPE_CHECKING:
@@ -270,17 +271,6 @@ class Caller:
             sent = getattr(context, "trace_request_ctx", None)
             if isinstance(sent, Sent):
                 sent.yes = True
-
-        async def once(
-            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-        ) -> aiohttp.ClientResponse:
-            # aiohttp sends a DELETE again when the line breaks before the answer, unless it is another error.
-            try:
-                return await handler(request)
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-                raise
-            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                raise aiohttp.ClientConnectionError("broken off") from error
 
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(head_sent)

@@ -11,6 +11,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
+from nimify_tui.sources.families import OTHER, Family, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
 from nimify_tui.sources.kubernetes.custom import (
     INFERENCE_SERVICE,
@@ -21,7 +22,6 @@ from nimify_tui.sources.kubernetes.custom import (
     owner_seen,
     wanted_of,
 )
-from nimify_tui.sources.kubernetes.families import OTHER, Family, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.kept import kept_of
 from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,

@@ -9,11 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from nimify_tui.sources.kubernetes.kinds import Container
+from typing import Protocol, TypeVar
 
 #: What is served by none of the known runtimes.
 OTHER = "other"
+
+
+class Container(Protocol):
+    """What is looked at: an image and what it runs, in a pod or on a Docker host."""
+
+    @property
+    def image(self) -> str:
+        """Its image as it was asked for."""
+        ...
+
+    @property
+    def command(self) -> Sequence[str] | None:
+        """What replaces the image's entry point."""
+        ...
+
+    @property
+    def args(self) -> Sequence[str] | None:
+        """The arguments."""
+        ...
+
+
+C = TypeVar("C", bound=Container)
 
 
 @dataclass(frozen=True)
@@ -66,8 +87,8 @@ def image_of(name: str) -> Image:
 
 
 def family_of(
-    labels: Mapping[str, str], containers: Sequence[Container]
-) -> tuple[Family | None, Container | None]:
+    labels: Mapping[str, str], containers: Sequence[C]
+) -> tuple[Family | None, C | None]:
     """The family of a pod template and the container that is the runtime; (None, first container) when unknown."""
     for family in FAMILIES:
         for container in containers:
