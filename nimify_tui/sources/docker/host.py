@@ -146,11 +146,14 @@ class Host:
         found = [self.containers[each] for each in self._members.get(uid, ())]
         return sorted(found, key=lambda each: each.one.plain_name)
 
-    def grow_older(self, now: float) -> None:
-        """What was made and is not started looks otherwise after a while, by time alone."""
+    def young(self, now: float) -> list[str]:
+        """Containers that were made and are not started: of a start that fails the engine tells nothing by itself."""
+        found = []
         for known in self.containers.values():
-            if known.one.state.status == "created" and now - known.seen_at < 3 * YOUNG_S:
-                self._dirty.add(known.group.uid)
+            if known.one.state.status == "created" and not known.one.state.error and now - known.seen_at < 2 * YOUNG_S:
+                self._dirty.add(known.group.uid)  # it looks otherwise after a while, by time alone
+                found.append(known.one.id)
+        return found
 
     def _name_all(self) -> None:
         """Names for all groups: those that several containers share come first."""

@@ -36,6 +36,8 @@ FLUSH_S = 0.05
 AT_ONCE = 8
 #: Of what the engine still remembers (its newest 256 events) so much is told at first, seconds.
 HISTORY_S = 3600.0
+#: A container that was made and not started is looked at so often for a while, seconds.
+YOUNG_LOOK_S = 1.0
 #: Tries to reach an engine, seconds.
 PROBE_S = (0.5, 15.0)
 #: An event is some kB; a longer line is none.
@@ -207,7 +209,12 @@ class DockerSource:
     async def _inspect(self, link: Link, host: Host) -> None:
         """Ask what became of the containers of which something was heard."""
         while True:
-            await self._work.wait()
+            young = [] if self._must_list else host.young(self._clock.now())
+            try:
+                async with asyncio.timeout(YOUNG_LOOK_S if young else None):
+                    await self._work.wait()
+            except TimeoutError:
+                self._dirty.update(young)
             self._work.clear()
             while self._dirty:
                 some = [self._dirty.pop() for _ in range(min(AT_ONCE, len(self._dirty)))]
@@ -265,14 +272,14 @@ class DockerSource:
                 await link.ping(BEAT_WAIT_S)
             except EngineSilent as error:
                 self._monitor.missed(error)
+                pause_s = BEAT_S if self._monitor.down else 0.0  # until it is clear, it is asked again at once
             else:
                 self._monitor.contact()
+                pause_s = BEAT_S
                 if was_down:
                     raise _ReadAnew
-            if self._host is not None:
-                self._host.grow_older(self._clock.now())
             self._news.set()
-            await self._sleep(max(0.0, BEAT_S - (self._clock.mono_s() - begun_s)))
+            await self._sleep(max(0.0, pause_s - (self._clock.mono_s() - begun_s)))
 
     # -- telling -------------------------------------------------------------------------
 
