@@ -24,7 +24,7 @@ from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
-from nimify_tui.controllers.kubernetes.late import LateKubernetesController
+from nimify_tui.controllers.late import LateController
 from nimify_tui.controllers.live import LIVE, LiveDesk, Terminal
 from nimify_tui.controllers.local import LocalController
 from nimify_tui.controllers.mirror import Mirror
@@ -53,6 +53,7 @@ from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.gate.gate import Gate
 from nimify_tui.gate.journal import Journal
+from nimify_tui.hosts import DockerRegions
 from nimify_tui.lastknown import LastKnown
 
 T = TypeVar("T")
@@ -102,15 +103,21 @@ class Session:
             keep=needs.keep and not config.gate.read_only,
             only=frozenset(only),
         )
+        hosts = DockerRegions(config, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
             discover=self._embedded.discover,
             region_work=_by_kind(
-                {RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch}
+                {
+                    RegionKind.EMBEDDED: self._embedded.watch,
+                    RegionKind.KUBERNETES: clusters.watch,
+                    RegionKind.DOCKER: hosts.watch,
+                }
             ),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(), lambda *_: self._live.run(),
+                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(), *hosts.fleet_work(),
+                lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),
             listeners=(self._mirror.apply,),
@@ -121,7 +128,8 @@ class Session:
         self.engine = Engine(rooms, config.slos, self.clock)
         controllers: dict[RegionKind, Controller] = {
             RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model),
-            RegionKind.KUBERNETES: LateKubernetesController(clusters.link, self._gate, self.clock),
+            RegionKind.KUBERNETES: LateController(lambda: _kubernetes(clusters, self._gate, self.clock)),
+            RegionKind.DOCKER: LateController(lambda: _docker(hosts, self._gate, self.clock)),
         }
         self._desk = ActionDesk(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
@@ -309,6 +317,18 @@ def _by_kind(works: Mapping[RegionKind, RegionWork]) -> RegionWork:
         await works[region.kind](region, sink)
 
     return work
+
+
+def _kubernetes(clusters: ClusterRegions, gate: Gate, clock: Clock) -> Controller:
+    from nimify_tui.controllers.kubernetes.controller import KubernetesController
+
+    return KubernetesController(clusters.link, gate, clock)
+
+
+def _docker(hosts: DockerRegions, gate: Gate, clock: Clock) -> Controller:
+    from nimify_tui.controllers.docker.controller import DockerController
+
+    return DockerController(hosts.link, gate, clock)
 
 
 def vitals(frame: Frame, key: ServiceKey) -> Vitals:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.docker.fixtures import engine
 from tests.kube.fixtures import cluster
 from tests.skips import SkipPolicy
 from tests.support import Home, private_home
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "engine"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 ALLOWED = (
     "curl is not installed",
+    "no Docker engine: run as root where docker.io, iptables and busybox-static are installed",
     "no GPU on this machine",
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
     "promtool is not installed",

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from nimify_tui.base.errors import ValidationError
+from nimify_tui.backends.docker.place import place_of
+from nimify_tui.base.errors import ConfigurationError, ValidationError
 from nimify_tui.base.redact import MASK, redact
 from nimify_tui.base.text import clean_line
 from nimify_tui.config.layers import PREFIX, Merged, Problem, path_text
@@ -154,10 +155,8 @@ def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
     if kind == "kubernetes":
         yield from _cluster(path, item, merged)
         return
-    if kind != "embedded":
-        remedy = 'remove this region, or use kind = "embedded" or "kubernetes"'
-        text = f"this version watches embedded and Kubernetes regions, not {kind} ones"
-        yield Problem(merged.where((*path, "kind")), path_text((*path, "kind")), text, remedy)
+    if kind == "docker":
+        yield from _engine(path, item, merged)
         return
     for key in ("context", "url", "namespaces", "prometheus", "alertmanager", "token"):
         if item.get(key):
@@ -180,3 +179,24 @@ def _cluster(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pr
         except ValidationError as error:
             place = (*path, "namespaces")
             yield Problem(merged.where(place), path_text(place), error.message, error.remedy)
+
+
+def _engine(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
+    if item.get("url") and item.get("context"):
+        text = "a Docker region is reached by a url or by a context, not by both"
+        yield Problem(merged.where((*path, "context")), path_text((*path, "context")), text, "keep one of them")
+    if item.get("url"):
+        try:
+            place_of(item["url"], "", {})
+        except ConfigurationError as error:
+            place = (*path, "url")
+            yield Problem(merged.where(place), path_text(place), error.message, error.remedy)
+    for key, remedy in (
+        ("namespaces", "remove it"),
+        ("token", "an engine is guarded by its socket, by certificates or by ssh"),
+        ("prometheus", "remove it"),
+        ("alertmanager", "remove it"),
+    ):
+        if item.get(key):
+            text = "this version does not read it for a Docker region"
+            yield Problem(merged.where((*path, key)), path_text((*path, key)), text, remedy)

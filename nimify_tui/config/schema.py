@@ -197,6 +197,8 @@ class Config(Settings, frozen=True):
 def _address(item: RegionConfig) -> str:
     if item.kind == "kubernetes":
         return f"context {item.context}" if item.context else "the kubeconfig's current context"
+    if item.kind == "docker":
+        return item.url or (f"Docker context {item.context}" if item.context else "the local Docker engine")
     return item.url or str(state_home() / "embedded" / item.name)
 
 

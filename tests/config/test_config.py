@@ -144,8 +144,16 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].prometheus: this version does not read it for a Kubernetes region|",
         ),
         (
-            "[[region]]\nname='d'\nkind='docker'\n",
-            "FILE line 3: region[0].kind: this version watches embedded and Kubernetes regions, not docker ones",
+            "[[region]]\nname='d'\nkind='docker'\nurl='http://gpu-1:2375'\n",
+            "FILE line 4: region[0].url: 'http://gpu-1:2375' is plain HTTP: whoever listens in is root there|use tcp://",
+        ),
+        (
+            "[[region]]\nname='d'\nkind='docker'\nurl='ssh://h'\ncontext='c'\n",
+            "FILE line 5: region[0].context: a Docker region is reached by a url or by a context, not by both|keep one",
+        ),
+        (
+            "[[region]]\nname='d'\nkind='docker'\nnamespaces=['a']\n",
+            "FILE line 4: region[0].namespaces: this version does not read it for a Docker region|remove it",
         ),
         (
             "[[region]]\nname='e'\nprometheus='http://h'\n",

@@ -120,8 +120,8 @@ def test_numbers_by_model_are_of_that_model() -> None:
             slow.observe(0.4)
         good[0] += 20
         good[1] += 4
-        frame = sampled(town, server, fast=(good[0], 0.0, fast), slow=(good[1] * 0.75, good[1] * 0.25, slow))
-    rows = {each.name: each for each in frame.models["many"]}
+        sampled(town, server, fast=(good[0], 0.0, fast), slow=(good[1] * 0.75, good[1] * 0.25, slow))
+    rows = {each.name: each for each in town.fleet.publish(town.at).models["many"]}
     assert rows["fast"].rps.value == pytest.approx(10.0)
     assert rows["slow"].rps.value == pytest.approx(2.0)
     assert rows["slow"].error_ratio.value == pytest.approx(0.25)

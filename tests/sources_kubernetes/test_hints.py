@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nimify_tui.domain.services import ReplicaState
-from nimify_tui.sources.kubernetes import hints
+from nimify_tui.sources import hints
 from nimify_tui.sources.kubernetes.kinds import POD
 from tests.sources_kubernetes.support import (
     cluster,

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from nimify_tui.domain.services import ReplicaState
+from nimify_tui.sources.families import family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.containers import Container
-from nimify_tui.sources.kubernetes.families import family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.kinds import DEPLOYMENT, POD, STATEFUL_SET
+from nimify_tui.sources.kubernetes.served import words_of
 from tests.sources_kubernetes.support import cluster, read, sample, samples, shown, uid_of
 
 
@@ -103,7 +104,7 @@ def test_families(labels: dict[str, str], containers: list[dict[str, Any]], name
     ],
 )
 def test_the_model_that_arguments_name(args: list[str], model: str) -> None:
-    assert model_of(Container(args=args)) == model
+    assert model_of(words_of(Container(args=args))) == model
 
 
 def test_a_roll_out_under_way_is_counted() -> None:

@@ -51,7 +51,7 @@ def several() -> Frame:
             reason="ranks: shapes do not fit", since_s=120),
         row("bundle", ("us-east-1",), slo=False, depth=1, rps=10.0),
     ]  # fmt: skip
-    told = {"told": 1, "source": "v2/repository/index"}
+    index = "v2/repository/index"
     below = "bundle@eu-west-1"
     return frames.frame_of(
         [two, one, row("plain", ("us-east-1",), slo=False)],
@@ -64,9 +64,9 @@ def several() -> Frame:
                 unknown("guard@us-east-1", guard[1], ModelKind.ADAPTER),
             ),
             below: (
-                model(below, "ranks", S.DOWN, "shapes do not fit", **told),
-                model(below, folded[2], S.STARTING, "is loading", **told),
-                model(below, "scores", rps=20.0, ready=1, versions=("1", "2"), **told),
+                model(below, "ranks", S.DOWN, "shapes do not fit", told=1, source=index),
+                model(below, folded[2], S.STARTING, "is loading", told=1, source=index),
+                model(below, "scores", rps=20.0, ready=1, versions=("1", "2"), told=1, source=index),
             ),
         },
     )

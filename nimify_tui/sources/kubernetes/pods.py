@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
-import signal
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.services import Replica, ReplicaState
-from nimify_tui.sources.kubernetes import hints
+from nimify_tui.sources import exits, hints
 from nimify_tui.sources.kubernetes.containers import PodContainer
 from nimify_tui.sources.kubernetes.kinds import (
     ContainerStatus,
@@ -118,11 +117,7 @@ def condition(conditions: Sequence[C] | None, name: str) -> C | None:
 
 def signal_of(end: Terminated) -> str | None:
     """The signal that ended a run ("SIGKILL"), told by itself or by an exit code above 128."""
-    number = end.signal or (end.exit_code - 128 if 128 < end.exit_code < 193 else 0)
-    try:
-        return signal.Signals(number).name if number else None
-    except ValueError:
-        return f"signal {number}"
+    return exits.signal_name(end.exit_code, end.signal or 0)
 
 
 def _judge(
@@ -296,8 +291,7 @@ def end_words(end: Terminated, container: str, pod: Pod, warnings: Sequence[Even
 
 def exit_words(end: Terminated) -> str:
     """``exit code 1``, ``killed by SIGSEGV (exit code 139)``."""
-    name = signal_of(end)
-    return f"killed by {name} (exit code {end.exit_code})" if name else f"exit code {end.exit_code}"
+    return exits.exit_words(end.exit_code, end.signal or 0)
 
 
 def _told(said: str) -> str:

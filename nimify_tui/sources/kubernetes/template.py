@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.sources.families import image_of
 from nimify_tui.sources.kubernetes.containers import Container
-from nimify_tui.sources.kubernetes.families import image_of
 from nimify_tui.sources.kubernetes.kinds import Template
 
 

@@ -11,6 +11,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
+from nimify_tui.sources.families import OTHER, Family, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
 from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.custom import (
@@ -22,7 +23,6 @@ from nimify_tui.sources.kubernetes.custom import (
     owner_seen,
     wanted_of,
 )
-from nimify_tui.sources.kubernetes.families import OTHER, Family, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.kept import kept_of
 from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,
@@ -33,7 +33,7 @@ from nimify_tui.sources.kubernetes.kinds import (
     Workload,
 )
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
-from nimify_tui.sources.kubernetes.served import served_by
+from nimify_tui.sources.kubernetes.served import served_by, words_of
 
 #: Labels and names from a cluster: at most so many, of at most so many characters.
 _LABELS, _LABEL_CHARS = 40, 260
@@ -79,7 +79,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         changed_at=_changed_at(cluster, uid, created_at),
         progress=progress,
         failure=failure,
-        model_name=clean_line(model_of(container) or _image_words(container), 200),
+        model_name=clean_line(model_of(words_of(container)) or _image_words(container), 200),
         models=told.models,
         models_note=told.note,
         labels=_labels(one, kind.name, family, container),

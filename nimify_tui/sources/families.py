@@ -9,12 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from nimify_tui.sources.kubernetes.containers import Container
-from nimify_tui.sources.kubernetes.served import words_of
+from typing import Protocol, TypeVar
 
 #: What is served by none of the known runtimes.
 OTHER = "other"
+
+
+class Container(Protocol):
+    """What is looked at: an image and what it runs, in a pod or on a Docker host."""
+
+    @property
+    def image(self) -> str:
+        """Its image as it was asked for."""
+        ...
+
+    @property
+    def command(self) -> Sequence[str] | None:
+        """What replaces the image's entry point."""
+        ...
+
+    @property
+    def args(self) -> Sequence[str] | None:
+        """The arguments."""
+        ...
+
+
+C = TypeVar("C", bound=Container)
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,8 @@ def image_of(name: str) -> Image:
 
 
 def family_of(
-    labels: Mapping[str, str], containers: Sequence[Container]
-) -> tuple[Family | None, Container | None]:
+    labels: Mapping[str, str], containers: Sequence[C]
+) -> tuple[Family | None, C | None]:
     """The family of a pod template and the container that is the runtime; (None, first container) when unknown."""
     for family in FAMILIES:
         for container in containers:
@@ -92,9 +112,8 @@ _MODEL_ARGUMENTS = (
 )
 
 
-def model_of(container: Container | None) -> str:
-    """The model that a container's arguments name; "" when they name none."""
-    words = words_of(container)
+def model_of(words: Sequence[str]) -> str:
+    """The model that a runtime's command line names; "" when it names none."""
     for name in _MODEL_ARGUMENTS:
         for number, word in enumerate(words):
             if word.startswith(f"{name}="):

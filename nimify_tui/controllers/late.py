@@ -1,35 +1,25 @@
-"""The door to the controller of Kubernetes regions: its modules come with the first plan, not with the first frame."""
+"""The door to a controller whose modules come with the first plan, not with the first frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from nimify_tui.base.clock import Clock
 from nimify_tui.controllers.world import Controller, Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Permit, Plan
-from nimify_tui.gate.gate import Gate
-
-if TYPE_CHECKING:
-    from nimify_tui.controllers.kubernetes.reading import Line
 
 
-class LateKubernetesController:
-    """A :class:`nimify_tui.controllers.world.Controller` that is made when it is needed first."""
+class LateController:
+    """A :class:`nimify_tui.controllers.world.Controller` that ``make`` makes (and imports) when it is needed first."""
 
-    def __init__(self, line: Callable[[str], Line | None], gate: Gate, clock: Clock) -> None:
-        self._line = line
-        self._gate = gate
-        self._clock = clock
+    def __init__(self, make: Callable[[], Controller]) -> None:
+        self._make = make
         self._made: Controller | None = None
 
     @property
     def _real(self) -> Controller:
         if self._made is None:
-            from nimify_tui.controllers.kubernetes.controller import KubernetesController
-
-            self._made = KubernetesController(self._line, self._gate, self._clock)
+            self._made = self._make()
         return self._made
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:

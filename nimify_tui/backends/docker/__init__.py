@@ -1,0 +1,1 @@
+"""Docker hosts: the engine's API over its socket, TLS or SSH."""

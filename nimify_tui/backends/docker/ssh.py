@@ -1,0 +1,106 @@
+"""An engine behind SSH: each connection is one `ssh HOST docker system dial-stdio`, as Docker's own command line does.
+
+The user's ssh does it (agent, ProxyJump, known_hosts hold), never with a question: BatchMode. The HTTP client
+connects to a private socket here; what it connects to is handed to ssh as it is, so that no byte is copied by us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+from nimify_tui.backends.docker.place import EnginePlace
+from nimify_tui.base.errors import ConfigurationError
+
+#: Seconds for ssh to connect.
+CONNECT_S = 10
+#: Of what ssh says so much is kept, bytes.
+_SAID_BYTES = 4096
+#: sshd takes ten sessions of one connection at once by default (MaxSessions); without multiplexing each is its own.
+MOST_AT_ONCE = 8
+
+
+def command(place: EnginePlace) -> list[str]:
+    """What is run for one connection."""
+    words = ["ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+    words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
+    if place.user:
+        words += ["-l", place.user]
+    if place.port:
+        words += ["-p", str(place.port)]
+    engine = ["--host", f"unix://{place.path}"] if place.path else []
+    return [*words, "--", place.host, "docker", *engine, "system", "dial-stdio"]
+
+
+class SshTunnel:
+    """The private socket and the processes behind it. For one event loop, between open and close."""
+
+    def __init__(self, place: EnginePlace) -> None:
+        self._place = place
+        self._folder = ""
+        self._listener: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._processes: set[asyncio.Task[None]] = set()
+        #: What ssh said last, for the error that follows from it.
+        self.said = ""
+
+    async def open(self) -> str:
+        """The path of the socket. Raises ConfigurationError where there is no ssh."""
+        if shutil.which("ssh") is None:
+            raise ConfigurationError(
+                f"{self._place.address} needs ssh, which is not installed", "install openssh-client"
+            )
+        self._folder = tempfile.mkdtemp(prefix="nimify-ssh-")  # 0700
+        path = str(Path(self._folder) / "s")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.bind(path)
+        self._listener.listen(16)
+        self._accepting = asyncio.create_task(
+            self._accept(self._listener), name=f"{self._place.address}: ssh"
+        )
+        return path
+
+    async def close(self) -> None:
+        """End every process; the socket goes."""
+        tasks = [*self._processes, *([self._accepting] if self._accepting is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+        if self._folder:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            if len(self._processes) >= MOST_AT_ONCE:
+                connection.close()
+                continue
+            task = loop.create_task(self._serve(connection))
+            self._processes.add(task)
+            task.add_done_callback(self._processes.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        connection.setblocking(True)  # it is ssh's from here on
+        with connection:
+            process = await asyncio.create_subprocess_exec(
+                *command(self._place), stdin=connection.fileno(), stdout=connection.fileno(),
+                stderr=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}, start_new_session=True,
+            )  # fmt: skip
+        try:
+            assert process.stderr is not None
+            while piece := await process.stderr.read(_SAID_BYTES):
+                self.said = (self.said + piece.decode("utf-8", "replace"))[-_SAID_BYTES:]
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()

@@ -1,0 +1,231 @@
+"""The controller of Docker hosts: plans from what the engine has, asks once for each container, looks till it is so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from nimify_tui.backends.docker.kinds import Container, seconds
+from nimify_tui.backends.docker.units import unit_of
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
+from nimify_tui.controllers.docker.facts import GRACE_S, facts_of, name_of, owner_in
+from nimify_tui.controllers.docker.reading import (
+    Line,
+    identity,
+    inspected,
+    members,
+    newest_start,
+    path_of,
+    serves,
+)
+from nimify_tui.controllers.wording import diff
+from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, ActionState, Permit, Plan, Precondition, Verb
+from nimify_tui.gate.gate import Gate
+
+#: How long one container may take to serve again before the next one is touched, and how often it is looked; seconds.
+SETTLE_S, LOOK_S = 600.0, 0.3
+#: A call may take so long beyond what its container has to end, seconds.
+_MORE_S = 30.0
+_DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
+
+
+class DockerController:
+    """Controller of Docker regions. ``line`` finds the open connection of a region."""
+
+    def __init__(self, line: Callable[[str], Line | None], gate: Gate, clock: Clock) -> None:
+        self._line, self._gate, self._clock = line, gate, clock
+
+    async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        if part.verb not in (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE) or part.kind:
+            raise ValidationError(
+                f"this version cannot {part.verb} on a Docker host", "it can restart, stop, start and delete"
+            )
+        service = world.service(key)
+        if service is None:
+            raise ValidationError(
+                f"there is no service {key.name!r} in {key.region}", "see `nimify-tui snapshot -o name`"
+            )
+        line = self._open(key.region)
+        some = await members(line, service.uid)
+        if not some:
+            raise ClusterError(f"{key.name} has no container any more", "look again")
+        touched = _touched(part.verb, some)
+        before = Precondition(key, identity(touched), 0, path_of(touched))
+        if not touched:
+            return self._idle(part, key, before)
+        unit = await asyncio.to_thread(unit_of, some[0].plain_name) if line.place.here else ""
+        stop = part.verb is Verb.STOP
+        undo = None
+        if part.verb in (Verb.STOP, Verb.START):
+            undo = ActionRequest(verb=Verb.START if stop else Verb.STOP, targets=(key,))
+        return Draft(
+            part=msgspec.structs.replace(part, mark=f"{newest_start(some):.6f}"),
+            precondition=before,
+            facts=facts_of(part.verb, some, touched, owner_in(some, unit)),
+            diff=diff({name_of(each): _is(each) for each in touched}, _after(part.verb, touched)),
+            destructive=part.verb in (Verb.STOP, Verb.DELETE),
+            undo=undo,
+            no_undo={
+                Verb.RESTART: "none needed: the content is the same",
+                Verb.DELETE: "cannot be undone: what the container wrote outside of volumes is gone with it",
+            }.get(part.verb, ""),
+            calls=len(touched) * (2 if part.verb is Verb.DELETE else 1),
+        )
+
+    async def send(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, permit: Permit, say: Say = quiet
+    ) -> Receipt:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        before = _before(plan, key)
+        line = self._open(key.region)
+        some = [
+            each
+            for each in [await inspected(line, uid) for uid in before.path.split(",")]
+            if each is not None
+        ]
+        if identity(some) != before.uid:
+            raise ClusterError(f"{key.name} has other containers now", "look again, then plan anew")
+        for number, one in enumerate(some):
+            say(f"{name_of(one)}: {part.verb}", number, len(some))
+            await self._one(line, part.verb, one, permit, plan)
+            if part.verb is Verb.RESTART and number + 1 < len(some):
+                say(f"{name_of(one)}: waits until it serves", number, len(some))
+                await self._until_it_serves(line, one, len(some) - number - 1)
+        return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
+
+    async def _one(self, line: Line, verb: Verb, one: Container, permit: Permit, plan: Plan) -> None:
+        path, name = f"/containers/{one.id}", name_of(one)
+        grace_s = float(one.config.stop_timeout or GRACE_S)
+
+        async def ask(method: str, where: str, word: str) -> None:
+            await line.change(
+                method, where, {}, what=f"{word} of {name}", permit=permit, plan=plan, verify=self._gate.verify,
+                deadline_s=grace_s + _MORE_S,
+            )  # fmt: skip
+
+        match verb:
+            case Verb.DELETE:
+                if one.state.status in ("running", "paused", "restarting"):
+                    await ask("POST", f"{path}/stop", "stop")
+                await ask("DELETE", path, "removal")
+            case _:
+                await ask("POST", f"{path}/{verb}", str(verb))
+
+    async def _until_it_serves(self, line: Line, one: Container, left: int) -> None:
+        """Return when it serves. Raises ClusterError when it ends or does not come up: the others go on as they are."""
+        deadline_s = self._clock.mono_s() + SETTLE_S
+        rest = f"the other {left} were not touched"
+        while True:
+            now = await inspected(line, one.id)
+            if now is not None and serves(now):
+                return
+            if now is None or now.state.status in ("exited", "dead", "removing"):
+                code = f" (exit code {now.state.exit_code})" if now is not None else ""
+                raise ClusterError(
+                    f"{name_of(one)} does not run after its restart{code}; {rest}", "look at its log"
+                )
+            if self._clock.mono_s() > deadline_s:
+                raise ClusterError(f"{name_of(one)} does not become healthy; {rest}", "look at its log")
+            await asyncio.sleep(LOOK_S)
+
+    async def standing(
+        self, plan: Plan, part: ActionRequest, key: ServiceKey, receipt: Receipt, world: World
+    ) -> Standing:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        try:
+            return await self._look(plan, part, key)
+        except NetworkError as error:
+            text = f"accepted; it cannot be looked at now: {error.message}"
+            return Standing(state=ActionState.RUNNING, text=text)
+
+    async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
+        """See :class:`nimify_tui.controllers.world.Controller`."""
+        found = await self._look(plan, part, key)
+        if found.state is ActionState.OK:
+            return Standing(state=ActionState.OK, text=f"{found.text}: it was done")
+        if found.state is ActionState.RUNNING and not found.done:
+            return Standing(state=ActionState.FAILED, text=f"{found.text}: it was not done")
+        return found
+
+    async def _look(self, plan: Plan, part: ActionRequest, key: ServiceKey) -> Standing:
+        """How far it is by what the engine has now; ``done`` counts containers that are as wanted."""
+        before = _before(plan, key)
+        line = self._open(key.region)
+        ids = before.path.split(",")
+        now = [await inspected(line, uid) for uid in ids]
+        some = [each for each in now if each is not None]
+        if part.verb is Verb.DELETE:
+            return _counted(len(ids) - len(some), len(ids), "gone", "")
+        if len(some) < len(ids):
+            text = f"{len(ids) - len(some)} of {len(ids)} containers were removed by somebody else"
+            return Standing(state=ActionState.UNKNOWN, text=text)
+        if part.verb is Verb.STOP:
+            running = [each for each in some if each.state.status in ("running", "paused", "restarting")]
+            return _counted(len(ids) - len(running), len(ids), "stopped", "")
+        since = float(part.mark or 0.0) if part.verb is Verb.RESTART else 0.0
+        wanted = [each for each in some if part.verb is Verb.START or _was_touched(each, since)]
+        for each in wanted:
+            state = each.state
+            if state.status in ("exited", "dead"):
+                why = f"{name_of(each)} has ended again (exit code {state.exit_code})"
+                return Standing(state=ActionState.FAILED, text=why, total=len(ids))
+            if state.health is not None and state.health.status == "unhealthy":
+                return Standing(state=ActionState.FAILED, text=f"{name_of(each)}: its health check fails")
+        up = sum(serves(each) for each in wanted)
+        waits = next((name_of(each) for each in wanted if not serves(each)), "")
+        return _counted(up, len(ids), "running", f"; {waits} is not ready yet" if waits else "")
+
+    def _open(self, region: str) -> Line:
+        line = self._line(region)
+        if line is None or not line.is_open:
+            raise NetworkError(f"region {region} has no connection", "wait until it is LIVE again")
+        return line
+
+    @staticmethod
+    def _idle(part: ActionRequest, key: ServiceKey, before: Precondition) -> Draft:
+        if part.verb is Verb.RESTART:
+            raise ValidationError(f"{key.name} is stopped", "start it instead")
+        word = "is stopped already" if part.verb is Verb.STOP else "runs already"
+        return Draft(part=part, precondition=before, nothing_to_do=word)
+
+
+def _before(plan: Plan, key: ServiceKey) -> Precondition:
+    return next(item for item in plan.preconditions if item.key == key)
+
+
+def _touched(verb: Verb, some: Sequence[Container]) -> list[Container]:
+    """The containers that the verb is for."""
+    up = ("running", "paused", "restarting")
+    match verb:
+        case Verb.DELETE:
+            return list(some)
+        case Verb.START:
+            return [each for each in some if each.state.status not in up]
+        case _:
+            return [each for each in some if each.state.status in up]
+
+
+def _was_touched(one: Container, since: float) -> bool:
+    started = seconds(one.state.started_at)
+    return started is not None and started > since + 1e-5
+
+
+def _is(one: Container) -> str:
+    return one.state.status
+
+
+def _after(verb: Verb, touched: Sequence[Container]) -> dict[str, str]:
+    if verb is Verb.DELETE:
+        return {}
+    return {name_of(each): "restarted" if verb is Verb.RESTART else _DONE[verb] for each in touched}
+
+
+def _counted(done: int, total: int, word: str, more: str) -> Standing:
+    state = ActionState.OK if done == total else ActionState.RUNNING
+    return Standing(state=state, text=f"{done} of {total} {word}{more}", done=done, total=total)

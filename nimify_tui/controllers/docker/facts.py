@@ -1,0 +1,138 @@
+"""What a plan on a Docker host tells: what is touched, who keeps it, what serves meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nimify_tui.backends.docker.groups import Owner, group_of, owner_of
+from nimify_tui.backends.docker.kinds import Container, seconds
+from nimify_tui.base.text import clean_line
+from nimify_tui.controllers.docker.reading import serves
+from nimify_tui.controllers.drafts import plural
+from nimify_tui.domain.plans import Verb
+
+#: What the engine gives a container to end by default, seconds.
+GRACE_S = 10
+_NAMED = 6
+
+
+def name_of(one: Container) -> str:
+    """A container's name for people."""
+    return clean_line(one.plain_name, 120)
+
+
+def owner_in(some: Sequence[Container], unit: str) -> Owner | None:
+    """Who keeps them; ``unit`` is the systemd unit that was found for them."""
+    found = next((owner for each in some if (owner := owner_of(each.labels)) is not None), None)
+    if found is None and unit:
+        return Owner("systemd unit", clean_line(unit, 120), "", "systemctl")
+    return found
+
+
+def facts_of(
+    verb: Verb, some: Sequence[Container], touched: Sequence[Container], owner: Owner | None
+) -> tuple[tuple[str, str], ...]:
+    """The lines of a plan."""
+    found = [("objects", _objects(some)), ("change", _change(verb, touched))]
+    if owner is not None:
+        found.append(("owner", f"{owner.words}; {_reverted(verb, owner)}"))
+    found.append(("capacity", _capacity(verb, some, touched)))
+    if verb in (Verb.RESTART, Verb.STOP, Verb.DELETE):
+        grace = max((each.config.stop_timeout or GRACE_S for each in touched), default=GRACE_S)
+        found.append(("stop", f"asked to end, killed after {grace} s"))
+    if verb in (Verb.RESTART, Verb.START):
+        found.append(("start", _start(touched)))
+    if verb is Verb.STOP and (policy := _policy(touched)):
+        found.append(("engine", policy))
+    return tuple(found)
+
+
+def _objects(some: Sequence[Container]) -> str:
+    names = ", ".join(name_of(each) for each in some[:_NAMED])
+    more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+    kind = group_of(some[0]).kind
+    ready = sum(serves(each) for each in some)
+    return f"{kind} of {len(some)} {plural('container', len(some))} ({names}{more}), {ready} of {len(some)} serving"
+
+
+def _change(verb: Verb, touched: Sequence[Container]) -> str:
+    many = len(touched) > 1
+    match verb:
+        case Verb.RESTART:
+            if many:
+                return "each container is restarted, one after the other, the next when the one before serves"
+            return "the container is restarted, its content is the same"
+        case Verb.STOP:
+            return (
+                "every container is stopped and stays there"
+                if many
+                else "the container is stopped and stays there"
+            )
+        case Verb.START:
+            return "every container is started" if many else "the container is started"
+        case _:
+            word = "every container is" if many else "the container is"
+            return f"{word} stopped and removed with what it wrote; volumes stay"
+
+
+def _reverted(verb: Verb, owner: Owner) -> str:
+    match owner.kind:
+        case "Compose project":
+            if verb is Verb.DELETE:
+                return f"`{owner.by}` makes it again"
+            return (
+                f"`{owner.by}` starts it again" if verb is Verb.STOP else "the project's file is not changed"
+            )
+        case "systemd unit":
+            if verb is Verb.RESTART:
+                return (
+                    f"`systemctl restart {owner.name}` would do the same; systemd may take this for a failure"
+                )
+            return f"systemd may start it again: better `systemctl stop {owner.name}`"
+        case "Swarm service":
+            return "Swarm replaces what is stopped or removed: better change the Swarm service"
+        case _:
+            return "the cluster replaces what is stopped or removed"
+
+
+def _capacity(verb: Verb, some: Sequence[Container], touched: Sequence[Container]) -> str:
+    ready = sum(serves(each) for each in some)
+    match verb:
+        case Verb.RESTART:
+            if ready > 1:
+                return f"{ready - 1} of {len(some)} serve all the time"
+            return "nothing serves until it is back" if ready else "nothing serves now"
+        case Verb.START:
+            return f"{ready} of {len(some)} serve now" if ready else "nothing serves until the first is ready"
+        case _:
+            return f"nothing serves afterwards ({ready} {'serves' if ready == 1 else 'serve'} now)"
+
+
+def _start(touched: Sequence[Container]) -> str:
+    """How long a start took last: until the first health check of now that passed."""
+    took = []
+    for each in touched:
+        health, started = each.state.health, seconds(each.state.started_at)
+        first = (
+            next((run for run in (health.log or ()) if not run.exit_code), None)
+            if health is not None
+            else None
+        )
+        at = seconds(first.end) if first is not None else None
+        if at is not None and started is not None and 0.0 <= at - started < 3600.0:
+            took.append(at - started)
+    if took:
+        return f"last start took at most {max(took):.1f} s"
+    checked = any(each.state.health is not None for each in touched)
+    return "how long a start takes is not known" if checked else "no health check: running counts as ready"
+
+
+def _policy(touched: Sequence[Container]) -> str:
+    names = {
+        each.host_config.restart_policy.name
+        for each in touched
+        if each.host_config.restart_policy is not None
+    }
+    if "always" in names:
+        return "restart policy always: it is started again when the engine itself is"
+    return ""

@@ -1,0 +1,87 @@
+"""The Docker regions of a session: the configured ones, their sources and the one open connection of each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nimify_tui.base.clock import Clock
+from nimify_tui.config import Config
+from nimify_tui.config.schema import RegionConfig
+from nimify_tui.domain.regions import Region
+from nimify_tui.engine import FleetWork, Sink
+from nimify_tui.fleet.store import Fleet
+
+if TYPE_CHECKING:
+    from nimify_tui.backends.docker.connection import Connection
+    from nimify_tui.domain.demands import LogDemand
+    from nimify_tui.sources.docker.host import Known
+    from nimify_tui.sources.docker.region import DockerSource
+
+
+class DockerRegions:
+    """Docker hosts: one engine each. Nothing of it is imported before a region of this kind is watched."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._clock = clock
+        self._where = {item.name: item for item in config.region if item.kind == "docker"}
+        self._links: dict[str, Connection] = {}
+        self._sources: dict[str, DockerSource] = {}
+
+    def link(self, region: str) -> Connection | None:
+        """The open connection of a region, one for all that is done there; None while there is none."""
+        return self._links.get(region)
+
+    async def watch(self, region: Region, sink: Sink) -> None:
+        """Watch one region until cancelled."""
+        from nimify_tui.sources.docker.region import DockerSource, Link
+
+        item = self._where[region.name]
+
+        async def connect() -> Link:
+            self._links.pop(region.name, None)
+            connection = await greeted(item)
+            self._links[region.name] = connection
+            return connection
+
+        source = DockerSource(region, connect, self._clock)
+        self._sources[region.name] = source
+        try:
+            await source.run(sink)
+        finally:
+            self._links.pop(region.name, None)
+            self._sources.pop(region.name, None)
+
+    def fleet_work(self) -> tuple[FleetWork, ...]:
+        """What runs beside the regions: what is looked up on demand. Nothing where there is no Docker region."""
+        return (self._logs,) if self._where else ()
+
+    async def _logs(self, fleet: Fleet, sink: Sink) -> None:
+        """Follow what logs are looked at, until cancelled."""
+        from nimify_tui.sources.docker.logs import ContainerLogs
+
+        def members(demand: LogDemand) -> Sequence[Known]:
+            source = self._sources.get(demand.key.region)
+            host = source.host if source is not None else None
+            return host.members(demand.key) if host is not None else ()
+
+        await ContainerLogs(fleet, members, self.link, self._where.__contains__, self._clock).run(sink)
+
+
+async def greeted(item: RegionConfig) -> Connection:
+    """An open connection to the engine of a region that has answered once. Raises NimifyError."""
+    from nimify_tui.backends.docker.connection import Connection
+    from nimify_tui.backends.docker.place import place_of
+
+    # Files are read outside of the loop that serves all regions.
+    place = await asyncio.to_thread(place_of, item.url or "", item.context or "", dict(os.environ))
+    connection = Connection(place)
+    try:
+        await connection.open()
+        await connection.hello()
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

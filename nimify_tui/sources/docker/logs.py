@@ -1,0 +1,199 @@
+"""Live logs of containers: followed only while somebody looks, a bounded number in each region.
+
+The engine keeps one log over all runs of a container. A stream that stalls or ends while its container goes on
+(the engine loses its place when a log file is rotated) is taken up again where it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from nimify_tui.backends.docker.kinds import seconds, unix_text
+from nimify_tui.backends.docker.logs import Frames
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import NimifyError
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
+from nimify_tui.domain.updates import Update
+from nimify_tui.sources.docker.host import Known
+from nimify_tui.sources.docker.region import Link, Sleep
+
+#: How often lines are handed on, and how often it is looked at which containers there are; seconds.
+FLUSH_S, LOOK_S = 0.2, 0.5
+#: Streams at once in a region, and lines from before the demand of each.
+MOST_STREAMS, EARLIER_LINES = 40, 2_000
+#: A stream that broke is taken up again after this, seconds.
+AGAIN_S = 1.0
+#: Lines that wait to be handed on; more are left out.
+_MOST_WAITING = 20_000
+
+Members = Callable[[LogDemand], Sequence[Known]]
+Links = Callable[[str], Link | None]
+
+
+class ContainerLogs:
+    """Follows every demanded log of Docker regions.
+
+    ``members`` gives the containers of a demand as their region sees them, ``link`` a region's open connection,
+    ``ours`` says whether a region is a Docker host.
+    """
+
+    def __init__(
+        self,
+        looks: Looks,
+        members: Members,
+        link: Links,
+        ours: Callable[[str], bool],
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._looks, self._members, self._link, self._ours = looks, members, link, ours
+        self._clock, self._sleep = clock, sleep
+        self._followed: dict[LogDemand, _Followed] = {}
+
+    async def run(self, _sink: Callable[[Sequence[Update]], None]) -> None:
+        """Follow until cancelled."""
+        look_at_s = 0.0
+        try:
+            while True:
+                self._take_up()
+                if self._clock.mono_s() >= look_at_s:
+                    look_at_s = self._clock.mono_s() + LOOK_S
+                    for followed in self._followed.values():
+                        followed.look(self._members(followed.demand))
+                for followed in self._followed.values():
+                    followed.flush()
+                await self._sleep(FLUSH_S)
+        finally:
+            for followed in self._followed.values():
+                followed.end()
+
+    def _take_up(self) -> None:
+        wanted = {
+            each
+            for each in self._looks.demands()
+            if isinstance(each, LogDemand) and self._ours(each.key.region)
+        }
+        for demand, followed in list(self._followed.items()):
+            # One that was given back and wanted again between two looks has a new tail.
+            if demand not in wanted or self._looks.log_tail(demand) is not followed.tail:
+                self._followed.pop(demand).end()
+        for demand in wanted - self._followed.keys():
+            made = _Followed(demand, self._looks.log_tail(demand), self._link, self._clock, self._sleep)
+            self._followed[demand] = made
+            made.look(self._members(demand))
+
+
+class _Followed:
+    """One demand with a stream for each container, by id."""
+
+    def __init__(self, demand: LogDemand, tail: LogSink, link: Links, clock: Clock, sleep: Sleep) -> None:
+        self.demand, self.tail = demand, tail
+        self._link, self._clock, self._sleep = link, clock, sleep
+        self._streams: dict[str, asyncio.Task[None]] = {}
+        self._lines: list[LogLine] = []
+        self._left_out = 0
+        self._said = ""
+
+    def look(self, members: Sequence[Known]) -> None:
+        """Bring the streams in line with the containers that there are."""
+        wanted = [
+            each for each in members if self.demand.replica in ("", clean_line(each.one.plain_name, 120))
+        ]
+        ids = {each.one.id for each in wanted}
+        for uid in self._streams.keys() - ids:
+            self._streams.pop(uid).cancel()
+        for known in wanted[:MOST_STREAMS]:
+            if known.one.id not in self._streams:
+                self._streams[known.one.id] = asyncio.get_running_loop().create_task(
+                    self._follow(known), name=f"log of {known.one.plain_name}"
+                )
+        left = len(wanted) - MOST_STREAMS
+        region = clean_line(self.demand.key.region, 60)
+        words = ""
+        if left > 0:
+            words = f"{region}: {left} more containers are not followed; choose one replica alone"
+        elif self._link(self.demand.key.region) is None:
+            words = f"{region}: no contact yet, its lines come when there is"
+        elif not wanted:
+            words = f"{region}: there is no container"
+        if words and words != self._said:
+            self._mark(words)
+        self._said = words
+
+    def _mark(self, text: str, replica: str = "") -> None:
+        self._lines.append(LogLine(self._clock.now(), replica, 0, f"-- {text} --", mark=True))
+
+    async def _follow(self, known: Known) -> None:
+        """One container's log for as long as somebody looks; of the run before only what was written until its end."""
+        name, since, told = clean_line(known.one.plain_name, 120), "", ""
+        while True:
+            link = self._link(self.demand.key.region)
+            if link is not None:
+                try:
+                    since = await self._stream(link, known, name, since)
+                    told = ""
+                except NimifyError as error:
+                    if error.message != told:
+                        self._mark(f"{name}: {error.message}", name)
+                    told = error.message
+                if self.demand.previous:
+                    return
+            await self._sleep(AGAIN_S)
+
+    async def _stream(self, link: Link, known: Known, name: str, since: str) -> str:
+        """Read until the engine ends it; returns the time of the last line, from which it goes on."""
+        query = {"stdout": "true", "stderr": "true", "timestamps": "true", "tail": str(EARLIER_LINES)}
+        run = 1 + known.one.restart_count
+        if self.demand.previous:
+            started = seconds(known.one.state.started_at)
+            if known.one.state.status == "running" and started is not None:
+                query["until"] = f"{started - 0.001:.9f}"
+                run -= 1
+        else:
+            query["follow"] = "true"
+        if since:
+            query |= {"since": unix_text(since), "tail": "all"}
+        frames = Frames(tty=known.one.config.tty)
+        skip = since
+        async with link.stream(f"/containers/{known.one.id}/logs", query) as pieces:
+            async for piece in pieces:
+                for line in frames.feed(piece):
+                    stamp, text = _cut(line)
+                    if stamp and stamp <= skip:
+                        continue  # it was the last one before
+                    since = stamp or since
+                    self._put(LogLine(seconds(stamp) or self._clock.now(), name, run, text))
+        return since
+
+    def _put(self, line: LogLine) -> None:
+        if len(self._lines) >= _MOST_WAITING:
+            self._left_out += 1
+            return
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Hand on what came, in order of time."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            if len(self._streams) > 1:
+                lines.sort(key=lambda each: each.at)
+            self.tail.append(lines)
+        if self._left_out:
+            self.tail.leave_out(self._left_out)
+            self._left_out = 0
+
+    def end(self) -> None:
+        """Nobody looks any more."""
+        for task in self._streams.values():
+            task.cancel()
+
+
+def _cut(line: bytes) -> tuple[str, str]:
+    """(the engine's time stamp, the line); the stamp can be compared as text and be given as ``since``."""
+    head, _, text = line.partition(b" ")
+    stamp = head.decode("ascii", "replace")
+    if seconds(stamp) is None:
+        return "", line.decode("utf-8", "replace")
+    return stamp, text.decode("utf-8", "replace")

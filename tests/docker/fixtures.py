@@ -1,0 +1,51 @@
+"""The fixture ``engine``: one real Docker engine for the whole test run, started by the first test that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.docker.engine import Engine, NoEngine, look
+
+NO_ENGINE = "no Docker engine: run as root where docker.io, iptables and busybox-static are installed"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """An engine with its own socket, shared: a test names its containers for itself and removes them.
+
+    Where there can be none (no dockerd, not root), its tests are skipped; with CI set that is a failure.
+    """
+    with started() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Engine]:
+    """An engine of one's own, for a test that stops, freezes or kills it."""
+    try:
+        look()
+    except NoEngine as error:
+        missing(str(error))
+    folder = Path(tempfile.mkdtemp(prefix="nd-", dir="/tmp"))
+    made = Engine(folder)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def missing(why: str) -> NoReturn:
+    """Skip; where CI is set, a test that misses its engine has failed."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{NO_ENGINE} ({why})")
+    pytest.skip(NO_ENGINE)
