@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.docker.fixtures import engine
@@ -18,6 +19,11 @@ __all__ = ["cluster", "engine"]
 def pytest_configure(config: pytest.Config) -> None:
     """Watch for skips; and no library that a test loads tells anybody about this machine."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # How long an example takes to make says how busy the machine is, nothing of the program.
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
     config.pluginmanager.register(SkipPolicy(), "skip-policy")
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,10 +160,15 @@ def test_every_screen_of_a_hostile_service_sends_nothing_that_a_terminal_obeys(s
         assert word in text, word
 
 
+def _found(service: Live, name: str) -> list[str]:
+    return disobedient(service.call(*CALLS[name][0](service)), plain=True)
+
+
 def test_sabotage_without_cleaning_the_same_bytes_are_found(unclean: Live) -> None:
     """The cleaning is switched off in every process (console, calls, supervisor, replica)."""
     for name in ("snapshot table", "logs", "logs of what does not start", "analyze", "analyze name"):
-        assert disobedient(unclean.call(*CALLS[name][0](unclean)), plain=True), name
+        # The supervisor may have no last words yet of what does not start.
+        wait_for(partial(_found, unclean, name), 30, why=name)
     _, raw = go_through(unclean)
     found = " ".join(disobedient(raw))
     for mark in (r"x1b]52;c;", r"owned\x07", r"x1b[66;66H", r"x1b[2J", r"x9b2J", r"\u202e", r"\u200b"):
