@@ -35,7 +35,6 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
     ``hint`` is one line for newcomers. Raises NimifyError before the terminal is touched.
     """
-    gc.set_threshold(*GC_THRESHOLDS)
     config = read_config(options)
     profile = _profile(options, config)
     os.environ.update(profile.textual_env())
@@ -55,6 +54,9 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
         def on_ready(self) -> None:
             """The first frame is on its way."""
+            gc.freeze()  # what was imported stays for good: no collection needs to look at it
+            gc.set_threshold(*GC_THRESHOLDS)
+            gc.enable()
             keep_large_blocks_apart()
             self.call_after_refresh(session.engine.start)
 

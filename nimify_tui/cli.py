@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -301,6 +302,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(options, "sub", None):
         name = f"{name} {options.sub}"
     module, function = _CALLS[name]
+    if name == "console":
+        gc.disable()  # a twentieth of the time to the first frame; the console takes it up again with the frame
     from nimify_tui.base.errors import NimifyError
 
     try:
