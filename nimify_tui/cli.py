@@ -320,6 +320,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    finally:
+        gc.enable()
 
 
 def _passed_on(arguments: list[str]) -> tuple[str, list[str]] | None:
