@@ -8,12 +8,16 @@ import logging
 import logging.handlers
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from nimify_tui.base.files import private_dir, state_home
 from nimify_tui.base.heap import keep_large_blocks_apart
 from nimify_tui.config import Config
 from nimify_tui.session import Needs, Session, check_regions, read_config, wanted_clusters
 from nimify_tui.ui.terminal import TerminalProfile, probe
+
+if TYPE_CHECKING:
+    from nimify_tui.ui.console import ConsoleApp
 
 #: Garbage collection for a store of some 100,000 objects that live long: by Python's own thresholds a full
 #: collection stopped every key for 100 ms several times a minute under load. Young garbage still goes.
@@ -35,7 +39,6 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
     ``hint`` is one line for newcomers. Raises NimifyError before the terminal is touched.
     """
-    gc.set_threshold(*GC_THRESHOLDS)
     config = read_config(options)
     profile = _profile(options, config)
     os.environ.update(profile.textual_env())
@@ -48,6 +51,17 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
         wanted_clusters(options),
     )
     session.engine.start_ahead()
+    try:
+        app = _shown(session, profile, options.open_service)
+    finally:
+        session.engine.stop()
+    for line in app.farewell:
+        sys.stdout.write(f"{line}\n")
+    return app.return_code or 0
+
+
+def _shown(session: Session, profile: TerminalProfile, open_service: str) -> ConsoleApp:
+    """The session on the screen until it is left: the app as it ended."""
     from nimify_tui.ui.console import ConsoleApp
 
     class Console(ConsoleApp):
@@ -55,17 +69,15 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
         def on_ready(self) -> None:
             """The first frame is on its way."""
+            gc.freeze()  # what was imported stays for good: no collection needs to look at it
+            gc.set_threshold(*GC_THRESHOLDS)
+            gc.enable()
             keep_large_blocks_apart()
             self.call_after_refresh(session.engine.start)
 
-    app = Console(session, profile, open_service=options.open_service)
-    try:
-        app.run(mouse=profile.mouse)
-    finally:
-        session.engine.stop()
-    for line in app.farewell:
-        sys.stdout.write(f"{line}\n")
-    return app.return_code or 0
+    app = Console(session, profile, open_service=open_service)
+    app.run(mouse=profile.mouse)
+    return app
 
 
 def _profile(options: argparse.Namespace, config: Config) -> TerminalProfile:

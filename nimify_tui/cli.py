@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -307,6 +308,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(options, "sub", None):
         name = f"{name} {options.sub}"
     module, function = _CALLS[name]
+    if name == "console":
+        gc.disable()  # a twentieth of the time to the first frame; the console takes it up again with the frame
     from nimify_tui.base.errors import NimifyError
 
     try:
@@ -323,6 +326,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    finally:
+        gc.enable()
 
 
 def _passed_on(arguments: list[str]) -> tuple[str, list[str]] | None:

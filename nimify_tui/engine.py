@@ -98,7 +98,7 @@ class Engine:
 
     def start(self) -> None:
         """Start everything; returns at once."""
-        if not self._thread.is_alive():
+        if self._thread.ident is None:
             self._all.set()
             self._thread.start()
             return

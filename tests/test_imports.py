@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import nimify_tui
+from nimify_tui.app import GC_THRESHOLDS
 from tests.support import PYTHON, REPO, Home, run_python, wait_for
 from tests.tui import PtyRun
 
@@ -32,15 +33,16 @@ NO_SCREEN = (
 #: Rooms whose very job is heavy. Everything else comes up before the first frame.
 MAY_BE_HEAVY = ("serving", "models", "demo", "advice")
 
-#: Runs the console; when its first frame is out and the engine is to start, it writes the names of loaded modules.
+#: Runs the console; when its first frame is out and the engine is to start, it writes the names of loaded modules
+#: and whether garbage is collected.
 TELLING_CONSOLE = """
-import os, sys
+import gc, os, sys
 from nimify_tui import engine
 start = engine.Engine.start
 def told(self):
     to = os.environ["LOADED_TO"]
     with open(to + ".new", "w") as file:
-        file.write("\\n".join(sorted(sys.modules)))
+        file.write("\\n".join([*sorted(sys.modules), f"gc={gc.isenabled()}/{gc.get_threshold()[0]}"]))
     os.rename(to + ".new", to)
     start(self)
 engine.Engine.start = told
@@ -135,6 +137,7 @@ def test_nothing_heavy_before_the_first_frame(home: Home) -> None:
         wait_for(to.exists, 30, why="the list of modules", detail=tty.text)
     loaded = set(to.read_text(encoding="utf-8").split())
     assert {"textual.app", "nimify_tui.app"} <= loaded
+    assert f"gc=True/{GC_THRESHOLDS[0]}" in loaded, "switched off for the start only"
     assert unwanted(loaded, HEAVY) == []
 
 

@@ -181,7 +181,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
     def _look_for_rows(self) -> None:
         """Show the first rows of a region when they are there, not when it is time for the next frame."""
         frame, shown = self.context.frame, self._shown[0]
-        if shown is not None and len(frame.rows) > len(shown.rows):
+        if len(frame.rows) > (len(shown.rows) if shown is not None else 0):
             self.drain()
         connecting = any(each.health.state is RegionState.CONNECTING for each in frame.regions)
         if self._eager_timer is not None and (not connecting or time.monotonic() >= self._eager_until_mono_s):

@@ -6,7 +6,6 @@ is known. Its frame counts when the name of the embedded region is on it.
 
 from __future__ import annotations
 
-import compileall
 import contextlib
 import os
 import pty
@@ -16,9 +15,9 @@ import statistics
 import subprocess
 import time
 
-from tests.bench.harness import Result, at_most
+from tests.bench.harness import Result, as_installed, at_most
 from tests.bench.programs.minimal import MARKER
-from tests.support import PYTHON, REPO, private_home
+from tests.support import PYTHON, private_home
 from tests.tui import clean_env
 
 RATIO_BAR = 1.8
@@ -69,9 +68,7 @@ def console_s() -> float:
 
 def run(runs: int = RUNS) -> Result:
     """The median of the ratios of neighbouring runs: what slows both down at a moment cancels out."""
-    # As pip leaves an installed package; a tree that was never installed, or an environment that writes no
-    # compiled files, would have the compiler measured.
-    compileall.compile_dir(REPO / "nimify_tui", quiet=1)
+    as_installed()
     minimal_s(), console_s()  # the disk's cache
     pairs = [(minimal_s(), console_s()) for _ in range(runs)]
     ratio = statistics.median(console / minimal for minimal, console in pairs)

@@ -6,6 +6,7 @@ A benchmark is a module of this folder with ``run() -> Result`` (or a list of th
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import json
 import math
@@ -17,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.support import REPO
 
 BENCHES: tuple[str, ...] = (
     "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
@@ -108,6 +111,14 @@ def percentile(values: Sequence[float], ratio: float) -> float:
 def pause(seconds: float) -> None:
     """Let real time pass: a benchmark measures it, so there is nothing to wait for."""
     _NEVER.wait(seconds)
+
+
+def as_installed() -> None:
+    """Compile the sources as pip does it for an installed package.
+
+    A tree that was never installed, or an environment that writes no compiled files, would have the compiler measured.
+    """
+    compileall.compile_dir(REPO / "nimify_tui", quiet=1)
 
 
 def measure(name: str) -> list[Result]:

@@ -6,10 +6,13 @@ k9s 0.51 on the same: first pods after 5.0 s, 446 MB, idle 21 % of a core and 18
 
 from __future__ import annotations
 
+import statistics
 import time
+from pathlib import Path
 
 from nimify_tui.ui.glyphs import UNICODE
-from tests.bench.harness import Result, at_most, pause, percentile
+from tests.bench.first_frame import minimal_s
+from tests.bench.harness import Result, as_installed, at_most, pause, percentile
 from tests.bench.kube_lab import DEPLOYMENTS, EACH, Watcher, crowded, name_of, ready, watching
 from tests.kube.cluster import Cluster
 from tests.support import private_home, wait_for
@@ -19,6 +22,8 @@ MEMORY_BAR_MB = 150.0
 IDLE_CPU_BAR, IDLE_BYTES_BAR = 3.0, 300.0
 ROLL_ECHO_BAR_MS, ROLL_CPU_BAR = 50.0, 30.0
 ROLLED = 30
+#: Odd, for a median that is one of them.
+STARTS = 5
 SETTLE_S, IDLE_S = 15.0, 60.0
 
 
@@ -29,16 +34,43 @@ def well(text: str) -> bool:
     return len(lines) >= 10 and all(line.lstrip("▌ ").startswith(ok) for line in lines if "latency" not in line)
 
 
-def start(watcher: Watcher) -> list[Result]:
-    """From the start of the process to the first row and to the last pod."""
-    first_s = watcher.when(lambda text: name_of(0)[:-1] in text, 60, "the first rows")
+def rows_there(text: str) -> bool:
+    """Whether there is a row."""
+    return name_of(0)[:-1] in text
+
+
+def begin(watcher: Watcher) -> tuple[float, float, float, float]:
+    """From the start of the process to the first row and to the last pod: seconds and CPU seconds of each."""
+    first_s = watcher.when(rows_there, 60, "the first rows")
     first_cpu_s = watcher.cpu_s()
-    all_s = watcher.when(well, 60, "all rows")
-    cpu_s = watcher.cpu_s()
-    detail = {"pods": DEPLOYMENTS * EACH, "from": "start of the process", "cpu_s": round(first_cpu_s, 2)}
+    return first_s, first_cpu_s, watcher.when(well, 60, "all rows"), watcher.cpu_s()
+
+
+def starts(kubeconfig: Path) -> list[Result]:
+    """Several starts on a machine that knows nothing yet; beside each one a minimal Textual program."""
+    as_installed()
+    minimal_s()  # the disk's cache
+    minima, found, again_s = [], [], []
+    for _ in range(STARTS):
+        minima.append(minimal_s())
+        with private_home() as home:
+            with watching(home, kubeconfig) as watcher:
+                found.append(begin(watcher))
+                watcher.tty.send("\x03")
+                watcher.tty.wait_exit(20)
+            with watching(home, kubeconfig) as watcher:  # what was known at the end is there before anybody is asked
+                again_s.append(watcher.when(rows_there, 60, "the rows of the last time"))
+    first_s, all_s = [each[0] for each in found], [each[2] for each in found]
+    ratios = [first / minimal for first, minimal in zip(first_s, minima, strict=True)]
+    detail = {
+        "best_s": round(min(first_s), 2), "starts": STARTS, "cpu_s": round(statistics.median(e[1] for e in found), 2),
+        "minimal_s": round(statistics.median(minima), 2), "x_minimal": round(statistics.median(ratios), 2),
+        "again_s": round(statistics.median(again_s), 2),
+    }  # fmt: skip
+    more = {"best_s": round(min(all_s), 2), "cpu_s": round(statistics.median(e[3] for e in found), 2)}
     return [
-        at_most("5,000 pods: first rows", round(first_s, 2), "s", FIRST_BAR_S, detail),
-        at_most("5,000 pods: all rows", round(all_s, 2), "s", ALL_BAR_S, {"cpu_s": round(cpu_s, 2)}),
+        at_most("5,000 pods: first rows", round(statistics.median(first_s), 2), "s", FIRST_BAR_S, detail),
+        at_most("5,000 pods: all rows", round(statistics.median(all_s), 2), "s", ALL_BAR_S, more),
     ]
 
 
@@ -89,5 +121,9 @@ def roll(cluster: Cluster, watcher: Watcher) -> list[Result]:
 
 def run() -> list[Result]:
     """All of it on one cluster."""
-    with crowded() as cluster, private_home() as home, watching(home, cluster.folder / "kubeconfig") as watcher:
-        return [*start(watcher), *idle(watcher), *roll(cluster, watcher)]
+    with crowded() as cluster:
+        kubeconfig = cluster.folder / "kubeconfig"
+        results = starts(kubeconfig)
+        with private_home() as home, watching(home, kubeconfig) as watcher:
+            begin(watcher)
+            return [*results, *idle(watcher), *roll(cluster, watcher)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from nimify_tui.backends.kubernetes.connection import Connection
@@ -55,14 +55,20 @@ class FastClock(SystemClock):
 class Watching:
     """A source on a real cluster, heard by a fleet. Its waits pass ``faster``; only what is in SPACE is read."""
 
-    def __init__(self, place: ClusterPlace, region: Region = REGION, faster: float = FASTER) -> None:
+    def __init__(
+        self,
+        place: ClusterPlace,
+        region: Region = REGION,
+        faster: float = FASTER,
+        rest: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.updates: list[Update] = []
         self.fleet = Fleet()
         self.clock = FastClock(faster)
         self._place = place
         self._came = asyncio.Event()
         self.source = KubernetesSource(
-            region, self._connect, self.clock, namespaces=(SPACE,), sleep=lambda s: let_pass(s / faster)
+            region, self._connect, self.clock, namespaces=(SPACE,), sleep=lambda s: let_pass(s / faster), rest=rest
         )
 
     async def _connect(self) -> Connection:

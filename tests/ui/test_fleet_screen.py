@@ -37,6 +37,19 @@ def test_golden_unfolded_small_and_empty() -> None:
     check_golden("fleet-first-80x24", run_console(look, World(frames.connecting()), size=(80, 24)))
 
 
+def test_first_rows_do_not_wait_for_the_next_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pace of frames is an hour here: fails when rows are taken at that pace alone."""
+    monkeypatch.setattr("nimify_tui.ui.terminal.SlowLine.interval_s", 3600.0)
+    world = World(frames.connecting())
+
+    async def script(app: Any, pilot: Any) -> None:
+        assert "llama-chat" not in screen_text(app)
+        world.frame = frames.drawn()
+        await until(pilot, lambda: "llama-chat" in screen_text(app), 10.0)
+
+    run_console(script, world)
+
+
 def test_without_colour_the_same_is_said() -> None:
     coloured = run_console(look)
     assert run_console(look, profile_changes={"color": "none"}) == coloured

@@ -115,7 +115,7 @@ class Reply:
         self.status: int = parsed.status
         self.headers: Mapping[str, str] = parsed.headers
         self._line, self._parsed, self._read_timeout_s, self._done = line, parsed, read_timeout_s, done
-        packed = parsed.headers.get("Content-Encoding", "") in ("gzip", "x-gzip")
+        packed = parsed.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip")
         self._unpack = zlib.decompressobj(_GZIP) if packed else None
         self._begun = self._closed = False
 

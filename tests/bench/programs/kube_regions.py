@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp  # imported before the clock runs, in both ways
-
 from nimify_tui.app import GC_THRESHOLDS
 from nimify_tui.backends.kubernetes.connection import Connection
 from nimify_tui.backends.kubernetes.kubeconfig import load
@@ -112,6 +110,5 @@ async def ours(kubeconfig: str, regions: int) -> dict[str, Any]:
 if __name__ == "__main__":
     gc.set_threshold(*GC_THRESHOLDS)
     keep_large_blocks_apart()
-    del aiohttp
     way = {"raw": raw, "ours": ours}[sys.argv[1]]
     print(json.dumps(asyncio.run(way(sys.argv[2], int(sys.argv[3])))))
