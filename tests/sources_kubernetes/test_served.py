@@ -102,7 +102,7 @@ def test_what_is_not_known_is_said_and_nothing_is_made_up(image: str, container:
     service = shown(deployment(image, **container))
     assert words in service.models_note
     assert "the server alone knows" in service.models_note
-    assert all(each.name in ("m",) for each in service.models)
+    assert all(each.name == "m" for each in service.models)
 
 
 def test_keys_in_variables_are_not_kept() -> None:

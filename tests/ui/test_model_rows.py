@@ -51,7 +51,7 @@ def several() -> Frame:
             reason="ranks: shapes do not fit", since_s=120),
         row("bundle", ("us-east-1",), slo=False, depth=1, rps=10.0),
     ]  # fmt: skip
-    told = {"told": 1, "source": "v2/repository/index"}
+    told: dict[str, Any] = {"told": 1, "source": "v2/repository/index"}
     below = "bundle@eu-west-1"
     return frames.frame_of(
         [two, one, row("plain", ("us-east-1",), slo=False)],
