@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nimify_tui.backends.kubernetes.place import ClusterPlace
     from nimify_tui.backends.kubernetes.sockets import PodSockets, Verify
     from nimify_tui.domain.demands import LogDemand, ObjectDemand
+    from nimify_tui.sources.kubernetes.cluster import Cluster
     from nimify_tui.sources.kubernetes.kinds import Pod
     from nimify_tui.sources.kubernetes.objects import Place
     from nimify_tui.sources.kubernetes.region import KubernetesSource
@@ -175,7 +176,7 @@ class ClusterRegions:
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""
-        return (self._logs, self._objects) if self._where else ()
+        return (self._logs, self._objects, self._starts) if self._where else ()
 
     async def _objects(self, fleet: Fleet, sink: Sink) -> None:
         """Read what objects are looked at, until cancelled."""
@@ -186,6 +187,20 @@ class ClusterRegions:
             return place_of(source.cluster, demand) if source is not None else None
 
         await ObjectReader(fleet, place, self.link, self._where.__contains__, self._clock).run(sink)
+
+    async def _starts(self, fleet: Fleet, sink: Sink) -> None:
+        """Ask what starts, while it is looked at, what it is at, until cancelled."""
+        from nimify_tui.sources.kubernetes.starting import StartReader
+
+        def cluster(region: str) -> Cluster | None:
+            source = self._sources.get(region)
+            return source.cluster if source is not None else None
+
+        def news(region: str) -> None:
+            if (source := self._sources.get(region)) is not None:
+                source.heard()
+
+        await StartReader(fleet, cluster, self.link, news, self._clock).run(sink)
 
     async def _logs(self, fleet: Fleet, sink: Sink) -> None:
         """Follow what logs are looked at, until cancelled."""

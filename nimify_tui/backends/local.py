@@ -359,8 +359,10 @@ def _made(state_dir: Path) -> Path:
 
 def kept_model(state_dir: Path, sha256: str) -> Path | None:
     """The region folder's own copy of a model; None when it keeps none."""
-    path = state_dir / "models" / f"{sha256}.onnx"
-    return path if sha256 and path.is_file() else None
+    if not sha256:
+        return None
+    folder = state_dir / "models"
+    return next((each for each in (folder / sha256, folder / f"{sha256}.onnx") if each.exists()), None)
 
 
 def _kept_at(state_dir: Path) -> Path:

@@ -309,7 +309,7 @@ class LocalController:
             return None
         kept = self._kept_model(service.key.region, now.spec.model_sha256)
         path = kept if kept is not None else Path(now.spec.model_path)
-        if not path.is_file():
+        if not path.exists():
             return None
         spec = msgspec.structs.replace(now.spec, model_path=str(path))
         port = urlsplit(service.endpoint).port if verb is Verb.CREATE and service.endpoint else None

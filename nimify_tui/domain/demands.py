@@ -49,7 +49,13 @@ class RightsDemand(msgspec.Struct, frozen=True):
     pods: bool = False
 
 
-Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand
+class StartDemand(msgspec.Struct, frozen=True):
+    """What the replicas of a service that are starting say they are at: their last lines, now and then."""
+
+    key: ServiceKey
+
+
+Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand | StartDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

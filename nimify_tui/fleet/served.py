@@ -135,8 +135,8 @@ def _judge(
         case ModelState.UNLOADED:
             return ServiceState.STOPPED, named.reason or "is not loaded"
         case _:
-            said = f"; named by {named.source}" if named.source else ""
-            return ServiceState.UNKNOWN, named.reason or f"its server is not asked how it is{said}"
+            said = f"from {named.source}, " if named.source else ""
+            return ServiceState.UNKNOWN, named.reason or f"{said}its server is not asked how it is"
 
 
 def _judge_told(lines: Sequence[ServedModel], missing: int, replicas: int) -> tuple[ServiceState, str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from nimify_tui.base.errors import ClusterError, ValidationError
+from nimify_tui.base.errors import ClusterError, ModelError, ValidationError
+from nimify_tui.base.modelfolder import model_files
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
 from nimify_tui.domain.plans import (
@@ -33,7 +34,7 @@ _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
 
 
 def deploy(options: argparse.Namespace) -> int:
-    """A model file to a running service in each named region, up to the first answered inference.
+    """A model file, or a folder of them, to a running service in each named region, up to the first answered inference.
 
     A service of that name gets a new revision, except by ``create``, which refuses then.
     """
@@ -45,11 +46,14 @@ def deploy(options: argparse.Namespace) -> int:
         rate_limit_rps=options.rate_limit_rps,
         threads=options.threads,
     )
+    files = _models(path)
     with open_session(options) as session:
-        report = analyse_model(str(path))
-        if not report.deployable:
-            reasons = "; ".join(finding.text for finding in report.findings if finding.level == "error")
-            raise ValidationError(f"{path.name} cannot be served here: {reasons}", "see `nimify-tui analyze`")
+        for each in files:
+            report = analyse_model(str(each))
+            if not report.deployable:
+                reasons = "; ".join(finding.text for finding in report.findings if finding.level == "error")
+                what = path.name if each == path else str(each.relative_to(path.parent))
+                raise ValidationError(f"{what} cannot be served here: {reasons}", "see `nimify-tui analyze`")
         regions = regions_of(session, options, default_all=False)
         targets = tuple(ServiceKey(region, name) for region in regions)
         spec = ServiceSpec(model_path=str(path), limits=limits)
@@ -69,6 +73,16 @@ def deploy(options: argparse.Namespace) -> int:
         if code == 0 and options.dry_run == "none" and options.replicas != 0:
             code = max(code, *(_first_answer(session, key, options.timeout) for key in targets))
         return code
+
+
+def _models(path: Path) -> list[Path]:
+    """The files to look at. Raises ModelError for a folder without a model."""
+    if not path.is_dir():
+        return [path]
+    found = [each for files in model_files(path).values() for each in files]
+    if not found:
+        raise ModelError(f"{path} holds no model", "put one at NAME/1/model.onnx")
+    return found
 
 
 def _deployed(

@@ -128,6 +128,10 @@ class House:
         """Where the region keeps a model."""
         return self.library.path(sha256)
 
+    def model_names(self, sha256: str) -> tuple[str, ...]:
+        """The models of a folder that the region keeps; none for a single model."""
+        return self.library.names(sha256)
+
     def take_in(self, folder: ServiceFolder, desired: Desired, revision: Revision, listener: socket.socket) -> None:
         """A new service. Raises OSError when it cannot be written."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from nimify_tui.base.errors import ModelError, ValidationError
 from nimify_tui.base.files import private_dir
+from nimify_tui.base.modelfolder import copy_folder, folder_digest, model_files
 
 _CHUNK_BYTES = 1024 * 1024
 #: A model that no revision names any more is kept this long, so that deleting a service can be undone.
@@ -20,15 +22,24 @@ KEEP_UNUSED_S = 24 * 3600.0
 
 
 class Library:
-    """``DIR/models/SHA256.onnx``. Its calls read and write large files: run them in a thread."""
+    """``DIR/models/SHA256.onnx``, of a folder of models the folder ``SHA256``.
+
+    Its calls read and write large files: run them in a thread.
+    """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self.folder = root / "models"
         self._max_bytes = max_bytes
 
     def path(self, sha256: str) -> Path:
-        """Where the model of that hash lies, or would lie."""
-        return self.folder / f"{sha256}.onnx"
+        """Where the model (or the folder of models) of that hash lies, or would lie."""
+        folder = self.folder / sha256
+        return folder if sha256 and folder.is_dir() else self.folder / f"{sha256}.onnx"
+
+    def names(self, sha256: str) -> tuple[str, ...]:
+        """The models of a folder that is kept, by name; none for a single model."""
+        path = self.path(sha256)
+        return tuple(sorted(model_files(path))) if path.is_dir() else ()
 
     def take(self, source: str, expected: str) -> str:
         """Copy ``source``, hashing what is copied, and return the hash.
@@ -40,11 +51,13 @@ class Library:
         if expected:
             if len(expected) != 64 or not set(expected) <= set("0123456789abcdef"):
                 raise ValidationError(f"{expected[:70]!r} is no SHA-256")
-            if self.path(expected).is_file():
+            if self.path(expected).exists():
                 return expected
         if not source.startswith("/"):
             raise ValidationError(f"model path {source[:200]!r} is not absolute")
         private_dir(self.folder)
+        if os.path.isdir(source):
+            return self._take_folder(Path(source), expected)
         try:
             handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
@@ -54,6 +67,22 @@ class Library:
             return self._copy(handle, source, expected)
         finally:
             os.close(handle)
+
+    def _take_folder(self, source: Path, expected: str) -> str:
+        draft = Path(tempfile.mkdtemp(prefix=".taking.", dir=self.folder))
+        try:
+            copy_folder(source, draft)
+            found, _ = folder_digest(draft, self._max_bytes)  # of the copy: the source may go on changing
+            if expected and found != expected:
+                text = f"the folder {str(source)[:300]!r} has changed since the plan was made"
+                raise ValidationError(text, "make the plan again")
+            if not self.path(found).exists():
+                draft.rename(self.folder / found)
+            return found
+        except OSError as error:
+            raise ModelError(f"the folder {str(source)[:300]!r} cannot be copied: {error.strerror}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def _check(self, handle: int, source: str) -> None:
         status = os.fstat(handle)
@@ -109,4 +138,4 @@ class Library:
                 old = entry.stat(follow_symlinks=False).st_mtime < time.time() - KEEP_UNUSED_S
                 if old and entry.name.removesuffix(".onnx") not in used:
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(entry.path)
+                        shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)

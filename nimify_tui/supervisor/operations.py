@@ -85,7 +85,7 @@ class Operations:
             if old is None:
                 there = ", ".join(str(number) for number in sorted(keeper.revisions)[-12:])
                 raise ValidationError(f"{request.name} has no revision {request.revision}", f"there are: {there}")
-            if not self._house.library.path(old.spec.model_sha256).is_file():
+            if not self._house.library.path(old.spec.model_sha256).exists():
                 raise ClusterError(f"the model of revision {request.revision} is not kept any more")
             revision = self._new_revision(keeper, old.spec, request.leave, f"back to revision {old.number}")
             self._go(keeper, request.leave, revision)

@@ -14,11 +14,13 @@ from typing import Protocol
 
 import msgspec
 
+from nimify_tui.base.errors import ModelError
 from nimify_tui.base.files import private_dir, runtime_home
 from nimify_tui.base.process import boot_id, start_ticks
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import Event, ReplicaEvent, ServiceEvent
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.services import Replica, Revision, Service, ServiceSpec
 from nimify_tui.supervisor import logs, process
 from nimify_tui.supervisor.changes import Chronicle
@@ -54,6 +56,10 @@ class House(Protocol):
         """Where the region keeps a model."""
         ...
 
+    def model_names(self, sha256: str) -> tuple[str, ...]:
+        """The models of a folder that the region keeps; none for a single model."""
+        ...
+
     def closed(self, keeper: ServiceKeeper) -> None:
         """The service has been deleted."""
         ...
@@ -73,6 +79,8 @@ class ServiceKeeper:
         self.slots: dict[str, Slot] = {}
         self.changing = asyncio.Lock()
         self._listener: socket.socket | None = None
+        #: By hash: the models of a folder; it does not change, and is asked for at each event.
+        self._names: dict[str, tuple[str, ...]] = {}
         self._listener_lock = asyncio.Lock()
         self._progress = ""
         self._failure = ""
@@ -92,6 +100,7 @@ class ServiceKeeper:
         """The service as everybody sees it."""
         desired = self.desired
         current = self.revisions[desired.revision]
+        names = self._model_names(current.spec.model_sha256)
         return Service(
             key=self.key,
             uid=desired.uid,
@@ -106,11 +115,22 @@ class ServiceKeeper:
             progress=self._progress,
             failure=self._failure,
             endpoint="" if desired.stopped else f"http://127.0.0.1:{desired.port}",
-            model_name=desired.name,
+            model_name=names[0] if names else desired.name,
+            models=tuple(ServedModel(name=name, source="its folder") for name in names),
             model_sha256=current.spec.model_sha256,
             revisions=tuple(self.revisions[number] for number in sorted(self.revisions)[-_TOLD_REVISIONS:]),
             labels=current.spec.labels,
         )
+
+    def _model_names(self, sha256: str) -> tuple[str, ...]:
+        known = self._names.get(sha256)
+        if known is None:
+            try:
+                known = self.house.model_names(sha256)
+            except ModelError:  # somebody changes the region's own copies: its replicas say what they serve
+                known = ()
+            self._names = {sha256: known}
+        return known
 
     @property
     def replicas(self) -> tuple[Replica, ...]:

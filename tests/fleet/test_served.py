@@ -89,7 +89,7 @@ def test_a_name_of_a_clusters_object_has_no_state_of_its_own() -> None:
     rows = shown(town, "many")
     assert [*rows] == ["llama", "lora"]
     assert (rows["llama"].state, rows["lora"].state) == (ServiceState.OK, ServiceState.UNKNOWN)
-    assert rows["lora"].reason == "its server is not asked how it is; named by --lora-modules"
+    assert rows["lora"].reason == "from --lora-modules, its server is not asked how it is"
     assert rows["lora"].rps.state is MeasureState.ABSENT
 
 
@@ -112,6 +112,7 @@ def test_numbers_by_model_are_of_that_model() -> None:
     tell(town, server, told("fast"), told("slow"), told("silent"))
     fast, slow = Counts(), Counts()
     good = [0.0, 0.0]
+    frame = town.fleet.publish(town.at)
     for _ in range(20):
         town.at += 2.0
         for _ in range(20):

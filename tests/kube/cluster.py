@@ -1,7 +1,7 @@
 """One real control plane: etcd, API server, controllers, scheduler, and nodes and pods simulated by kwok.
 
 Everything is real but the containers. What a simulated pod does wrong is chosen by its label ``lab/fault``
-(lab/faults.yaml): crashloop, oom, imagepull, slow.
+(lab/faults.yaml): crashloop, oom, imagepull, slow, loading.
 """
 
 from __future__ import annotations

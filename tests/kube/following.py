@@ -19,6 +19,7 @@ from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.kubernetes.logs import PodLogs, pods_of
 from nimify_tui.sources.kubernetes.objects import ObjectReader, place_of
 from nimify_tui.sources.kubernetes.region import KubernetesSource
+from nimify_tui.sources.kubernetes.starting import StartReader
 from tests.kube.cluster import cri
 
 T = TypeVar("T")
@@ -59,6 +60,9 @@ class Following:
             self.fleet, lambda demand: pods_of(self.source.cluster, demand), lambda _: self.link,
             lambda name: name == REGION.name, self.clock,
         )  # fmt: skip
+        self.starts = StartReader(
+            self.fleet, lambda _: self.source.cluster, lambda _: self.link, lambda _: self.source.heard(), self.clock
+        )
         self.objects = ObjectReader(
             self.fleet, lambda demand: place_of(self.source.cluster, demand), lambda _: self.link,
             lambda name: name == REGION.name, self.clock,
@@ -77,7 +81,8 @@ class Following:
     @contextlib.asynccontextmanager
     async def running(self, *demands: LogDemand, ready: int = 1) -> AsyncGenerator[None]:
         """With the demands up, once the service has so many ready pods."""
-        tasks = [asyncio.create_task(work.run(self._sink)) for work in (self.source, self.logs, self.objects)]
+        works = (self.source, self.logs, self.objects, self.starts)
+        tasks = [asyncio.create_task(work.run(self._sink)) for work in works]
         try:
             if demands:
                 name = demands[0].key.name

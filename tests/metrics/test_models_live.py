@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.served import ModelState
 from nimify_tui.domain.services import Replica, ReplicaState, Service, ServiceState
-from nimify_tui.domain.updates import RegionListed, RegionSeen
+from nimify_tui.domain.updates import RegionListed, RegionSeen, Update
 from nimify_tui.fleet.frames import ModelRow
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.metrics import scrape
@@ -56,29 +57,37 @@ def test_states_and_numbers_by_model_of_a_real_server(tmp_path: Path, monkeypatc
     with running(put(tmp_path / "models"), "--rate-limit-rps", "0") as server:
         fleet = fleet_on(f"http://127.0.0.1:{server.admin_port}")
 
-        async def until(probe: Callable[[dict[str, ModelRow]], bool]) -> dict[str, ModelRow]:
+        came = asyncio.Event()
+
+        def sink(updates: Sequence[Update]) -> None:
+            fleet.apply_many(updates)
+            came.set()
+
+        async def until(
+            probe: Callable[[dict[str, ModelRow]], bool], work: Callable[[], object] = lambda: None
+        ) -> dict[str, ModelRow]:
+            """Asked at each update; before each look the ``work`` is done once."""
             async with asyncio.timeout(30):
                 while True:
                     rows = {each.name: each for each in fleet.publish(clock.now()).models.get("bundle", ())}
                     if probe(rows):
                         return rows
-                    await asyncio.sleep(0.05)
+                    await asyncio.to_thread(work)
+                    came.clear()
+                    await came.wait()
 
         async def go() -> None:
             source = ScrapeSource(fleet.targets, clock, interval_s=0.2)
-            task = asyncio.create_task(source.run(fleet.apply_many))
+            task = asyncio.create_task(source.run(sink))
             try:
                 rows = await until(lambda rows: len(rows) == 3)
                 assert (rows["bad"].state, rows["bad"].ready) == (ServiceState.DOWN, 0)
                 assert "model" in rows["bad"].reason
                 assert rows["idle"].versions == ("1", "2")
                 assert [*rows] == ["bad", "busy", "idle"], "the unwell first"
-                for _ in range(3):
-                    for _ in range(5):
-                        await asyncio.to_thread(server.ask, "POST", "/v2/models/busy/infer", ROW)
-                    await asyncio.sleep(0.3)
-                rows = await until(lambda rows: (rows["busy"].rps.value or 0.0) > 0.0)
-                rows = await until(lambda rows: rows["busy"].p95.value is not None)
+                ask = partial(server.ask, "POST", "/v2/models/busy/infer", ROW)
+                rows = await until(lambda rows: (rows["busy"].rps.value or 0.0) > 0.0, ask)
+                rows = await until(lambda rows: rows["busy"].p95.value is not None, ask)
                 assert rows["idle"].rps.value == 0.0
                 assert rows["idle"].p95.value is None, "no requests, no latency"
                 server.ask("POST", "/v2/repository/models/busy/unload", b"{}", admin=True)

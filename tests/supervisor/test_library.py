@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nimify_tui.base.errors import ModelError, ValidationError
+from nimify_tui.base.modelfolder import folder_digest
 from nimify_tui.supervisor.library import KEEP_UNUSED_S, Library
 
 CONTENT = b"a model, for all that the library knows"
@@ -62,7 +63,7 @@ def test_what_is_no_model_file_is_told_apart(library: Library, source: Path, tmp
     for path, words in (
         (str(empty), "is empty"),
         (str(pipe), "is not a plain file"),
-        (str(tmp_path), "is not a plain file"),
+        (str(tmp_path), "pipe.onnx is no plain file"),
         (str(tmp_path / "none.onnx"), "No such file"),
         (str(source), "has 1001 bytes; the limit is 1000"),
     ):
@@ -97,3 +98,50 @@ def test_only_what_nothing_named_for_a_day_is_swept(library: Library, source: Pa
     library.touch(unused)
     library.sweep({used})
     assert f"{unused}.onnx" in kept(library), "a model that was just given up can come back"
+
+
+def put(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(f"content of {name}".encode())
+    return root
+
+
+def test_a_folder_of_models_is_kept_whole_under_one_hash(library: Library, tmp_path: Path) -> None:
+    source = put(tmp_path / "models", "a/1/model.onnx", "a/2/model.onnx", "b.onnx", "a/nimify.toml", ".git/x")
+    found = library.take(str(source), "")
+    assert folder_digest(source, 1000)[0] == found, "the plan names it by the same hash"
+    assert library.names(found) == ("a", "b")
+    assert sorted(str(each.relative_to(library.path(found))) for each in library.path(found).rglob("*.*")) == [
+        "a/1/model.onnx", "a/2/model.onnx", "a/nimify.toml", "b.onnx",
+    ]  # fmt: skip
+    assert library.take(str(source), found) == found
+    assert kept(library) == [found]
+    put(source, "c.onnx")
+    with pytest.raises(ValidationError, match="has changed since the plan was made"):
+        library.take(str(source), "0" * 64)
+    assert library.take(str(source), "") != found, "one more model is another thing"
+
+
+def test_a_folder_that_cannot_be_kept_says_why_and_leaves_nothing(library: Library, tmp_path: Path) -> None:
+    empty = put(tmp_path / "empty", "notes.txt")
+    linked = put(tmp_path / "linked", "a.onnx")
+    (linked / "b.onnx").symlink_to("/etc/passwd")
+    large = put(tmp_path / "large", "a.onnx")
+    (large / "a.onnx").write_bytes(b"x" * 1001)
+    for source, words in ((empty, "holds no model"), (linked, "is a link"), (large, "more than 1000 bytes")):
+        with pytest.raises(ModelError, match=words):
+            library.take(str(source), "")
+    assert kept(library) == []
+
+
+def test_an_unused_folder_is_swept_as_a_file_is(library: Library, tmp_path: Path) -> None:
+    found = library.take(str(put(tmp_path / "models", "a.onnx", "b.onnx")), "")
+    library.touch(found)
+    library.sweep([])
+    assert kept(library) == [found], "not before its time"
+    os.utime(library.path(found), (1, 1))
+    library.sweep([found])
+    assert kept(library) == [found], "somebody uses it"
+    library.sweep([])
+    assert kept(library) == []

@@ -34,7 +34,7 @@ def model(where: str, name: str, state: ServiceState = S.OK, reason: str = "", *
 
 
 def unknown(where: str, name: str, kind: ModelKind) -> ModelRow:
-    reason = "its server is not asked how it is; named by --lora-modules"
+    reason = "from --lora-modules, its server is not asked how it is"
     return model(where, name, S.UNKNOWN, reason, kind=kind)
 
 

@@ -85,6 +85,8 @@ class Cluster:
         self._revisions: dict[str, dict[str, ControllerRevision]] = {}
         #: Owners of pods that found no node: told anew when what is held changes.
         self._waiting: set[str] = set()
+        #: By pod: the run that it is in, and what it says it is at while it starts.
+        self._phases: dict[str, tuple[int, str]] = {}
         self._ledger = Ledger()
         self.nearby = Nearby(self.dirty)
         self._handlers: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
@@ -169,6 +171,7 @@ class Cluster:
         self._count(self.pods.pop(uid, None), None)
         self._warnings.pop(uid, None)
         self.judged.pop(uid, None)
+        self._phases.pop(uid, None)
         if owner is not None:
             pods = self._pods_of.get(owner.uid, {})
             pods.pop(uid, None)
@@ -238,7 +241,22 @@ class Cluster:
             owner_uid = found.metadata.owner.uid
         self.dirty.add(owner_uid)
 
+    def started_on(self, pod: Pod, words: str) -> bool:
+        """A pod that starts says what it is at; True when that is something new."""
+        uid, said = pod.metadata.uid, (runs_of(pod), words)
+        if self._phases.get(uid) == said or uid not in self.pods:
+            return False
+        self._phases[uid] = said
+        self.judged.pop(uid, None)
+        self._touch_any(uid)
+        return True
+
     # -- what is asked -------------------------------------------------------------------
+
+    def phase_of(self, pod: Pod) -> str:
+        """What a pod that starts says it is at; "" when it has not been asked in this run."""
+        run, words = self._phases.get(pod.metadata.uid, (0, ""))
+        return words if run == runs_of(pod) else ""
 
     def service_name(self, uid: str) -> str:
         """The name under which a workload is shown: its own, with the kind behind it where another one has it."""
@@ -321,6 +339,16 @@ class Cluster:
         taken = (meta.namespace, meta.name) in self._names
         name = f"{meta.name}.{kind.name.lower()}" if taken else meta.name
         return kind, one, name, self.nearby.owners_of(one)
+
+
+def runs_of(pod: Pod) -> int:
+    """The starts of its containers, the preparing ones counted apart: another number is another run."""
+    status = pod.status
+    inits = [
+        each.state is not None and each.state.running is not None for each in status.init_container_statuses or ()
+    ]
+    at = 1 + inits.index(True) if True in inits else 0
+    return 1 + at + 100 * sum(each.restart_count for each in status.container_statuses or ())
 
 
 def _node_word(node: Node) -> str:

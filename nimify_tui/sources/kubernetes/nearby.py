@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.kubernetes.around import (
     AUTOSCALER,
@@ -116,6 +118,8 @@ class Nearby:
         #: Workloads by owner, by (namespace, kind, name) and by each of their pods' labels.
         self._workloads: Index[Workload] = Index(self._workload_places)
         self._workload_kinds: dict[str, str] = {}
+        #: By cache: what its job says it is at.
+        self._phases: dict[str, str] = {}
         #: True when EndpointSlices are read at all: none seen is then none there.
         self._slices_seen = False
         self.kinds: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
@@ -249,6 +253,7 @@ class Nearby:
         self._touch_custom(one)
         self._custom.drop(one.metadata.uid)
         self._custom_kinds.pop(one.metadata.uid, None)
+        self._phases.pop(one.metadata.uid, None)
         self._dirty.add(one.metadata.uid)
 
     def _touch_custom(self, one: Custom, depth: int = _DEPTH) -> None:
@@ -315,7 +320,32 @@ class Nearby:
         for each in (*every, one):
             if isinstance(each, Custom) and (cache := each.spec.storage.nim_cache.name):
                 every += self._custom.at(NIM_CACHE.name, each.metadata.namespace, cache)
-        return tuple(owner_seen(self._custom_kinds[each.metadata.uid], each) for each in every)
+        return tuple(self._seen(each) for each in every)
+
+    def _seen(self, one: Custom) -> OwnerSeen:
+        seen = owner_seen(self._custom_kinds[one.metadata.uid], one)
+        words = self._phases.get(one.metadata.uid, "") if seen.trouble else ""
+        return msgspec.structs.replace(seen, trouble=_and(words, seen)) if words else seen
+
+    def filling(self, namespace: str, name: str, uid: str) -> list[Custom]:
+        """The caches that a service waits for: of a workload (``uid``), or of the NIMService ``name`` alone."""
+        one: Object | None = self._workloads.by_uid.get(uid)
+        readers: list[Object] = [one] if one is not None else [*self._custom.at(NIM_SERVICE.name, namespace, name)]
+        found = []
+        for reader in readers:
+            for each in (*self._owners(reader), reader):
+                if isinstance(each, Custom) and (cache := each.spec.storage.nim_cache.name):
+                    found += self._custom.at(NIM_CACHE.name, namespace, cache)
+        return [each for each in found if each.status.state not in ("", "Ready")]
+
+    def filled_on(self, cache: Custom, words: str) -> bool:
+        """A cache's job says what it is at; True when that is something new."""
+        uid = cache.metadata.uid
+        if self._phases.get(uid, "") == words or uid not in self._custom.by_uid:
+            return False
+        self._phases[uid] = words
+        self._touch_custom(cache)
+        return True
 
     def around(self, kind: str, one: Workload) -> Surroundings:
         """Everything that stands around a workload; without what it keeps itself."""
@@ -350,6 +380,11 @@ class Nearby:
     def _slices_of(self, front: Front) -> list[Slice] | None:
         found = self._slices.at(front.metadata.namespace, front.metadata.name)
         return found if found or self._slices_seen else None
+
+
+def _and(words: str, seen: OwnerSeen) -> str:
+    """What its job says first; a trouble that only repeats the state is left out."""
+    return words if seen.trouble == seen.state else f"{words}; {seen.trouble}"
 
 
 _NOTHING = Surroundings()

@@ -76,11 +76,14 @@ def replica_of(
     node: Node | None,
     now: float,
     lack: Lack = no_lack,
+    phase: str = "",
 ) -> Replica:
-    """What ``pod`` is now. ``warnings`` are the events about it, oldest first; ``node`` is where it runs, if seen."""
+    """What ``pod`` is now. ``warnings`` are the events about it, oldest first; ``node`` is where it runs, if seen;
+    ``phase`` is what it says itself that it is at while it starts.
+    """
     statuses = pod.status.container_statuses or []
     ready = condition(pod.status.conditions, "Ready")
-    state, reason, since = _judge(pod, ready, warnings, node, now, lack)
+    state, reason, since = _judge(pod, ready, warnings, node, now, lack, phase)
     last = _last_end(statuses, state)
     restarts = sum(each.restart_count for each in statuses)
     made = seconds(pod.metadata.creation_timestamp)
@@ -121,8 +124,9 @@ def signal_of(end: Terminated) -> str | None:
 
 
 def _judge(
-    pod: Pod, ready: PodCondition | None, warnings: Sequence[Event], node: Node | None, now: float, lack: Lack
-) -> tuple[ReplicaState, str, float | None]:
+    pod: Pod, ready: PodCondition | None, warnings: Sequence[Event], node: Node | None, now: float, lack: Lack,
+    phase: str,
+) -> tuple[ReplicaState, str, float | None]:  # fmt: skip
     """(state, reason, since when)."""
     status, meta = pod.status, pod.metadata
     changed_at = seconds(ready.last_transition_time) if ready is not None else None
@@ -162,6 +166,8 @@ def _judge(
         return ReplicaState.NOT_READY, stuck, seconds(meta.creation_timestamp)
     if begun is not None and changed_at is not None and changed_at > begun:
         return ReplicaState.NOT_READY, probe or _not_ready(pod), changed_at
+    if phase:  # readiness and startup probes fail as long as it loads; one that kills it is worth a word
+        probe = "; ".join(filter(None, (phase, _probe(warnings, now, "Liveness"))))
     return ReplicaState.STARTING, probe or _beginning(pod), begun or seconds(meta.creation_timestamp)
 
 

@@ -107,6 +107,10 @@ class KubernetesSource:
         self._must_stop.set()
         self._hurry.set()
 
+    def heard(self) -> None:
+        """Something new of the cluster was found out beside the reflectors."""
+        self._news.set()
+
     async def _pause(self, wait_s: float) -> None:
         """Wait, unless somebody is in a hurry."""
         waits = {asyncio.ensure_future(self._sleep(wait_s)), asyncio.ensure_future(self._hurry.wait())}

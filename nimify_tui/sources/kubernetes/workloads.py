@@ -163,7 +163,8 @@ def _replicas(cluster: Cluster, uid: str, key: ServiceKey, wanted: int, now: flo
             made[pod_uid] = known.replica
             continue
         name = clean_line(pod.metadata.name, 120)
-        replica = replica_of(pod, ReplicaKey(key, name), number, warnings, node, now, partial(cluster.lack, pod))
+        lack, phase = partial(cluster.lack, pod), cluster.phase_of(pod)
+        replica = replica_of(pod, ReplicaKey(key, name), number, warnings, node, now, lack, phase)
         made[pod_uid] = replica
         cluster.judged[pod_uid] = Judged(pod, node, replica)
     alive = {uid: each for uid, each in made.items() if each.state is not ReplicaState.EXITED}

@@ -25,6 +25,7 @@ from nimify_tui.ui.screens.changing import Changing, Targets
 from nimify_tui.ui.screens.detail_infer import InferPane
 from nimify_tui.ui.screens.detail_logs import LogPane
 from nimify_tui.ui.screens.detail_pods import PodDeeds
+from nimify_tui.ui.screens.starts import Starts, starting_replicas
 from nimify_tui.ui.widgets.chart import LatencyChart
 from nimify_tui.ui.widgets.feed import Feed
 from nimify_tui.ui.widgets.panel import TextPanel
@@ -80,6 +81,7 @@ class DetailScreen(ConsoleScreen):
         self.metrics = LiveTable(present.METRIC_COLUMNS, id="metrics", empty="no metric known")
         self.configuration = TextPanel(id="configuration", indent=2)
         self._demand = DetailDemand(row_id)
+        self._starts = Starts()
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -106,6 +108,7 @@ class DetailScreen(ConsoleScreen):
     def on_unmount(self) -> None:
         """Give back what was demanded."""
         self.console_app.context.release(self._demand)
+        self._starts.look(self.console_app.context, ())
         self.changing.look(())
         self.logs.release()
 
@@ -186,6 +189,7 @@ class DetailScreen(ConsoleScreen):
         self.status.set_spans(*head.status_spans(frame, app.head_facts(), width))
         self.title_rule.set(*present.title_spans(row, self.row_id, now, short, app.glyphs))
         self._show_tabs(width)
+        self._starts.look(app.context, starting_replicas([detail] if detail is not None else []))
         if detail is None:
             empty = "looking it up" if row is not None else "this service is no longer there; esc goes back"
             for table in (self.replicas, self.events, self.revisions, self.metrics):

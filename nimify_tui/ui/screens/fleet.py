@@ -28,6 +28,7 @@ from nimify_tui.ui.present.summary import fleet_summary
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
 from nimify_tui.ui.screens.changing import Changing
 from nimify_tui.ui.screens.fleet_panels import FleetPanels
+from nimify_tui.ui.screens.starts import Starts, starting_in_view
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.table import LiveTable
 from nimify_tui.ui.widgets.textline import StatusLine, StripLine
@@ -36,6 +37,7 @@ from nimify_tui.ui.widgets.textline import StatusLine, StripLine
 HOLD_S = 2.0
 #: The hint for newcomers goes by itself after this long (seconds), and as soon as it was followed.
 HINT_S = 300.0
+_LOOKING = "looking for regions on this machine"
 
 
 class ServiceTable(LiveTable):
@@ -81,6 +83,7 @@ class FleetScreen(ConsoleScreen):
         self._shown_at = 0.0
         self._demand: DetailDemand | None = None
         self._hold: Timer | None = None
+        self._starts = Starts()
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -137,6 +140,7 @@ class FleetScreen(ConsoleScreen):
         self._show_strip(frame, now, width, height)
         self._show_table(frame, now, width)
         self._demand_cursor(frame)
+        self._starts.look(app.context, starting_in_view(self.table, frame))
         self.panels.show(frame, now, self.selected_row(frame), self)
         # What can be done follows from the rows and the regions; an unchanged line costs no byte.
         self.show_footer()
@@ -175,8 +179,7 @@ class FleetScreen(ConsoleScreen):
             return "no service matches the filter; esc clears it"
         live = any(each.health.state == "LIVE" for each in frame.regions)
         if not frame.regions:
-            looked = "no region configured: see `nimify-tui config path`"
-            return looked if frame.applied else "looking for regions on this machine"
+            return "no region configured: see `nimify-tui config path`" if frame.applied else _LOOKING
         return "no services yet: n opens the wizard" if live else "nothing known yet: no region has answered"
 
     # -- the cursor's row --------------------------------------------------------------------
@@ -200,6 +203,7 @@ class FleetScreen(ConsoleScreen):
 
     def on_unmount(self) -> None:
         """Give back what was demanded."""
+        self._starts.look(self.console_app.context, ())
         if self._demand is not None:
             self.console_app.context.release(self._demand)
             self._demand = None
@@ -207,8 +211,7 @@ class FleetScreen(ConsoleScreen):
 
     def targets(self) -> tuple[tuple[ServiceKey, ...], tuple[ServiceKey, ...]]:
         """What a change means: (services, those of them that a filter hides). Marks win over the cursor."""
-        rows = self.console_app.context.frame.rows
-        above = self.rows.models.above
+        rows, above = self.console_app.context.frame.rows, self.rows.models.above
         marked = {above(str(each)) or str(each) for each in self.table.marked} & rows.keys()
         if not marked:
             row = self.selected_row()
@@ -223,9 +226,9 @@ class FleetScreen(ConsoleScreen):
     @on(LiveTable.CursorMoved, "#table")
     def _cursor_moved(self, event: LiveTable.CursorMoved) -> None:
         event.stop()
-        app = self.console_app
-        self._demand_cursor(app.context.frame)
-        self.panels.show(app.context.frame, app.now, self.selected_row(), self)
+        frame = self.console_app.context.frame
+        self._demand_cursor(frame)
+        self.panels.show(frame, self.console_app.now, self.selected_row(), self)
 
     def _moved_by_hand(self) -> None:
         if self._hold is not None:
@@ -247,8 +250,9 @@ class FleetScreen(ConsoleScreen):
         self._thaw()
 
     def on_screen_suspend(self) -> None:
-        """A dialog opened over it."""
+        """Another screen opened over it."""
         self.table.freeze_order()
+        self._starts.look(self.console_app.context, ())
 
     def on_screen_resume(self) -> None:
         """Back on top."""
@@ -268,8 +272,7 @@ class FleetScreen(ConsoleScreen):
         self._unfold(str(event.key))
 
     def _unfold(self, row_id: str) -> None:
-        frame = self.console_app.context.frame
-        row = frame.rows.get(row_id)
+        row = (frame := self.console_app.context.frame).rows.get(row_id)
         if above := self.rows.models.above(row_id):  # on a model: fold its row
             row_id = above
             self.table.select(row_id)
@@ -331,8 +334,7 @@ class FleetScreen(ConsoleScreen):
             self._detail(1)
 
     def _detail(self, tab: int) -> None:
-        row = self.selected_row()
-        if row is not None:
+        if (row := self.selected_row()) is not None:
             self._hint_done = True
             self.console_app.open_detail(row.id, tab)
 
