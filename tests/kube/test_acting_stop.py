@@ -16,6 +16,7 @@ import pytest
 
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import SystemClock
+from nimify_tui.controllers.kubernetes.manifests import apply_request
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionResult, ActionState, Plan, Progress, Verb
 from tests.kube.acting import Acting, acting, kubeconfig, workload, written
@@ -96,14 +97,9 @@ def test_stopped_now_the_region_goes_on_and_nothing_more_is_asked_for(cluster: C
 
 def test_stopped_before_the_next_object_of_a_file(cluster: Cluster, it: Acting) -> None:
     """The deployment is watched to its end, the object behind it is not made, and what was made can be taken back."""
-    meta = {"name": "after", "namespace": SPACE}
-    targets = []
-    for body in (workload("web", SPACE), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}):
-        key = ServiceKey(it.region, f"{body['kind'].lower()}/{body['metadata']['name']}", SPACE)
-        manifest = json.dumps(body)
-        targets.append(ActionRequest(verb=Verb.APPLY, targets=(key,), kind=body["kind"], manifest=manifest))
-    keys = tuple(key for each in targets for key in each.targets)
-    running = Running(it, it.replan(ActionRequest(verb=Verb.APPLY, targets=keys, parts=tuple(targets))))
+    after = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "after", "namespace": SPACE}}
+    text = f"{json.dumps(workload('web', SPACE))}\n---\n{json.dumps(after)}\n"
+    running = Running(it, it.replan(apply_request(text, "two.yaml", [it.region])))
     running.until("asking the region")
     result = running.stop(now=False)
     assert [each.state for each in result.targets] == [ActionState.OK, ActionState.PLANNED], result

@@ -76,7 +76,7 @@ async def press_everything(app: Any, pilot: Any) -> None:
             if app.screen is not screen or app.top.prompting or screen.active_scopes()[0] not in scopes:
                 await go(way)
                 screen = app.screen
-    for way, scopes in (((":filter .",), [Scope.FLEET, Scope.GLOBAL]), ((detail, "1"), [Scope.DETAIL])):
+    for way, scopes in (((":filter .",), (Scope.FLEET, Scope.GLOBAL)), ((detail, "1"), (Scope.DETAIL,))):
         await go(way)
         screen = app.screen
         for each in commands.of_scopes(scopes):
