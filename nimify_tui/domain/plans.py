@@ -91,6 +91,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     untried: bool = False
     #: For APPLY: one object, as JSON. For DELETE: which object, where it is none that is shown as a service.
     manifest: str = ""
+    #: For APPLY: what the same plan makes before, without which the region cannot try this one ("Namespace shop").
+    made_first: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False
     #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).

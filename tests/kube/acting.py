@@ -194,7 +194,7 @@ async def honest(one: Exchange) -> None:
 
 
 def grant(cluster: Cluster, space: str, user: str, *rules: dict[str, Any]) -> None:
-    """Rights in one namespace, and nowhere else."""
+    """Rights in one namespace, and nowhere else; in force when this returns."""
     api = "rbac.authorization.k8s.io"
     meta = {"name": user, "namespace": space}
     cluster.apply(
@@ -205,3 +205,13 @@ def grant(cluster: Cluster, space: str, user: str, *rules: dict[str, Any]) -> No
             "subjects": [{"kind": "User", "name": user, "apiGroup": api}],
         },
     )  # fmt: skip
+    group = rules[-1]["apiGroups"][0]
+    resource, _, sub = rules[-1]["resources"][0].replace("*", "deployments").partition("/")
+    words = [rules[-1]["verbs"][0], f"{resource}.{group}" if group else resource, "--as", user, "-n", space]
+
+    def allowed() -> bool:
+        with contextlib.suppress(AssertionError):  # it says no by its exit code
+            return "yes" in cluster.kubectl("auth", "can-i", *words, *([f"--subresource={sub}"] if sub else []))
+        return False
+
+    wait_for(allowed, 20, why=f"the rights of {user}")

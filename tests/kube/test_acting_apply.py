@@ -163,6 +163,22 @@ def test_the_first_object_that_is_refused_ends_it_and_the_others_are_not_touched
     assert "configmap/three" not in names
 
 
+def test_a_namespace_and_what_is_in_it_are_one_plan(cluster: Cluster, it: Acting) -> None:
+    """The server cannot try what lies in a namespace that is not there yet: the plan says so, and makes both."""
+    space = f"{SPACE}-new"
+    there = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}
+    inside = config("web", a="1")
+    inside["metadata"]["namespace"] = space
+    with pytest.raises(NimifyError, match="not found"):
+        file_of(it, inside)
+    made = file_of(it, there, inside)
+    assert f"ConfigMap {space}/web: not tried, Namespace {space} is made first" in fact(made, "dry run")
+    assert "all that is in it goes with it" in fact(made, "undo")
+    it.do(made)
+    assert cluster.kubectl("get", "configmap", "web", "-n", space, "-o", "jsonpath={.data.a}") == "1"
+    cluster.kubectl("delete", "namespace", space, "--wait=false")
+
+
 @pytest.mark.parametrize("sabotage", [False, True], ids=["version", "sabotage: nobody looks at the version"])
 def test_an_object_without_a_generation_that_was_changed_meanwhile_is_left_alone(
     sabotage: bool, cluster: Cluster, it: Acting

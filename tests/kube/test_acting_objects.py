@@ -168,12 +168,36 @@ def test_what_a_budget_holds_is_told_before_and_what_is_lost_needs_force(cluster
     assert not held(cluster), "plans change nothing"
 
 
+def test_a_drain_says_whose_gpus_find_no_place_elsewhere(cluster: Cluster, it: Acting) -> None:
+    """Both nodes have 8: what holds all 8 of one has nowhere to go while the other holds one, a pod of four has."""
+    gpu = "nvidia.com/gpu"
+    for name, count, node in (("large", 8, NODE), ("small", 1, OTHER)):
+        made = workload(name, SPACE, replicas=1)
+        pod = made["spec"]["template"]["spec"]
+        pod["nodeSelector"] = {"kubernetes.io/hostname": node}
+        pod["containers"][0]["resources"] = {"limits": {gpu: str(count)}}
+        cluster.apply(made)
+        it.until_ready(name, 1)
+    told = plan(it, Verb.DRAIN, "Node", NODE)
+    words = f"{gpu}: 1 of 1 pods that leave find no place on another node; their successors would wait"
+    assert fact(told, "warning") == words
+    cluster.kubectl("delete", "deployment", "large", "-n", SPACE, "--wait=true")
+    it.until(lambda: not pods_on(cluster, NODE), "the node is empty")
+    assert f"{gpu}: the 1 that leave find room on other nodes" in fact(plan(it, Verb.DRAIN, "Node", OTHER), "capacity")
+
+
 def test_a_pod_is_deleted_and_its_successor_is_not(cluster: Cluster, it: Acting) -> None:
     cluster.apply(workload("web", SPACE, replicas=1))
     it.until_ready("web", 1)
     [name] = [each.key.replica for each in it.replicas("web")]
     made = plan(it, Verb.DELETE, "Pod", name)
     assert "makes another one" in fact(made, "capacity")
+    assert "0 of 1 ready ones of web-" in fact(made, "capacity")
+    assert fact(made, "disruption") == "no PDB covers it"
+    budget(cluster, "web", 1)
+    it.until(lambda: counted(cluster, "currentHealthy") == "1", "the budget's own count")
+    held_by = fact(plan(it, Verb.DELETE, "Pod", name), "disruption")
+    assert held_by == "PDB web allows 0 (1 healthy, 1 wanted); a delete does not ask it"
     assert made.destructive
     assert it.do(made).message == "it is gone"
     it.until(lambda: it.ready("web") == 1 and name not in str(it.replicas("web")), "its successor")
@@ -186,13 +210,15 @@ def test_an_autoscaler_gets_other_bounds(cluster: Cluster, it: Acting) -> None:
     cluster.apply(
         {
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": "web", "namespace": SPACE},
+            "metadata": {"name": "web", "namespace": SPACE,
+                         "annotations": {"argocd.argoproj.io/tracking-id": "models:autoscaling/HPA:web"}},
             "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5},
         }
     )  # fmt: skip
     kind = "HorizontalPodAutoscaler"
     made = plan(it, Verb.SET_BOUNDS, kind, "web", most=9)
     assert fact(made, "change") == "2 to 5 replicas → 2 to 9"
+    assert "Argo CD application models: takes this back when it heals itself" in fact(made, "owner")
     assert lines(made) == ["- spec.maxReplicas: 5", "+ spec.maxReplicas: 9"]
     result = it.do(made)
     stored = json.loads(cluster.kubectl("get", "hpa", "web", "-n", SPACE, "-o", "json"))["spec"]

@@ -62,8 +62,17 @@ def test_rights_are_asked_for_what_is_looked_at_and_only_then(cluster: Cluster, 
         assert asked_rights(cluster, since) == 6, "three for all, and these three for this one"
         rights("web")
         assert asked_rights(cluster, since) == 6, "an answer holds"
+        pods = RightsDemand(it.key("web"), pods=True)
+        it.session.demand(pods)
+        wait_for(lambda: it.session.frame.rights[it.key("web")].pods, 20, why="the rights on its pods")
+        it.session.release(pods)
+        assert it.session.frame.rights[it.key("web")].pods == {
+            Verb.DELETE: "delete pods", Verb.SHELL: "get pods/exec", Verb.DEBUG: "patch pods/ephemeralcontainers",
+            Verb.FORWARD: "get pods/portforward",
+        }  # fmt: skip
+        assert asked_rights(cluster, since) == 10, "one each, the first that is missing"
         assert Verb.SCALE in rights("other").refused
-        assert asked_rights(cluster, since) == 9, "only for the other name"
+        assert asked_rights(cluster, since) == 13, "only for the other name"
     assert written(cluster, since) == []
 
 

@@ -20,8 +20,9 @@ from nimify_tui.gate.gate import Gate
 from nimify_tui.gate.journal import Journal
 from nimify_tui.gate.policy import GatePolicy
 from tests.kube import pki
+from tests.kube.acting import READS, grant
 from tests.kube.cluster import Cluster, free_port
-from tests.kube.faults import FaultProxy
+from tests.kube.faults import FaultProxy, answer
 from tests.kube.fixtures import need_simulation
 from tests.kube.following import REGION, SPACE, Following, deployment, key, tick
 from tests.kube.reach import behind, failure, place_of, run
@@ -246,9 +247,12 @@ def test_nothing_is_opened_without_the_gate(cluster: Cluster, tmp_path: Path) ->
             house = House(following, tmp_path, GatePolicy(read_only=True))
             async with house.running():
                 forward, shell = await house.plan(Verb.FORWARD, port=8000), await house.plan(Verb.SHELL)
+                debug = await house.plan(Verb.DEBUG, image="busybox:1.37")
+                assert all(("rights", "not asked: this console is read-only") in each.facts for each in (shell, debug))
                 errors = [
                     await failure(house.desk.forward(forward, "live")),
                     await failure(house.desk.shell(shell, "live", Typing(b"id\n"))),
+                    await failure(house.desk.shell(debug, "live", Typing(b"id\n"))),
                 ]
                 assert all(isinstance(each, GateRefused) for each in errors), errors
                 assert following.link is not None
@@ -259,7 +263,52 @@ def test_nothing_is_opened_without_the_gate(cluster: Cluster, tmp_path: Path) ->
                     sockets.ports(path, 80, permit=permit, plan=forward)
                 stolen = failure(sockets.command(path, "", ["id"], permit=permit, plan=shell))
                 assert isinstance(await stolen, GateRefused)
+            ways = ("/exec", "/portforward", "/ephemeralcontainers", "selfsubjectaccessreviews")
+            assert not [each for each in proxy.asked if any(way in each for way in ways)]
+
+    run(go())
+
+
+def test_who_may_not_enter_a_pod_is_told_before_anything_is_opened(cluster: Cluster, tmp_path: Path) -> None:
+    """Who may get pods/exec but not create it could have run commands before 1.35: it is no right to a shell."""
+    half = {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}
+    grant(cluster, SPACE, "viewer", *READS, half)
+
+    async def go() -> None:
+        async with FaultProxy(cluster.port, pki.own(tmp_path, "proxy")) as proxy:
+            house = House(Following(behind(proxy, cluster, tmp_path, user="viewer")), tmp_path)
+            async with house.running():
+                for verb, missing in (
+                    (Verb.SHELL, "create pods/exec"),
+                    (Verb.DEBUG, "patch pods/ephemeralcontainers"),
+                    (Verb.FORWARD, "get pods/portforward"),
+                ):
+                    error = await failure(house.plan(verb, port=8000, image="busybox:1.37"))
+                    assert isinstance(error, GateRefused), error
+                    assert f"these credentials may not {missing} in {SPACE}" in error.message
             assert not [each for each in proxy.asked if "/exec" in each or "/portforward" in each]
+
+    try:
+        run(go())
+    finally:
+        cluster.kubectl("delete", "roles,rolebindings", "viewer", "-n", SPACE)
+
+
+def test_what_could_not_be_asked_is_said_and_offered(cluster: Cluster, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with FaultProxy(cluster.port, pki.own(tmp_path, "proxy")) as proxy:
+            house = House(Following(behind(proxy, cluster, tmp_path)), tmp_path)
+            async with house.running():
+                asked = await house.plan(Verb.SHELL)
+                assert [text.partition(" (")[0] for label, text in asked.facts if label == "rights"] == [
+                    "get pods/exec: yes", "create pods/exec: yes",
+                ]  # fmt: skip
+                proxy.faults["/apis/authorization.k8s.io"] = answer("503 Service Unavailable")
+                plan = await house.plan(Verb.FORWARD, port=8000)
+                told = [text for label, text in plan.facts if label == "rights"]
+                assert len(told) == 2
+                assert all("could not be asked" in text for text in told)
+                assert house.gate.review(plan).allowed
 
     run(go())
 

@@ -27,6 +27,7 @@ from nimify_tui.controllers.kubernetes.objects import (
     maps,
     text_of,
 )
+from nimify_tui.controllers.kubernetes.owners import keeper_facts
 from nimify_tui.controllers.kubernetes.reading import Line, read_object, segment
 from nimify_tui.controllers.kubernetes.rollouts import rolled
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
@@ -84,8 +85,10 @@ class Applying:
             lines = difference(live.body if live is not None else {}, after)
             if live is not None and not lines and not obstacle:
                 return Draft(part=part, precondition=before, nothing_to_do="is like that already")
-            if live is not None and str(body["kind"]) in KINDS:
+            if live is not None and part.kind in KINDS:
                 facts += await _consequences(part, key, live, after, line, world)
+            elif live is not None:
+                facts += keeper_facts(live)
         undo, words = _undo(part, key, body, live, after)
         return Draft(
             part=part, precondition=before, facts=tuple(facts), diff=lines, destructive=part.force, undo=undo,
@@ -134,6 +137,9 @@ class Applying:
         except NotFound as error:
             if before.uid or not before.key.namespace:
                 raise
+            if part.made_first:
+                why = f"{what}: not tried, {text_of(part.made_first)} is made first; what the manifest says is shown"
+                return body, [("dry run", why)], ""
             raise ClusterError(
                 f"{what} cannot be tried: {error.message}", "apply its namespace first, in a plan of its own"
             ) from error

@@ -38,12 +38,12 @@ async def look_around(line: Line, live: Live, kind: WorkloadKind, namespace: str
     """Ask for all of it at once; what cannot be read is said, and hinders nothing."""
     resource, need = gpus_wanted(live)
     budgets, hpas, room = await asyncio.gather(
-        _told(read_list(line, f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"), "budgets"),
-        _told(
+        told(read_list(line, f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"), "budgets"),
+        told(
             read_list(line, f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"),
             "autoscalers",
         ),
-        _told(_spare(line, resource, need), "nodes or pods"),
+        told(_spare(line, resource, need), "nodes or pods"),
     )
     labels = as_map(as_map(live.template.get("metadata")).get("labels"))
     return Around(
@@ -58,7 +58,8 @@ async def look_around(line: Line, live: Live, kind: WorkloadKind, namespace: str
     )
 
 
-async def _told(asked: Awaitable[T], what: str) -> tuple[T | None, str]:
+async def told(asked: Awaitable[T], what: str) -> tuple[T | None, str]:
+    """(what was read, why it was not): nothing that is missing hinders a plan."""
     try:
         return await asked, ""
     except Forbidden:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.controllers.kubernetes.objects import Json, Live, as_map, made_by, maps, text_of
+from nimify_tui.controllers.kubernetes.room import gpus_of
 from nimify_tui.domain.plans import ActionRequest
 
 _MIRROR = "kubernetes.io/config.mirror"
@@ -23,6 +24,9 @@ class Leaving:
     owner: str = ""
     own_data: bool = False
     ending: bool = False
+    #: The kind of GPU that it holds, and how many.
+    gpu: str = ""
+    gpus: int = 0
 
     @property
     def words(self) -> str:
@@ -42,6 +46,7 @@ def leaving(pods: Sequence[Json]) -> tuple[list[Leaving], int]:
             continue
         meta = pod.meta
         data = any("emptyDir" in as_map(each) for each in maps(pod.spec.get("volumes")))
+        gpu, gpus = ("", 0) if over else gpus_of(maps(pod.spec.get("containers")))
         found.append(
             Leaving(
                 str(meta.get("namespace")),
@@ -50,6 +55,8 @@ def leaving(pods: Sequence[Json]) -> tuple[list[Leaving], int]:
                 owner,
                 own_data=data and not over,
                 ending=bool(meta.get("deletionTimestamp")),
+                gpu=gpu,
+                gpus=gpus,
             )
         )
     return found, stay

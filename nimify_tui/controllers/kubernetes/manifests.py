@@ -12,7 +12,7 @@ import msgspec
 from nimify_tui.backends.kubernetes.manifests import MAX_BYTES, read_manifests
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.names import ServiceKey, object_name
 from nimify_tui.domain.plans import ActionRequest, Verb
 
 #: kubectl's own, where nothing names a namespace.
@@ -66,14 +66,18 @@ def apply_request(
     """
     bodies = read_manifests(text, name)
     parts: dict[ServiceKey, ActionRequest] = {}
+    spaces: set[str] = set()  # that the file itself makes
     for region in regions:
+        spaces.clear()
         for number, body in enumerate(bodies, 1):
             kind, key = _place(body, f"object {number} of {name}", region, namespace, alone=len(bodies) == 1)
             if key in parts:
                 raise ValidationError(f"{kind} {key.fold_id} is twice in {name}", "keep one of the two")
+            if kind == "Namespace":
+                spaces.add(object_name(key))
             parts[key] = ActionRequest(
                 verb=Verb.APPLY, targets=(key,), kind=kind, manifest=msgspec.json.encode(body).decode(),
-                force=force, reason=reason,
+                force=force, reason=reason, made_first=f"Namespace {key.namespace}" if key.namespace in spaces else "",
             )  # fmt: skip
     if len(parts) == 1:
         return next(iter(parts.values()))

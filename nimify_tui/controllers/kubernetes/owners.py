@@ -72,6 +72,11 @@ def owner_facts(part: ActionRequest, live: Live, hpas: Sequence[Hpa]) -> list[tu
     return facts
 
 
+def keeper_facts(live: Live) -> list[tuple[str, str]]:
+    """Which tools keep an object that is no workload as their source says."""
+    return [("owner", text) for text in _tools(live)]
+
+
 def _hpa_text(part: ActionRequest, hpa: Hpa) -> str:
     bounds = f"HPA {hpa.name} ({hpa.least} to {hpa.most})"
     if part.verb is Verb.STOP or part.replicas == 0:

@@ -10,9 +10,14 @@ _OVER = ("Succeeded", "Failed")
 
 
 def gpus_wanted(live: Live) -> tuple[str, int]:
-    """(resource, how many one pod needs), ("", 0) for a pod without GPUs."""
+    """(resource, how many one pod of a workload needs), ("", 0) for a pod without GPUs."""
+    return gpus_of(live.containers)
+
+
+def gpus_of(containers: Sequence[Json]) -> tuple[str, int]:
+    """The same of a pod's containers."""
     total: dict[str, int] = {}
-    for each in live.containers:
+    for each in containers:
         for name, count in _gpus(as_map(each.get("resources"))).items():
             total[name] = total.get(name, 0) + count
     return max(total.items(), key=lambda each: each[1], default=("", 0))
@@ -47,6 +52,17 @@ def gpus_held(pods: Sequence[Json], resource: str) -> int:
 def places(has: Mapping[str, int], held: Mapping[str, int], need: int) -> int:
     """How many more pods fit by their GPUs: a pod's must be on one node."""
     return sum(max(0, count - held.get(name, 0)) // need for name, count in has.items()) if need else 0
+
+
+def fits(needs: Sequence[int], free: Sequence[int]) -> int:
+    """How many of these pods find room by their GPUs, the largest first, each on the node that it fills most."""
+    left, placed = list(free), 0
+    for need in sorted(needs, reverse=True):
+        at = min((n for n, room in enumerate(left) if room >= need), key=left.__getitem__, default=None)
+        if at is not None:
+            left[at] -= need
+            placed += 1
+    return placed
 
 
 def budgets_for(items: Sequence[Json], labels: Mapping[str, object]) -> list[str]:

@@ -10,6 +10,7 @@ from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.backends.kubernetes.write import Writer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
+from nimify_tui.controllers.kubernetes.aftermath import homeless, pod_facts
 from nimify_tui.controllers.kubernetes.draining import Leaving, check_leaving, leaving
 from nimify_tui.controllers.kubernetes.objects import Json, Live, difference, number, text_of
 from nimify_tui.controllers.kubernetes.others import (
@@ -20,6 +21,7 @@ from nimify_tui.controllers.kubernetes.others import (
     other_is_so,
     undo_of_other,
 )
+from nimify_tui.controllers.kubernetes.owners import keeper_facts
 from nimify_tui.controllers.kubernetes.reading import Line, read_list, read_object
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.watching import Look
@@ -66,6 +68,9 @@ class OtherObjects:
             evicting, told = await self._plan_drain(part, before, line)
             facts += told
             calls += len(evicting) * _ROUNDS
+        elif part.verb is Verb.DELETE:
+            facts += await pod_facts(line, live, key.namespace)
+        facts += keeper_facts(live)
         trial = await try_out(line, self._gate, self._clock, part, before, live, ask_other(part, live, key))
         undo, no_undo = undo_of_other(part, key, live)
         lines = difference(live.body, trial.after) if part.verb is not Verb.DELETE else ()
@@ -159,6 +164,7 @@ class OtherObjects:
         facts = check_leaving(part, pods)
         kept = f"; {stay} of DaemonSets and of the node itself stay" if stay else ""
         facts.insert(0, ("capacity", f"{len(pods)} pods leave it one after the other{kept}"))
+        facts += await homeless(line, before.key.name, pods)
         if pods and not why_untried(self._gate, part, before.key.region):
             facts.append(await ask_rights(line, self._clock, EVICT, before.key.region))
             facts += await self._verdicts(part, before, line, pods)
