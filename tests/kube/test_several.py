@@ -5,6 +5,8 @@ The third one is operated meanwhile as always. ``python -m tests.bench kube_outa
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +20,21 @@ from nimify_tui.domain.services import ServiceState
 from nimify_tui.session import Session
 from nimify_tui.sources.kubernetes import region as region_module
 from nimify_tui.sources.kubernetes.region import Link
+from tests.kube.acting import workload
 from tests.kube.cluster import Cluster
 from tests.kube.fixtures import need_simulation
 from tests.kube.reach import OtherLoop
 from tests.kube.several import (
     NAMES,
+    SERVICE,
+    SPACE,
     Trouble,
     Ways,
     Witness,
+    configured,
     cordoned,
     cut_off,
+    frozen,
     health,
     hung,
     key_of,
@@ -41,7 +48,8 @@ from tests.kube.several import (
     until,
     watched,
 )
-from tests.support import wait_for
+from tests.support import PYTHON, Home, run_cli, wait_for
+from tests.tui import PtyRun
 
 #: A region that is well is never older than this in these tests: a beat, its telling, and a busy machine's second.
 FRESH_S = 4.0
@@ -166,3 +174,77 @@ def test_a_heartbeat_that_holds_up_the_loop_is_seen_by_the_others(
             wait_for(lambda: witness.found().get(east.name, (0.0,))[0] > FRESH_S, 30, why="it grows old")
             with pytest.raises(AssertionError):
                 witness.undisturbed(east.name, FRESH_S)
+
+
+#: A service that only the first region has.
+CALM = "calm"
+
+
+def pressed(tty: PtyRun, replicas: int) -> float:
+    """Scale the one service that the filter shows, by keys; seconds from the last key until it is on the screen."""
+    tty.send("s")
+    tty.wait_text("now ", 15)
+    tty.send(f"{replicas}\r")
+    tty.wait_text(f"+ spec.replicas: {replicas}", 15)
+    tty.send("y")
+    begun_s = time.monotonic()
+    tty.wait(lambda text: re.search(rf"{CALM} .* {replicas}/{replicas} ", text) is not None, 30, f"{replicas} replicas")
+    took_s = time.monotonic() - begun_s
+    tty.wait_text("u undoes it", 15)
+    return took_s
+
+
+def strip(tty: PtyRun, region: str) -> str:
+    """What the screen says of a region."""
+    return next((line.strip() for line in tty.text().splitlines() if line.strip().startswith(region)), "")
+
+
+@pytest.mark.e2e
+def test_the_screen_and_a_snapshot_through_half_a_minute_without_two_of_three(
+    three: list[Cluster], home: Home, tmp_path: Path
+) -> None:
+    """The program itself in its own time: one server stopped in its tracks, the line to another one dead."""
+    east, west, europe = three
+    settled(*three)
+    east.apply(workload(CALM, SPACE))
+    with OtherLoop() as loop:
+        ways = Ways(three, tmp_path, loop)
+        silent, dead = frozen(west), cut_off(europe, ways.line(europe), loop)
+        files = ["--config", str(configured(ways)), "--kubeconfig", str(ways.kubeconfig())]
+        with PtyRun([PYTHON, "-m", "nimify_tui", *files], width=120, height=40, env=home.env) as tty:
+            tty.wait(lambda text: "6/6" in text and "2/2" in text, 60, "all rows")
+            assert "us-east-1 ●   us-west-2 ●   eu-west-1 ●" in tty.text()
+            tty.send(f"/{CALM}\r")
+            tty.wait_gone("6/6")
+            usual_s = max(pressed(tty, 3), pressed(tty, 2))
+            since, begun_s = len(west.audited()), time.monotonic()
+            for trouble in (silent, dead):
+                trouble.hurt()
+            took = [pressed(tty, 3)]
+            for name in (west.name, europe.name):
+                tty.wait(lambda _, at=name: strip(tty, at).startswith(f"{at} ✕ DOWN"), 40, f"{name} DOWN")
+                assert "no contact from this host (no answer" in strip(tty, name)
+                assert ", next try in " in strip(tty, name)
+            down_s = time.monotonic() - begun_s
+            assert strip(tty, east.name) == "us-east-1 ●"
+            told = run_cli("snapshot", "-o", "json", *files, env=home.env)
+            took.append(pressed(tty, 2))
+            wait_for(lambda: time.monotonic() - begun_s > 30.0, 40, why="half a minute")
+            for trouble in (silent, dead):
+                trouble.heal()
+                tty.wait(lambda _, at=trouble.cluster.name: f"{at} ●" in tty.text(), 60, "it is back")
+            out_s = time.monotonic() - begun_s
+            assert strip(tty, east.name).startswith("us-east-1 ●   us-west-2 ●   eu-west-1 ●")
+            west.kubectl("-n", SPACE, "scale", f"deploy/{SERVICE}", "--replicas=4")
+            tty.send("/\x15\r")
+            tty.wait_text("8/8", 30)
+            assert lists_since(west, since) == {}, "half a minute later it goes on where it was"
+    assert told.returncode == 2, told.stderr
+    taken = json.loads(told.stdout)
+    states = {each["name"]: each["state"] for each in taken["regions"]}
+    assert states == {east.name: "LIVE", west.name: "DOWN", europe.name: "DOWN"}
+    assert {each["region"] for each in taken["problems"]} == {west.name, europe.name}
+    assert all(each["reason"].startswith("no contact from this host (") for each in taken["problems"])
+    print(f"keys {usual_s:.2f} s, without the others {max(took):.2f} s at most; DOWN after {down_s:.1f} s")
+    print(f"LIVE {out_s:.1f} s after the cut")
+    assert max(took) < 2 * usual_s + 1.0, (took, usual_s)
