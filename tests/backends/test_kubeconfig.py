@@ -133,6 +133,26 @@ def test_several_files_are_merged_as_kubectl_merges_them(cluster: Cluster, tmp_p
         assert (place.server, place.login.token) == (servers[name], tokens[name])
 
 
+def test_a_broken_file_costs_only_what_the_files_before_it_do_not_tell(tmp_path: Path) -> None:
+    """The first file wins, so nothing in a later one can change what it says; kubectl gives all of them up.
+
+    Sabotage seen failing: going on with the files after the broken one, of which it might have said otherwise.
+    """
+    sound, broken, later = tmp_path / "sound", tmp_path / "broken", tmp_path / "later"
+    first = entry("mine", "https://mine")
+    first["contexts"].append({"name": "half", "context": {"cluster": "theirs", "user": "mine"}})
+    sound.write_text(json.dumps(first), encoding="utf-8")
+    broken.write_text("contexts: [\n", encoding="utf-8")
+    later.write_text(json.dumps(entry("later", "https://later") | {"current-context": "later"}), encoding="utf-8")
+    known = load({"KUBECONFIG": os.pathsep.join(map(str, (sound, broken, later)))})
+    assert known.place("mine").server == "https://mine"
+    for name in ("later", "half", ""):
+        with pytest.raises(ConfigurationError, match=f"{broken} line 2: "):
+            known.place(name)
+    with pytest.raises(ConfigurationError, match=f"{broken} line 2: "):
+        load({"KUBECONFIG": os.pathsep.join(map(str, (broken, sound)))})
+
+
 def test_where_files_are_looked_for(tmp_path: Path) -> None:
     (tmp_path / ".kube").mkdir()
     (tmp_path / ".kube" / "config").write_text(MINIMAL, encoding="utf-8")

@@ -5,30 +5,30 @@ The third one is operated meanwhile as always. ``python -m tests.bench kube_outa
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nimify_tui.base.errors import NetworkError
-from nimify_tui.domain.plans import ActionRequest, Verb
-from nimify_tui.domain.regions import RegionState
-from nimify_tui.domain.services import ServiceState
-from nimify_tui.session import Session
 from nimify_tui.sources.kubernetes import region as region_module
 from nimify_tui.sources.kubernetes.region import Link
+from tests.kube.acting import workload
 from tests.kube.cluster import Cluster
 from tests.kube.fixtures import need_simulation
+from tests.kube.outages import agreed, is_back, is_hurt
 from tests.kube.reach import OtherLoop
 from tests.kube.several import (
     NAMES,
-    Trouble,
+    SERVICE,
+    SPACE,
     Ways,
     Witness,
-    cordoned,
+    configured,
     cut_off,
-    health,
+    frozen,
     hung,
     key_of,
     lists_since,
@@ -38,10 +38,10 @@ from tests.kube.several import (
     started,
     stopped,
     throttled,
-    until,
     watched,
 )
-from tests.support import wait_for
+from tests.support import PYTHON, Home, run_cli, wait_for
+from tests.tui import PtyRun
 
 #: A region that is well is never older than this in these tests: a beat, its telling, and a busy machine's second.
 FRESH_S = 4.0
@@ -53,53 +53,6 @@ def three(cluster: Cluster) -> Iterator[list[Cluster]]:
     need_simulation(cluster)
     with started(cluster.assets, *NAMES[1:3]) as others:
         yield [cluster, *others]
-
-
-def is_hurt(session: Session, trouble: Trouble) -> None:
-    """The region is called what it is, and only what can be done there is done."""
-    name, key = trouble.cluster.name, key_of(trouble.cluster)
-    now = until(session, name, trouble.state)
-    wait_for(
-        lambda: any(word in health(session, name).cause for word in trouble.words), 20, why=f"{name}: the words",
-        detail=lambda: health(session, name),
-    )  # fmt: skip
-    assert now.remedy
-    assert "\n" not in now.cause
-    if trouble.state is RegionState.DOWN:
-        assert now.cause.startswith("no contact from this host (")
-        assert now.next_try_at is not None
-        with pytest.raises(NetworkError, match=f"region {name} is DOWN"):
-            session.plan(ActionRequest(verb=Verb.RESTART, targets=(key,))).result(20)
-        row = next(row for row in session.frame.rows.values() if row.keys == (key,))
-        assert row.state is ServiceState.UNKNOWN
-        assert row.reason.startswith("no contact")
-
-
-def is_back(session: Session, trouble: Trouble) -> None:
-    """It goes on where it was: what others do is seen, and it can be operated; only what was forgotten is listed."""
-    cluster, key = trouble.cluster, key_of(trouble.cluster)
-    begin = len(cluster.audited())
-    trouble.heal()
-    until(session, cluster.name, RegionState.LIVE)
-    cluster.kubectl("-n", key.namespace, "scale", f"deploy/{key.name}", "--replicas=4")
-    wait_for(lambda: wanted(session, cluster) == 4, 30, why=f"{cluster.name}: four wanted")
-    lists = lists_since(cluster, begin)  # before the console's own plans, which look for budgets
-    assert max(lists.values(), default=0) <= int(trouble.forgets), lists
-    # The controllers of a server that was away take up to a minute to come back to it.
-    cordoned(session, cluster) if trouble.forgets else scaled(session, key)
-
-
-def wanted(session: Session, cluster: Cluster) -> int:
-    """How many replicas the console says are wanted."""
-    service = session.service(key_of(cluster))
-    assert service is not None
-    return service.desired_replicas
-
-
-def agreed(session: Session, cluster: Cluster) -> bool:
-    """Whether the console's pods are the server's."""
-    has = cluster.kubectl("get", "pods", "-n", key_of(cluster).namespace, "-o", "name").split()
-    return {f"pod/{each.key.replica}" for each in session.replicas(key_of(cluster))} == set(has)
 
 
 def test_what_happens_to_two_is_nothing_to_the_third(
@@ -166,3 +119,77 @@ def test_a_heartbeat_that_holds_up_the_loop_is_seen_by_the_others(
             wait_for(lambda: witness.found().get(east.name, (0.0,))[0] > FRESH_S, 30, why="it grows old")
             with pytest.raises(AssertionError):
                 witness.undisturbed(east.name, FRESH_S)
+
+
+#: A service that only the first region has.
+CALM = "calm"
+
+
+def pressed(tty: PtyRun, replicas: int) -> float:
+    """Scale the one service that the filter shows, by keys; seconds from the last key until it is on the screen."""
+    tty.send("s")
+    tty.wait_text("now ", 15)
+    tty.send(f"{replicas}\r")
+    tty.wait_text(f"+ spec.replicas: {replicas}", 15)
+    tty.send("y")
+    begun_s = time.monotonic()
+    tty.wait(lambda text: re.search(rf"{CALM} .* {replicas}/{replicas} ", text) is not None, 30, f"{replicas} replicas")
+    took_s = time.monotonic() - begun_s
+    tty.wait_text("u undoes it", 15)
+    return took_s
+
+
+def strip(tty: PtyRun, region: str) -> str:
+    """What the screen says of a region."""
+    return next((line.strip() for line in tty.text().splitlines() if line.strip().startswith(region)), "")
+
+
+@pytest.mark.e2e
+def test_the_screen_and_a_snapshot_through_half_a_minute_without_two_of_three(
+    three: list[Cluster], home: Home, tmp_path: Path
+) -> None:
+    """The program itself in its own time: one server stopped in its tracks, the line to another one dead."""
+    east, west, europe = three
+    settled(*three)
+    east.apply(workload(CALM, SPACE))
+    with OtherLoop() as loop:
+        ways = Ways(three, tmp_path, loop)
+        silent, dead = frozen(west), cut_off(europe, ways.line(europe), loop)
+        files = ["--config", str(configured(ways)), "--kubeconfig", str(ways.kubeconfig())]
+        with PtyRun([PYTHON, "-m", "nimify_tui", *files], width=120, height=40, env=home.env) as tty:
+            tty.wait(lambda text: "6/6" in text and "2/2" in text, 60, "all rows")
+            assert "us-east-1 ●   us-west-2 ●   eu-west-1 ●" in tty.text()
+            tty.send(f"/{CALM}\r")
+            tty.wait_gone("6/6")
+            usual_s = max(pressed(tty, 3), pressed(tty, 2))
+            since, begun_s = len(west.audited()), time.monotonic()
+            for trouble in (silent, dead):
+                trouble.hurt()
+            took = [pressed(tty, 3)]
+            for name in (west.name, europe.name):
+                tty.wait(lambda _, at=name: strip(tty, at).startswith(f"{at} ✕ DOWN"), 40, f"{name} DOWN")
+                assert "no contact from this host (no answer" in strip(tty, name)
+                assert ", next try in " in strip(tty, name)
+            down_s = time.monotonic() - begun_s
+            assert strip(tty, east.name) == "us-east-1 ●"
+            told = run_cli("snapshot", "-o", "json", *files, env=home.env)
+            took.append(pressed(tty, 2))
+            wait_for(lambda: time.monotonic() - begun_s > 30.0, 40, why="half a minute")
+            for trouble in (silent, dead):
+                trouble.heal()
+                tty.wait(lambda _, at=trouble.cluster.name: f"{at} ●" in tty.text(), 60, "it is back")
+            out_s = time.monotonic() - begun_s
+            assert strip(tty, east.name).startswith("us-east-1 ●   us-west-2 ●   eu-west-1 ●")
+            west.kubectl("-n", SPACE, "scale", f"deploy/{SERVICE}", "--replicas=4")
+            tty.send("/\x15\r")
+            tty.wait_text("8/8", 30)
+            assert lists_since(west, since) == {}, "half a minute later it goes on where it was"
+    assert told.returncode == 2, told.stderr
+    taken = json.loads(told.stdout)
+    states = {each["name"]: each["state"] for each in taken["regions"]}
+    assert states == {east.name: "LIVE", west.name: "DOWN", europe.name: "DOWN"}
+    assert {each["region"] for each in taken["problems"]} == {west.name, europe.name}
+    assert all(each["reason"].startswith("no contact from this host (") for each in taken["problems"])
+    print(f"keys {usual_s:.2f} s, without the others {max(took):.2f} s at most; DOWN after {down_s:.1f} s")
+    print(f"LIVE {out_s:.1f} s after the cut")
+    assert max(took) < 2 * usual_s + 1.0, (took, usual_s)

@@ -7,7 +7,7 @@ import contextlib
 import email.utils
 import heapq
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -29,6 +29,7 @@ from nimify_tui.domain.updates import (
     Update,
 )
 from nimify_tui.fleet.store import Fleet
+from nimify_tui.sources.kubernetes.health import BEAT_S, MISSED_BEATS
 from nimify_tui.sources.kubernetes.region import KubernetesSource
 from nimify_tui.sources.kubernetes.table import KINDS
 from tests.sources_kubernetes.server import Stream
@@ -52,6 +53,8 @@ class Wire:
         #: Paths that are never answered.
         self.held: set[str] = set()
         self.headers: dict[str, str] = {}
+        #: How long the login takes.
+        self.login: Callable[[], Awaitable[None]] | None = None
         self._watches: dict[str, asyncio.Queue[bytes | None]] = {}
         self.closed = 0
 
@@ -59,6 +62,10 @@ class Wire:
         """An event of a watch."""
         path = next(kind.path() for kind in KINDS if kind.plural == plural)
         self._watches[path].put_nowait(json.dumps({"type": type_, "object": made}).encode() + b"\n")
+
+    async def authorise(self) -> None:
+        if self.login is not None:
+            await self.login()
 
     async def close(self) -> None:
         self.closed += 1
@@ -102,14 +109,21 @@ class Stand:
         self._came = asyncio.Event()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = 0
-        self.source = KubernetesSource(FACT, self._connect, self.clock, sleep=self._sleep)
+        self._moves_time = True
+        self.source = KubernetesSource(FACT, self._connect, self.clock, sleep=self.sleep)
 
     async def _connect(self) -> Wire:
         if self.connect_errors:
             raise self.connect_errors.pop(0)
         return self.wire
 
-    async def _sleep(self, seconds: float) -> None:
+    def share(self, first: Stand) -> None:
+        """One clock for both; the first one moves it."""
+        self.clock, self._sleepers = first.clock, first._sleepers
+        self._moves_time = False
+        self.source = KubernetesSource(FACT, self._connect, self.clock, sleep=first.sleep)
+
+    async def sleep(self, seconds: float) -> None:
         """Until that much time has passed by the clock of the test."""
         done = asyncio.get_running_loop().create_future()
         self._order += 1
@@ -135,7 +149,7 @@ class Stand:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         task = asyncio.create_task(self.source.run(self._sink))
-        time = asyncio.create_task(self._pass_time())
+        time = asyncio.create_task(self._pass_time() if self._moves_time else asyncio.Event().wait())
         try:
             yield
         finally:
@@ -381,5 +395,49 @@ def test_a_time_that_is_none_says_nothing(date: str) -> None:
         stand.wire.headers = {"Date": date}
         async with stand.running():
             assert (await stand.until_state(RegionState.LIVE)).cause == ""
+
+    asyncio.run(run())
+
+
+def test_the_time_of_a_heartbeat_does_not_run_while_somebody_logs_in() -> None:
+    """Sabotage seen failing: a heartbeat that has its credentials made, and ends them when it has waited enough."""
+
+    async def run() -> None:
+        stand = Stand()
+        beats: list[int] = []
+
+        async def login() -> None:
+            await stand.sleep(15.0)
+            beats.append(stand.wire.asked.count("/livez"))
+
+        stand.wire.login = login
+        async with stand.running():
+            await stand.until(lambda: "/livez" in stand.wire.asked)
+        assert beats[0] == 0, "none was on its way before"
+        assert RegionState.DOWN not in {each.health.state for each in stand.of(RegionSeen)}
+
+    asyncio.run(run())
+
+
+def test_one_that_falls_silent_is_down_at_the_third_heartbeat_and_no_other_grows_old() -> None:
+    """By the clock of the test. Sabotage seen failing: a heartbeat that waits for the silent one before the other."""
+
+    async def run() -> None:
+        stand, other = Stand(), Stand()
+        other.share(stand)
+        async with stand.running(), other.running():
+            for each in (stand, other):
+                await each.until_state(RegionState.LIVE)
+            since, ages = len(other.updates), [0.0]
+            stand.wire.asked.clear()
+            stand.wire.refuse = {"*": Unreachable("no answer")}
+            async with asyncio.timeout(10):
+                while stand.health is None or stand.health.state is not RegionState.DOWN:
+                    ages.append(other.clock.now() - (other.source._monitor.health.last_contact_at or 0.0))
+                    await asyncio.sleep(0)
+            assert stand.wire.asked.count("/livez") == MISSED_BEATS
+        told = [each.health.state for each in other.updates[since:] if isinstance(each, RegionSeen)]
+        assert set(told) <= {RegionState.LIVE}
+        assert 0.0 < max(ages) <= BEAT_S, "it is asked as always"
 
     asyncio.run(run())

@@ -151,6 +151,15 @@ def test_a_region_without_contact_has_a_line_with_cause_age_and_next_try(size: t
         assert len(said) <= size[0] - 2
 
 
+def test_where_there_is_no_room_the_address_goes_and_what_is_the_matter_stays() -> None:
+    cause = "no contact from this host (https://api.eu-west-1.example:6443: no answer to a heartbeat within 3 s)"
+    frame = frames.frame_of([], regions=[frames.region("eu-west-1", RegionState.DOWN, cause=cause)])
+    wide = text(head.strip(frame, frames.NOW, 200, 40, ASCII).lines[0])
+    assert "(https://api.eu-west-1.example:6443: no answer" in wide
+    said = text(head.strip(frame, frames.NOW, 110, 40, ASCII).lines[0])
+    assert "no contact from this host (no answer to a heartbeat within 3 s)" in said
+
+
 def test_the_first_frame_says_what_it_connects_to() -> None:
     strip = head.strip(frames.connecting(), frames.NOW, 80, 24, UNICODE)
     assert "connecting to unix:local.sock" in text(strip.lines[0])

@@ -153,6 +153,10 @@ class Connection:
         self.is_open = False
         await self._caller.close()
 
+    async def authorise(self) -> None:
+        """Return when credentials are at hand, which may take a plugin's time. Raises CredentialsFailed."""
+        await self._credentials.identity()
+
     async def login(self) -> None:
         """New credentials from the plugin, which gets this process' terminal. Raises CredentialsFailed."""
         await self._credentials.login()

@@ -23,6 +23,8 @@ from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.base.text import clean_line
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
+#: The lists of named entries in a kubeconfig, and what each entry holds beside its name.
+_SECTIONS = {"contexts": "context", "clusters": "cluster", "users": "user"}
 #: Where Kubernetes puts a pod's own credentials.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -37,13 +39,18 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """The merged files: contexts in the order in which they were found, "" for no current context."""
+    """The merged files: contexts in the order in which they were found, "" for no current context.
+
+    ``_broken`` is why one of them and those after it could not be read. What is found in the files before it counts,
+    because the first file wins; what is not found there might be in it.
+    """
 
     contexts: tuple[str, ...]
     current: str
     _contexts: Mapping[str, _Entry]
     _clusters: Mapping[str, _Entry]
     _users: Mapping[str, _Entry]
+    _broken: ConfigurationError | None = None
 
     def place(self, context: str = "") -> ClusterPlace:
         """The place of ``context`` ("" for the current one).
@@ -51,9 +58,11 @@ class Kubeconfig:
         Raises ConfigurationError with file and line for what is missing, contradictory or not spoken here.
         """
         name = context or self.current
+        entry = self._contexts.get(name)
+        if entry is None and self._broken is not None:
+            raise self._broken
         if not name:
             raise ConfigurationError("the kubeconfig has no current context", "name one: --context NAME")
-        entry = self._contexts.get(name)
         if entry is None:
             known = ", ".join(clean_line(each, 60) for each in self.contexts[:8]) or "none"
             raise ConfigurationError(
@@ -68,6 +77,8 @@ class Kubeconfig:
         name = read.text(key)
         shown = clean_line(name, 80)
         entry = entries.get(name)
+        if name and entry is None and self._broken is not None:
+            raise self._broken
         if not name or entry is None:
             what = f"it names no {key}" if not name else f"there is no {key} {shown!r}"
             read.fail(key, what, f"add the {key} to the kubeconfig")
@@ -161,43 +172,53 @@ def files_named(environ: Mapping[str, str], explicit: str = "") -> list[Path]:
 def load(environ: Mapping[str, str] | None = None, explicit: str = "") -> Kubeconfig:
     """Read and merge. Without any file the result has no contexts; an ``explicit`` file must be there.
 
-    Raises ConfigurationError (file, line, remedy) for what cannot be read. Blocking: files.
+    Raises ConfigurationError (file, line, remedy) for what cannot be read, unless the files before it give contexts:
+    then those still work, and :meth:`Kubeconfig.place` raises it for what they do not tell. Blocking: files.
     """
-    contexts: dict[str, _Entry] = {}
-    clusters: dict[str, _Entry] = {}
-    users: dict[str, _Entry] = {}
-    current = ""
+    found: dict[str, dict[str, _Entry]] = {key: {} for key in _SECTIONS}
+    current, broken = "", None
     for file in files_named(os.environ if environ is None else environ, explicit):
-        text = _text_of(file.absolute(), must_exist=bool(explicit))
-        if text is None:
+        try:
+            one = _read(file, must_exist=bool(explicit))
+        except ConfigurationError as error:
+            if not found["contexts"]:
+                raise
+            broken = error
+            break
+        if one is None:
             continue
-        root = _Reader(file.absolute(), parse(text, str(file)), "the kubeconfig")
-        if (kind := root.text("kind")) not in ("", "Config"):
-            root.fail("kind", f"a kubeconfig is of the kind Config, not {clean_line(kind, 40)}")
-        for key, inner, found in (
-            ("contexts", "context", contexts),
-            ("clusters", "cluster", clusters),
-            ("users", "user", users),
-        ):
-            _collect(root, key, inner, found)
-        current = current or root.text("current-context")
-    return Kubeconfig(tuple(contexts), current, contexts, clusters, users)
+        for key, entries in one[0].items():
+            found[key] |= {name: entry for name, entry in entries.items() if name not in found[key]}
+        current = current or one[1]
+    contexts = found["contexts"]
+    return Kubeconfig(tuple(contexts), current, contexts, found["clusters"], found["users"], broken)
 
 
-def _collect(root: _Reader, key: str, inner: str, found: dict[str, _Entry]) -> None:
-    here: set[str] = set()
+def _read(file: Path, *, must_exist: bool) -> tuple[dict[str, dict[str, _Entry]], str] | None:
+    """The entries of one file by section and name, and its current context; None when there is no file."""
+    text = _text_of(file.absolute(), must_exist=must_exist)
+    if text is None:
+        return None
+    root = _Reader(file.absolute(), parse(text, str(file)), "the kubeconfig")
+    if (kind := root.text("kind")) not in ("", "Config"):
+        root.fail("kind", f"a kubeconfig is of the kind Config, not {clean_line(kind, 40)}")
+    return {key: _collect(root, key, inner) for key, inner in _SECTIONS.items()}, root.text("current-context")
+
+
+def _collect(root: _Reader, key: str, inner: str) -> dict[str, _Entry]:
+    found: dict[str, _Entry] = {}
     for item in root.items(key):
         read = _Reader(root.file, item, f"an entry of {key}")
         name = read.text("name")
         if not name:
             read.fail("name", "it has no name")
-        if name in here:
+        if name in found:
             read.fail(
                 "name", f"the name {clean_line(name, 80)!r} is there twice", "rename or remove one of the two"
             )
-        here.add(name)
         node = (item.fields or {}).get(inner) or Node(item.line, null=True)
-        found.setdefault(name, _Entry(root.file, node))
+        found[name] = _Entry(root.file, node)
+    return found
 
 
 def _text_of(file: Path, *, must_exist: bool) -> str | None:

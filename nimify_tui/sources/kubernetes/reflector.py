@@ -88,6 +88,9 @@ class Feed(Protocol):
 class Garbled(BadAnswer):
     """What came is no list, no event or no object: what was read before it cannot be built upon."""
 
+    def __init__(self, message: str, remedy: str = "is it an API server? look at its address and at proxies") -> None:
+        super().__init__(message, remedy)
+
 
 class Reflector:
     """See the module's text. ``rows`` are the objects by uid, as the server told last."""

@@ -47,6 +47,10 @@ class Link(Api, Protocol):
 
     address: str
 
+    async def authorise(self) -> None:
+        """Return when credentials are at hand, which may take a plugin's time. Raises CredentialsFailed."""
+        ...
+
     async def close(self) -> None:
         """End it."""
         ...
@@ -214,6 +218,9 @@ class KubernetesSource:
             begun_s = self._clock.mono_s()
             wait_s = BEAT_S
             try:
+                # A login may take longer than the server's answer, which alone says how far away it is.
+                await link.authorise()
+                begun_s = self._clock.mono_s()
                 told_at = await _livez(link, monitor.beat_wait_s)
             except NimifyError as error:
                 was_down = monitor.down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ Spans = tuple[Span, ...]
 #: What a region's own state looks like when it is not LIVE: (symbol of a service state, style).
 #: A remedy that would be cut to less than this says nothing.
 _LEAST_WORDS = 12
+#: A server's address, with which the words of a lost connection begin.
+_ADDRESS = re.compile(r"https?://[^\s,;()]+\s")
 _REGION_LOOK: dict[RegionState, tuple[str, str]] = {
     RegionState.CONNECTING: ("starting", "start"),
     RegionState.THROTTLED: ("degraded", "warn"),
@@ -196,6 +199,9 @@ def _trouble(row: RegionRow, now: float, width: int, glyphs: Glyphs) -> Spans:
     spare = room - len(_trouble_words(row, now, cause, remedy))
     if spare < 0 and row.last_known:
         row = msgspec.structs.replace(row, last_known=False)  # each of its rows says so itself
+        spare = room - len(_trouble_words(row, now, cause, remedy))
+    if spare < 0:  # what is the matter says more than where the server is, which the other screens tell
+        cause = _ADDRESS.sub("", cause)
         spare = room - len(_trouble_words(row, now, cause, remedy))
     if spare < 0 and remedy:
         both = len(cause) + len(remedy) + spare
