@@ -17,6 +17,7 @@ from nimify_tui.fleet.store import Fleet
 if TYPE_CHECKING:
     from nimify_tui.backends.docker.connection import Connection
     from nimify_tui.domain.demands import LogDemand
+    from nimify_tui.domain.names import ReplicaKey
     from nimify_tui.sources.docker.host import Known
     from nimify_tui.sources.docker.region import DockerSource
 
@@ -56,7 +57,7 @@ class DockerRegions:
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no Docker region."""
-        return (self._logs,) if self._where else ()
+        return (self._logs, self._use) if self._where else ()
 
     async def _logs(self, fleet: Fleet, sink: Sink) -> None:
         """Follow what logs are looked at, until cancelled."""
@@ -68,6 +69,21 @@ class DockerRegions:
             return host.members(demand.key) if host is not None else ()
 
         await ContainerLogs(fleet, members, self.link, self._where.__contains__, self._clock).run(sink)
+
+    async def _use(self, fleet: Fleet, sink: Sink) -> None:
+        """Measure what is looked at, until cancelled."""
+        from nimify_tui.sources.docker.use import UseSource
+
+        def shown(row_id: str) -> Sequence[tuple[str, ReplicaKey, str]]:
+            hosts = [(name, source.host) for name, source in self._sources.items()]
+            return [
+                (name, key, uid)
+                for name, host in hosts
+                if host is not None
+                for key, uid in host.running(row_id)
+            ]
+
+        await UseSource(fleet, shown, self.link, self._clock).run(sink)
 
 
 async def greeted(item: RegionConfig) -> Connection:

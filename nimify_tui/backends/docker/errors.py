@@ -132,7 +132,7 @@ def known(error: BaseException, place: EnginePlace, seconds: float, ssh_said: st
         # With TLS 1.3 the refusal of a client without a certificate comes after the handshake, and without words.
         return TlsFailed(
             f"the engine at {place.address} broke off the connection: it wants a client certificate",
-            "put cert.pem and key.pem beside ca.pem (DOCKER_CERT_PATH, ~/.docker), or use a Docker context that has them",
+            "put cert.pem and key.pem beside ca.pem (DOCKER_CERT_PATH, ~/.docker), or use a context that has them",
         )
     if place.way is Way.SSH and isinstance(error, aiohttp.ClientError | OSError):
         return _over_ssh(place, ssh_said)

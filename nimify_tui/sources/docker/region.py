@@ -176,7 +176,7 @@ class DockerSource:
             self._dirty = {each.id for each in listed}
             self._monitor.reading = f"{len(listed)} containers" if not self._listed else ""
             self._work.set()
-            async for line in _lines(pieces):
+            async for line in whole_lines(pieces):
                 self._monitor.contact()
                 self._heard(line, host)
         raise BrokenOff(
@@ -251,7 +251,9 @@ class DockerSource:
         query = {"stdout": "true", "stderr": "true", "tail": _LAST_LINES}
         run = one.state.finished_at
         if (started := seconds(one.state.started_at)) is not None and one.state.status == "exited":
-            query["since"] = f"{int(started) - 1}"  # what it wrote at once may be older than its start is said to be
+            query["since"] = (
+                f"{int(started) - 1}"  # what it wrote at once may be older than its start is said to be
+            )
         try:
             data = await link.read(f"/containers/{one.id}/logs", query, _LAST_BYTES)
             text = "\n".join(lines_of(data, tty=one.config.tty))
@@ -272,7 +274,9 @@ class DockerSource:
                 await link.ping(BEAT_WAIT_S)
             except EngineSilent as error:
                 self._monitor.missed(error)
-                pause_s = BEAT_S if self._monitor.down else 0.0  # until it is clear, it is asked again at once
+                pause_s = (
+                    BEAT_S if self._monitor.down else 0.0
+                )  # until it is clear, it is asked again at once
             else:
                 self._monitor.contact()
                 pause_s = BEAT_S
@@ -348,7 +352,7 @@ def _whose(event: Event, host: Host, region: str) -> tuple[ServiceKey, Group | N
     return host.key_of(group), group
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Whole lines. Raises BadAnswer for one that is too long to be an event."""
     rest = b""
     async for piece in pieces:
