@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nimify_tui.base.errors import GateRefused, ValidationError
+from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.plans import ActionState, ConfirmKind, Plan, Verb
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ReplicaState
@@ -201,3 +202,39 @@ def test_the_command_line_shows_restarts_and_reads_logs(engine: Engine, config: 
         done = run_python(*call, "restart", "talker@dock", "--yes", *common, env=home.env)
         assert done.returncode == 0, done.stderr
         assert started_at(engine, "talker") != before
+
+
+def test_a_container_is_inspected_without_its_secrets(engine: Engine, config: Path) -> None:
+    """Sabotage in the same test: what is no secret is shown."""
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run(
+            "--name", "secretive", "--env", "HF_TOKEN=hf_abcdefghijklmnop", "--env", "WORKERS=four",
+            "--memory", "64m", "--volume", "/etc:/data:ro",
+        )  # fmt: skip
+        desk.until_row("secretive", state="OK")
+        demand = ObjectDemand(desk.key("secretive"), "secretive")
+        desk.session.demand(demand)
+        desk.until(lambda: desk.session.frame.objects.get(demand), "the object")
+        answer = desk.session.frame.objects[demand]
+        assert (answer.kind, answer.error) == ("Container", "")
+        text = "\n".join(answer.yaml)
+        assert "WORKERS=four" in text
+        assert "hf_abcdefghijklmnop" not in text
+        words = dict(answer.words)
+        assert words["Memory limit"] == "64 MiB"
+        assert words["  bind"] == "/etc -> /data (read-only)"
+        assert {each.reason for each in answer.events} >= {"create", "start"}
+
+
+def test_doctor_says_of_each_engine_whether_it_answers(engine: Engine, tmp_path: Path, home: Home) -> None:
+    config = write_config(
+        tmp_path, region_toml("dock", url=engine.url), region_toml("gone", url=f"unix://{tmp_path}/none.sock")
+    )
+    done = run_python("-m", "nimify_tui", "doctor", "-o", "json", "--config", str(config), env=home.env)
+    found = {each["what"]: each for each in json.loads(done.stdout)}
+    assert found["region dock"]["ok"] is True
+    assert found["region dock"]["text"].endswith(f" at {engine.socket}")
+    assert found["region gone"]["ok"] is False
+    assert "there is no engine at" in found["region gone"]["text"]
+    assert found["region gone"]["remedy"].startswith("start it")
+    assert done.returncode == 1

@@ -15,6 +15,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
+from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.updates import Update
 from nimify_tui.sources.docker.host import Known
 from nimify_tui.sources.docker.region import Link, Sleep
@@ -28,14 +29,14 @@ AGAIN_S = 1.0
 #: Lines that wait to be handed on; more are left out.
 _MOST_WAITING = 20_000
 
-Members = Callable[[LogDemand], Sequence[Known]]
+Members = Callable[[ServiceKey], Sequence[Known]]
 Links = Callable[[str], Link | None]
 
 
 class ContainerLogs:
     """Follows every demanded log of Docker regions.
 
-    ``members`` gives the containers of a demand as their region sees them, ``link`` a region's open connection,
+    ``members`` gives the containers of a service as their region sees them, ``link`` a region's open connection,
     ``ours`` says whether a region is a Docker host.
     """
 
@@ -61,7 +62,7 @@ class ContainerLogs:
                 if self._clock.mono_s() >= look_at_s:
                     look_at_s = self._clock.mono_s() + LOOK_S
                     for followed in self._followed.values():
-                        followed.look(self._members(followed.demand))
+                        followed.look(self._members(followed.demand.key))
                 for followed in self._followed.values():
                     followed.flush()
                 await self._sleep(FLUSH_S)
@@ -82,7 +83,7 @@ class ContainerLogs:
         for demand in wanted - self._followed.keys():
             made = _Followed(demand, self._looks.log_tail(demand), self._link, self._clock, self._sleep)
             self._followed[demand] = made
-            made.look(self._members(demand))
+            made.look(self._members(demand.key))
 
 
 class _Followed:
