@@ -20,7 +20,12 @@ from tests.docker.engine import Engine
 from tests.support import Home, run_python
 
 #: Starts the first time; ends with exit code 3 ever after.
-ONCE = ("sh", "-c", "if [ -f /once ]; then echo no second time; exit 3; fi; touch /once; exec sleep 1000000")
+ONCE = (
+    "sh", "-c",
+    "if [ -f /once ]; then echo no second time; exit 3; fi; touch /once /run/ready; exec sleep 1000000",
+)  # fmt: skip
+#: Passes once it is up; /run is empty again after each start.
+READY = ("--tmpfs", "/run", "--health-cmd", "test -e /run/ready", "--health-interval", "300ms")
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def test_a_container_is_a_row_and_is_restarted_through_the_gate(engine: Engine, 
         desk.until_row("solo", state="OK")
         before = started_at(engine, "solo")
         plan = desk.plan(Verb.RESTART, "solo")
-        assert fact(plan, "objects") == "Container of 1 container (solo), 1 of 1 serving"
+        assert fact(plan, "objects") == "container solo, serving"
         assert fact(plan, "capacity") == "nothing serves until it is back"
         with pytest.raises(GateRefused):
             desk.do(plan, "no")
@@ -107,10 +112,11 @@ def test_containers_of_one_compose_service_are_one_row_and_restart_one_after_the
 
 def test_a_restart_stops_at_the_first_that_does_not_come_back(engine: Engine, config: Path) -> None:
     with engine.swept(), acting(config, "dock") as desk:
-        first, second = pair(engine, "frail", command=ONCE)
-        desk.until_row("frail-web", state="OK")
+        first, second = pair(engine, "frail", *READY, command=ONCE)
+        desk.until(lambda: (row := desk.row("frail-web")) and row.ready == 2, "2 ready")
         before = started_at(engine, second)
-        result = desk.do(desk.plan(Verb.RESTART, "frail-web"))
+        plan = desk.plan(Verb.RESTART, "frail-web")
+        result = desk.do(plan)
         assert result.state is ActionState.FAILED
         assert (
             f"{first} does not run after its restart (exit code 3); the other 1 were not touched"
@@ -126,6 +132,15 @@ def test_a_restart_stops_at_the_first_that_does_not_come_back(engine: Engine, co
             ),
             "its last words",
         )
+
+
+def test_a_restart_of_what_crashes_at_once_has_failed(engine: Engine, config: Path) -> None:
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "hopeless", "--restart", "always", command=("sh", "-c", "sleep 0.2; exit 5"))
+        desk.until_row("hopeless", state="DOWN", reason="exit code 5")
+        result = desk.do(desk.plan(Verb.RESTART, "hopeless"))
+        assert result.state is ActionState.FAILED, result
+        assert "hopeless has ended again" in result.message
 
 
 def test_stop_is_undone_by_a_start_and_a_removed_container_is_gone(engine: Engine, config: Path) -> None:
