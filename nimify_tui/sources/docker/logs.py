@@ -7,6 +7,7 @@ The engine keeps one log over all runs of a container. A stream that stalls or e
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from nimify_tui.backends.docker.kinds import seconds, unix_text
@@ -26,6 +27,8 @@ FLUSH_S, LOOK_S = 0.2, 0.5
 MOST_STREAMS, EARLIER_LINES = 40, 2_000
 #: A stream that broke is taken up again after this, seconds.
 AGAIN_S = 1.0
+#: So many lines of a container are remembered, so that none is shown twice.
+_REMEMBERED = 2_000
 #: Lines that wait to be handed on; more are left out.
 _MOST_WAITING = 20_000
 
@@ -86,6 +89,28 @@ class ContainerLogs:
             made.look(self._members(demand.key))
 
 
+class _Memory:
+    """The newest lines of one container: the engine tells some again when a log file is rotated or taken up again.
+
+    Its stamps alone would not do: those of the two streams are not in order.
+    """
+
+    def __init__(self) -> None:
+        self._order: deque[tuple[str, int]] = deque()
+        self._lines: set[tuple[str, int]] = set()
+
+    def known(self, stamp: str, text: str) -> bool:
+        """Whether this very line was told before; it is from now on."""
+        line = stamp, hash(text)
+        if line in self._lines:
+            return True
+        if len(self._order) >= _REMEMBERED:
+            self._lines.discard(self._order.popleft())
+        self._order.append(line)
+        self._lines.add(line)
+        return False
+
+
 class _Followed:
     """One demand with a stream for each container, by id."""
 
@@ -128,12 +153,12 @@ class _Followed:
 
     async def _follow(self, known: Known) -> None:
         """One container's log for as long as somebody looks; of the run before only what was written until its end."""
-        name, since, told = clean_line(known.one.plain_name, 120), "", ""
+        name, since, told, memory = clean_line(known.one.plain_name, 120), "", "", _Memory()
         while True:
             link = self._link(self.demand.key.region)
             if link is not None:
                 try:
-                    since = await self._stream(link, known, name, since)
+                    since = await self._stream(link, known, name, since, memory)
                     told = ""
                 except NimifyError as error:
                     if error.message != told:
@@ -143,7 +168,7 @@ class _Followed:
                     return
             await self._sleep(AGAIN_S)
 
-    async def _stream(self, link: Link, known: Known, name: str, since: str) -> str:
+    async def _stream(self, link: Link, known: Known, name: str, since: str, memory: _Memory) -> str:
         """Read until the engine ends it; returns the time of the last line, from which it goes on."""
         query = {"stdout": "true", "stderr": "true", "timestamps": "true", "tail": str(EARLIER_LINES)}
         run = 1 + known.one.restart_count
@@ -157,13 +182,12 @@ class _Followed:
         if since:
             query |= {"since": unix_text(since), "tail": "all"}
         frames = Frames(tty=known.one.config.tty)
-        skip = since
         async with link.stream(f"/containers/{known.one.id}/logs", query) as pieces:
             async for piece in pieces:
                 for line in frames.feed(piece):
                     stamp, text = _cut(line)
-                    if stamp and stamp <= skip:
-                        continue  # it was the last one before
+                    if stamp and memory.known(stamp, text):
+                        continue
                     since = stamp or since
                     self._put(LogLine(seconds(stamp) or self._clock.now(), name, run, text))
         return since

@@ -92,7 +92,9 @@ class ContainerReader:
 
 def _event(event: Event) -> ObjectEvent:
     code = event.attribute("exitCode")
-    bad = event.what == "oom" or event.detail == "unhealthy" or (event.what == "die" and code not in ("", "0"))
+    bad = (
+        event.what == "oom" or event.detail == "unhealthy" or (event.what == "die" and code not in ("", "0"))
+    )
     said = [event.detail, exit_words(int(code)) if code.isdecimal() and len(code) < 6 else ""]
     if number := event.attribute("signal"):
         said.append(f"signal {number}")
@@ -142,7 +144,10 @@ def _words(one: Container, masked: dict[str, Any]) -> list[tuple[str, str]]:
         ("Restart policy", f"{policy.name if policy is not None else 'no'}, {one.restart_count} restarts"),
         ("Owner", owner.words if owner is not None else "nobody says so"),
         ("Ports", port_words(one) or "none"),
-        ("Networks", ", ".join(f"{name} {each.ip_address}".strip() for name, each in networks.items()) or "none"),
+        (
+            "Networks",
+            ", ".join(f"{name} {each.ip_address}".strip() for name, each in networks.items()) or "none",
+        ),
         ("Memory limit", size(host.memory) if host.memory else "none"),
         ("CPU limit", f"{host.nano_cpus / 1e9:g}" if host.nano_cpus else "none"),
         ("GPUs", gpus_of(one) or "none"),
@@ -157,4 +162,7 @@ def _words(one: Container, masked: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _mount(mount: dict[str, Any]) -> tuple[str, str]:
     access = "" if mount.get("RW", True) else " (read-only)"
-    return f"  {mount.get('Type', '?')}", f"{mount.get('Source', '')} -> {mount.get('Destination', '')}{access}"
+    return (
+        f"  {mount.get('Type', '?')}",
+        f"{mount.get('Source', '')} -> {mount.get('Destination', '')}{access}",
+    )

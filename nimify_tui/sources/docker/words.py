@@ -103,7 +103,11 @@ def _running(one: Container, seen_at: float) -> tuple[ReplicaState, str, float |
     why = f": {said_by(failed.output, 160)}" if failed is not None and failed.output.strip() else ""
     if health.status == "starting":
         return ReplicaState.STARTING, f"starts, its health check has not passed yet{why}", started
-    return ReplicaState.NOT_READY, f"its health check fails{why}", min(_first(runs, well=False) or seen_at, seen_at)
+    return (
+        ReplicaState.NOT_READY,
+        f"its health check fails{why}",
+        min(_first(runs, well=False) or seen_at, seen_at),
+    )
 
 
 def _first(runs: list[HealthRun], *, well: bool) -> float | None:
