@@ -5,9 +5,6 @@ About 15 s on two cores.
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from nimify_tui.fleet.frames import ReplicaRow
 from nimify_tui.sources.docker.stats import Stats, cpu_ratio, memory_bytes
 from tests.docker.acting import Acting, acting, region_toml, write_config
 from tests.docker.engine import Engine
+from tests.docker.relay import Relay
 
 STATS = b"/stats?"
 #: Engine 20.10.24 (API 1.41), cgroup v1, two processors, a busy loop beside other work; recorded on 27 November 2026
@@ -107,53 +105,9 @@ def row_of(desk: Acting, name: str) -> ReplicaRow | None:
     return next(iter(detail.replicas), None) if detail is not None else None
 
 
-class Listening:
-    """The engine's socket behind another one that writes down what is asked for."""
-
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self.asked: list[bytes] = []
-        #: Connections that carried statistics and are closed.
-        self.ended = 0
-        self.url = f"unix://{path}"
-        self._engine = engine
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(path))
-        self._server.listen(16)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def count(self, path: bytes) -> int:
-        """How often that was asked for."""
-        return sum(path in each for each in self.asked)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._server.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(str(self._engine.socket))
-                for source, target, note in ((near, far, True), (far, near, False)):
-                    threading.Thread(target=self._pump, args=(source, target, note), daemon=True).start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, note: bool) -> None:
-        measuring = False
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if note:
-                    self.asked.append(data)
-                    measuring = measuring or STATS in data
-                target.sendall(data)
-        self.ended += measuring
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """No more connections."""
-        self._server.close()
-
-
 def test_on_a_real_engine_only_what_is_looked_at_is_measured(engine: Engine, tmp_path: Path) -> None:
     """Sabotage in the same test: once somebody looks, the very same count is no longer zero."""
-    between = Listening(engine, tmp_path / "s")
+    between = Relay(engine, tmp_path / "s", watched=STATS)
     config = write_config(tmp_path, region_toml("dock", url=between.url))
     with engine.swept(), acting(config, "dock") as desk:
         engine.run(

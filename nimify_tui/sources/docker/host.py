@@ -121,6 +121,11 @@ class Host:
         for each in self.containers.keys() - set(ids):
             self.gone(each)
 
+    def differs(self, container_id: str, state: str) -> bool:
+        """Whether a listed container is new here, or in another state than it is known to be."""
+        known = self.containers.get(container_id)
+        return known is None or (bool(state) and known.one.state.status != state)
+
     def asked_to_end(self, container_id: str, at: float) -> None:
         """The engine was asked to end it: what follows is no crash."""
         self._asked[container_id] = at
