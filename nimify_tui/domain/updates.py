@@ -7,7 +7,7 @@ import msgspec
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
-from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.measures import ReplicaSample, ReplicaUse
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -100,6 +100,14 @@ class ModelsSeen(msgspec.Struct, frozen=True, tag="models", gc=False):
     models: tuple[ServedModel, ...]
 
 
+class Used(msgspec.Struct, frozen=True, tag="use", gc=False):
+    """What a replica takes of its host was measured, because somebody looks at it."""
+
+    at: float
+    key: ReplicaKey
+    use: ReplicaUse
+
+
 class Changed(msgspec.Struct, frozen=True, tag="change"):
     """Something happened."""
 
@@ -150,6 +158,7 @@ Update = (
     | Sampled
     | SampleFailed
     | ModelsSeen
+    | Used
     | Changed
     | SecuritySeen
     | GpusSeen

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import add, sub
 from typing import TYPE_CHECKING, NamedTuple
 
-from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.measures import Measure, ReplicaUse
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionState
 from nimify_tui.domain.served import ServedModel
@@ -53,7 +53,7 @@ class ReplicaTrack:
 
     __slots__ = (
         "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "models",
-        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
+        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at", "use",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -80,6 +80,7 @@ class ReplicaTrack:
         self.security: dict[tuple[str, str], float] | None = None
         #: What it says that it serves, None while it has not.
         self.models: tuple[ServedModel, ...] | None = None
+        self.use: ReplicaUse | None = None
 
     def forget_counters(self) -> None:
         """The next scrape is of another process: nothing is subtracted from it."""

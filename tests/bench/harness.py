@@ -23,10 +23,10 @@ from tests.support import REPO
 
 BENCHES: tuple[str, ...] = (
     "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
-    "serving_batching", "kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages",
+    "serving_batching", "kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine",
 )  # fmt: skip
 #: Of these, what takes minutes and gigabytes: measured when it is named, or with --all.
-HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages")
+HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine")
 
 _NEVER = threading.Event()
 

@@ -24,6 +24,7 @@ from nimify_tui.sources.docker.region import DockerSource, Link
 from tests.docker.acting import Acting, acting, region_toml, write_config
 from tests.docker.engine import Engine
 from tests.docker.fixtures import started
+from tests.docker.relay import Relay
 
 
 @pytest.fixture
@@ -154,3 +155,24 @@ def test_a_frozen_engine_is_told_and_slows_nobody(own: Engine, engine: Engine, t
             own.thaw()
         desk.until_state(RegionState.LIVE)
         desk.until_row("inside", state="OK")
+
+
+def test_a_stream_that_went_deaf_without_a_word_is_made_up_for_by_the_list(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sabotage in the same test: before it is time for the list, nothing is heard of the new container."""
+    monkeypatch.setattr("nimify_tui.sources.docker.region.BEAT_S", 0.2)
+    between = Relay(engine, tmp_path / "s", swallowed=b"/events?")
+    config = write_config(tmp_path, region_toml("dock", url=between.url))
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "unheard")
+        pings = between.count(b"/_ping")
+        desk.until(lambda: between.count(b"/_ping") > pings + 5, "a second of heartbeats")
+        assert desk.row("unheard") is None
+        monkeypatch.setattr("nimify_tui.sources.docker.region.LOOK_OVER_S", 0.5)
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "listed")
+        desk.until_row("listed", state="OK")
+        engine.docker("rm", "--force", "listed")
+        desk.until(lambda: desk.row("listed") is None, "it goes as it came")
+    between.close()

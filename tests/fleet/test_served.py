@@ -112,7 +112,6 @@ def test_numbers_by_model_are_of_that_model() -> None:
     tell(town, server, told("fast"), told("slow"), told("silent"))
     fast, slow = Counts(), Counts()
     good = [0.0, 0.0]
-    frame = town.fleet.publish(town.at)
     for _ in range(20):
         town.at += 2.0
         for _ in range(20):
