@@ -13,7 +13,6 @@ from nimify_tui.backends.docker.haproxy import (
     FILE,
     FOLDER,
     PORT,
-    RUN,
     Front,
     FrontSettings,
     Server,
@@ -41,10 +40,7 @@ def test_servers_are_added_drained_and_removed_while_it_runs(
         servers = [web(engine, name) for name in ("one", "two")]
         spec = ContainerSpec(
             name="front", image=HAPROXY, entrypoint=("haproxy",), command=("-W", "-db", "-f", f"{FOLDER}/{FILE}"),
-            mounts=(
-                Mount(kind="volume", target=FOLDER, archive=archive(SETTINGS, servers[:1])),
-                Mount(kind="tmpfs", target=RUN),
-            ),
+            mounts=(Mount(kind="volume", target=FOLDER, archive=archive(SETTINGS, servers[:1])),),
             ports=(Published(port=PORT, host_port=port),), safety=Safety(user="65532:65532"),
         )  # fmt: skip
         acting(engine, lambda line: start_new(line, spec, leaves.leave(CALLS)))

@@ -25,8 +25,9 @@ from nimify_tui.base.errors import ClusterError, ValidationError
 
 PORT = 8080
 FOLDER, FILE = "/etc/nimify-front", "haproxy.cfg"
-RUN = "/run/nimify-front"
-_SOCKET = f"{RUN}/admin.sock"
+#: In the container's own memory, which every engine gives it anew at each start, for all users to write to (a tmpfs
+#: on a folder of ours would have the folder's mode from the second start on, and HAProxy is not root).
+_SOCKET = "/dev/shm/nimify-front.sock"  # noqa: S108  # of the container, not of this machine
 _BACKEND = "replicas"
 _MARK = "\x1e"
 #: Each argument after the socket is one command; each answer ends with a mark. Official images have perl, some socat.

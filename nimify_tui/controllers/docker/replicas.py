@@ -15,13 +15,12 @@ import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import remove, start_body, start_new
-from nimify_tui.backends.docker.errors import said_by
+from nimify_tui.backends.docker.errors import NotThere, said_by
 from nimify_tui.backends.docker.groups import OURS
 from nimify_tui.backends.docker.haproxy import (
     FILE,
     FOLDER,
     PORT,
-    RUN,
     Front,
     FrontSettings,
     Server,
@@ -158,9 +157,7 @@ class Replicas:
         await runnable(self._connection, order.front_image)  # before anything is made
         made: list[str] = []
         try:
-            await self._change("POST", "/networks/create", f"network of {self.name}", {
-                "Name": self._network, "CheckDuplicate": True, "Labels": self._labels(order.revision),
-            })  # fmt: skip
+            await self._own_network(order)
             for number in range(1, order.replicas + 1):
                 self._say(f"starts replica {number} of {order.replicas}", number - 1, order.replicas)
                 made.append(await start_new(self._connection, self._replica(order, number), self._leave))
@@ -311,6 +308,18 @@ class Replicas:
         with contextlib.suppress(NimifyError):  # it was not made yet, or somebody else is in it
             await self._change("DELETE", f"/networks/{self._network}", f"removal of network {self._network}")
 
+    async def _own_network(self, order: ServiceOrder) -> None:
+        """Make it, unless it is there from an earlier time. Raises ClusterError when it is somebody else's."""
+        labels = self._labels(order.revision)
+        try:
+            found = await self._connection.get(f"/networks/{self._network}", _Network)
+        except NotThere:
+            body = {"Name": self._network, "CheckDuplicate": True, "Labels": labels}
+            await self._change("POST", "/networks/create", f"network of {self.name}", body)
+            return
+        if (found.Labels or {}).get("app.kubernetes.io/managed-by") != "nimify-tui":
+            raise ClusterError(f"there is a network {self._network} that is not ours", "choose another name")
+
     async def _beside(self, one: Member, image: str, name: str, labels: dict[str, str]) -> Member:
         old_image = await self._connection.get(f"/images/{one.shown['Image']}/json", dict)
         new = successor(one.shown, old_image, image, labels, beside=True)
@@ -368,13 +377,15 @@ class Replicas:
             latest[:] = [now]
             state = now.shown["State"]
             health = (state.get("Health") or {}).get("Status", "healthy")
-            if not state.get("Running") or now.shown.get("RestartCount") or health == "unhealthy":
-                what = (
-                    "does not pass its health check"
-                    if state.get("Running")
-                    else f"ended (exit code {state.get('ExitCode')})"
-                )
-                raise ClusterError(f"{now.name} {what}: {await self._last_words(now)}", "look at its log")
+            wrong = ""
+            if now.shown.get("RestartCount"):
+                wrong = "ends again and again"
+            elif not state.get("Running"):
+                wrong = f"ended (exit code {state.get('ExitCode')})"
+            elif health == "unhealthy":
+                wrong = "does not pass its health check"
+            if wrong:
+                raise ClusterError(f"{now.name} {wrong}: {await self._last_words(now)}", "look at its log")
             return bool(health == "healthy")
 
         await self._until(so, self._patience.healthy_s, "a replica does not become healthy")
@@ -456,14 +467,15 @@ class Replicas:
             entrypoint=("haproxy",), command=("-W", "-db", "-f", f"{FOLDER}/{FILE}"),
             labels={**self._labels(order.revision), FRONT: self.name, _SETTINGS: settings},
             networks={self._network: ()}, safety=Safety(user="65532:65532"),
-            mounts=(
-                Mount(kind="volume", target=FOLDER, archive=archive(order.front, servers)),
-                Mount(kind="tmpfs", target=RUN, size_bytes=1 << 20),
-            ),
+            mounts=(Mount(kind="volume", target=FOLDER, archive=archive(order.front, servers)),),
             ports=(Published(port=PORT, host_port=order.port, address=order.address),),
             caps=Caps(memory_bytes=512 << 20, pids=128, ulimits=(Ulimit(name="nofile", soft=20_000, hard=20_000),)),
             health=Health(command=tuple(client("show info")), interval_s=5.0, start_s=10.0),
         )  # fmt: skip
+
+
+class _Network(msgspec.Struct):
+    Labels: dict[str, str] | None = None
 
 
 class _Id(msgspec.Struct):
