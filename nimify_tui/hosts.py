@@ -16,7 +16,7 @@ from nimify_tui.fleet.store import Fleet
 
 if TYPE_CHECKING:
     from nimify_tui.backends.docker.connection import Connection
-    from nimify_tui.domain.demands import LogDemand
+    from nimify_tui.domain.names import ReplicaKey, ServiceKey
     from nimify_tui.sources.docker.host import Known
     from nimify_tui.sources.docker.region import DockerSource
 
@@ -56,18 +56,39 @@ class DockerRegions:
 
     def fleet_work(self) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand. Nothing where there is no Docker region."""
-        return (self._logs,) if self._where else ()
+        return (self._logs, self._use, self._objects) if self._where else ()
 
     async def _logs(self, fleet: Fleet, sink: Sink) -> None:
         """Follow what logs are looked at, until cancelled."""
         from nimify_tui.sources.docker.logs import ContainerLogs
 
-        def members(demand: LogDemand) -> Sequence[Known]:
-            source = self._sources.get(demand.key.region)
-            host = source.host if source is not None else None
-            return host.members(demand.key) if host is not None else ()
+        await ContainerLogs(fleet, self._members, self.link, self._where.__contains__, self._clock).run(sink)
 
-        await ContainerLogs(fleet, members, self.link, self._where.__contains__, self._clock).run(sink)
+    async def _objects(self, fleet: Fleet, sink: Sink) -> None:
+        """Read what containers are looked at, until cancelled."""
+        from nimify_tui.sources.docker.objects import ContainerReader
+
+        await ContainerReader(fleet, self._members, self.link, self._where.__contains__, self._clock).run(sink)
+
+    def _members(self, key: ServiceKey) -> Sequence[Known]:
+        source = self._sources.get(key.region)
+        host = source.host if source is not None else None
+        return host.members(key) if host is not None else ()
+
+    async def _use(self, fleet: Fleet, sink: Sink) -> None:
+        """Measure what is looked at, until cancelled."""
+        from nimify_tui.sources.docker.use import UseSource
+
+        def shown(row_id: str) -> Sequence[tuple[str, ReplicaKey, str]]:
+            hosts = [(name, source.host) for name, source in self._sources.items()]
+            return [
+                (name, key, uid)
+                for name, host in hosts
+                if host is not None
+                for key, uid in host.running(row_id)
+            ]
+
+        await UseSource(fleet, shown, self.link, self._clock).run(sink)
 
 
 async def greeted(item: RegionConfig) -> Connection:

@@ -78,3 +78,15 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cpu_s: float | None = None
     rss_bytes: float | None = None
     open_fds: float | None = None
+
+
+class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a replica takes of its host as the host measures it, for those that tell no metrics of their own.
+
+    ``cpu_ratio`` 1.0 is one whole processor; ``memory_bytes`` without idle file pages. None: not known.
+    """
+
+    at: float
+    source: str
+    cpu_ratio: float | None = None
+    memory_bytes: int | None = None

@@ -7,7 +7,7 @@ import msgspec
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
-from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.measures import ReplicaSample, ReplicaUse
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -91,6 +91,14 @@ class SampleFailed(msgspec.Struct, frozen=True, tag="sample_failed"):
     reason: str
 
 
+class Used(msgspec.Struct, frozen=True, tag="use", gc=False):
+    """What a replica takes of its host was measured, because somebody looks at it."""
+
+    at: float
+    key: ReplicaKey
+    use: ReplicaUse
+
+
 class Changed(msgspec.Struct, frozen=True, tag="change"):
     """Something happened."""
 
@@ -140,6 +148,7 @@ Update = (
     | ReplicaGone
     | Sampled
     | SampleFailed
+    | Used
     | Changed
     | SecuritySeen
     | GpusSeen

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import sub
 
 from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
-from nimify_tui.domain.measures import Measure, MeasureState, absent
+from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.caches import stats
 from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_QUEUE
@@ -42,6 +42,8 @@ from nimify_tui.fleet.words import span
 
 #: A column is closed so long after its end: the scrapes that tell of it have come by then.
 CLOSE_S = 3.0
+#: What a host measures comes once a second; older than this it is stale, seconds.
+USE_STALE_S = 10.0
 #: Changes that get a mark in the chart: what somebody did.
 _MARKS = frozenset(
     {
@@ -173,6 +175,8 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
         why = ""
     if why:
         rps, p95, cpu, rss, busy = (absent(unit, why) for unit in units)
+        if track.use is not None and at - track.use.at <= ABSENT_S:
+            cpu, rss = _used(track.use, at, why)
         return ReplicaRow(replica=replica, rps=rps, p95=p95, cpu_ratio=cpu, rss=rss, in_flight=busy)
     stale = at - track.at > STALE_INTERVALS * scrape_s
     state = MeasureState.STALE if stale else MeasureState.FRESH
@@ -201,6 +205,16 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     cpu = gauge((now.cpu_s - begin.cpu_s) / span_s if track.mask & HAS_CPU else None, "ratio")
     rps = Measure((now.total - begin.total) / span_s, "rps", track.at, "metrics", state, reason)
     return ReplicaRow(replica=replica, rps=rps, p95=p95, cpu_ratio=cpu, rss=rss, in_flight=busy)
+
+
+def _used(use: ReplicaUse, at: float, why: str) -> tuple[Measure, Measure]:
+    """(processor, memory) as the replica's host measures them."""
+    state = MeasureState.STALE if at - use.at > USE_STALE_S else MeasureState.FRESH
+
+    def told(value: float | None, unit: str) -> Measure:
+        return absent(unit, why, use.source) if value is None else Measure(value, unit, use.at, use.source, state)
+
+    return told(use.cpu_ratio, "ratio"), told(use.memory_bytes, "bytes")
 
 
 def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[MetricLine]:

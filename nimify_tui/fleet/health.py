@@ -108,7 +108,8 @@ def short_name(replica: ReplicaKey) -> str:
 
 def _words(service: Service, worst: Replica, trouble: Sequence[Replica], ready: int) -> str:
     name = short_name(worst.key)
-    text = _replica_words(worst, "" if name != worst.key.replica else f"{name} ")
+    alone = worst.key.replica == service.key.name  # a container by itself: its service has its name
+    text = _replica_words(worst, "" if alone or name != worst.key.replica else f"{name} ")
     if name != worst.key.replica:
         text += f" ({name})"  # a pod's name says nothing that the reason does not say better
     if len(trouble) > 1:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import add, sub
 from typing import TYPE_CHECKING, NamedTuple
 
-from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.measures import Measure, ReplicaUse
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
@@ -52,7 +52,7 @@ class ReplicaTrack:
 
     __slots__ = (
         "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "old",
-        "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
+        "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at", "use",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -77,6 +77,7 @@ class ReplicaTrack:
         self.queued: float | None = None
         self.rss_bytes: float | None = None
         self.security: dict[tuple[str, str], float] | None = None
+        self.use: ReplicaUse | None = None
 
     def forget_counters(self) -> None:
         """The next scrape is of another process: nothing is subtracted from it."""

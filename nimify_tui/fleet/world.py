@@ -31,6 +31,7 @@ from nimify_tui.domain.updates import (
     ServiceSeen,
     Tick,
     Update,
+    Used,
 )
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
@@ -85,6 +86,7 @@ class World:
             ReplicaGone: self._replica_gone,
             Sampled: self._sampled,
             SampleFailed: self._sample_failed,
+            Used: self._used,
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
@@ -279,6 +281,13 @@ class World:
             track.failed, track.failed_at = update.reason, update.at
             service.failed = update.reason
             self.sampled.add(service)
+
+    def _used(self, update: Used) -> None:
+        service = self.services.get(update.key.service)
+        track = service.replicas.get(update.key.replica) if service is not None else None
+        if service is not None and track is not None:
+            track.use = update.use
+            self.touched.add(service)
 
     def _changed(self, update: Changed) -> None:
         change = update.change

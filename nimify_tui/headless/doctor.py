@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nimify_tui.base.audit import AuditPlaces
 from nimify_tui.base.audit_check import verify as verify_trail
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.files import private_dir, runtime_home, state_home
+from nimify_tui.config.schema import RegionConfig
 from nimify_tui.headless.output import emit
 from nimify_tui.session import read_config
 
@@ -48,6 +51,7 @@ def _look(options: argparse.Namespace) -> Iterator[Finding]:
     yield _tried("audit trail", _trail)
     yield _tried("runtime", _runtime)
     yield _terminal()
+    yield from _engines(options)
     gpu = Path("/dev/nvidiactl").exists()
     yield Finding("NVIDIA driver", gpu or None, "present" if gpu else "no NVIDIA driver on this host")
     drawer = shutil.which("rsvg-convert")
@@ -62,6 +66,28 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, False, error.message, error.remedy)
     except (OSError, ImportError) as error:
         return Finding(what, False, str(error), "see the message")
+
+
+def _engines(options: argparse.Namespace) -> Iterator[Finding]:
+    """Whether the engine of each Docker region answers."""
+    try:
+        regions = read_config(options).region
+    except NimifyError:
+        return  # the configuration's own line says it
+    for item in regions:
+        if item.kind == "docker":
+            yield _tried(f"region {item.name}", partial(_engine, item))
+
+
+def _engine(item: RegionConfig) -> str:
+    from nimify_tui.hosts import greeted
+
+    async def greet() -> str:
+        connection = await greeted(item)
+        await connection.close()
+        return f"engine {connection.engine_version} at {connection.address}"
+
+    return asyncio.run(greet())
 
 
 def _writable(folder: Path) -> str:

@@ -21,9 +21,10 @@ from typing import Any
 BENCHES: tuple[str, ...] = (
     "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
     "serving_batching", "kube", "kube_idle", "kube_six", "kube_tape",
+    "docker_engine",
 )  # fmt: skip
 #: Of these, what takes minutes and gigabytes: measured when it is named, or with --all.
-HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape")
+HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape", "docker_engine")
 
 _NEVER = threading.Event()
 

@@ -125,11 +125,11 @@ class Watcher:
 
 
 @contextlib.contextmanager
-def watching(home: Home, kubeconfig: Path) -> Iterator[Watcher]:
-    """The console on what a kubeconfig names."""
+def watching(home: Home, kubeconfig: Path, *arguments: str) -> Iterator[Watcher]:
+    """The console on what a kubeconfig names, or further ``arguments`` say."""
     gauge_file = home.root / "gauge"
     env = {**home.env, "COLORTERM": "truecolor", "GAUGE_TO": str(gauge_file), "KUBECONFIG": str(kubeconfig)}
-    argv = [PYTHON, "-m", "tests.bench.programs.console", "--read-only"]
+    argv = [PYTHON, "-m", "tests.bench.programs.console", "--read-only", *arguments]
     started_s = time.monotonic()
     with PtyRun(argv, width=120, height=40, env=env, sync=True) as tty:
         yield Watcher(tty, started_s, gauge_file)

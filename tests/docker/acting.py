@@ -15,6 +15,7 @@ from nimify_tui.domain.plans import ActionRequest, ActionResult, ActionState, Pl
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.fleet.snapshot import snapshot
 from nimify_tui.session import Needs, Session
 from tests.support import wait_for
 
@@ -107,6 +108,12 @@ class Acting:
         """The region's health once it is in that state."""
         self.until(lambda: self.health().state is state, f"{self.region} {state}")
         return self.health()
+
+    def changes(self) -> list[str]:
+        """The time line's texts."""
+        now = self.session.clock.now()
+        told = self.session.on_loop(lambda fleet: snapshot(fleet, now)).result(10)
+        return [str(each["text"]) for each in told["changes"]]
 
     def trail(self) -> list[Mapping[str, Any]]:
         return list(AuditLog(AuditPlaces.default(), SystemClock()).records())

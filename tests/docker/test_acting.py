@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nimify_tui.base.errors import GateRefused, ValidationError
+from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.plans import ActionState, ConfirmKind, Plan, Verb
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ReplicaState
@@ -19,7 +20,12 @@ from tests.docker.engine import Engine
 from tests.support import Home, run_python
 
 #: Starts the first time; ends with exit code 3 ever after.
-ONCE = ("sh", "-c", "if [ -f /once ]; then echo no second time; exit 3; fi; touch /once; exec sleep 1000000")
+ONCE = (
+    "sh", "-c",
+    "if [ -f /once ]; then echo no second time; exit 3; fi; touch /once /run/ready; exec sleep 1000000",
+)  # fmt: skip
+#: Passes once it is up; /run is empty again after each start.
+READY = ("--tmpfs", "/run", "--health-cmd", "test -e /run/ready", "--health-interval", "300ms")
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_a_container_is_a_row_and_is_restarted_through_the_gate(engine: Engine, 
         desk.until_row("solo", state="OK")
         before = started_at(engine, "solo")
         plan = desk.plan(Verb.RESTART, "solo")
-        assert fact(plan, "objects") == "Container of 1 container (solo), 1 of 1 serving"
+        assert fact(plan, "objects") == "container solo, serving"
         assert fact(plan, "capacity") == "nothing serves until it is back"
         with pytest.raises(GateRefused):
             desk.do(plan, "no")
@@ -106,10 +112,11 @@ def test_containers_of_one_compose_service_are_one_row_and_restart_one_after_the
 
 def test_a_restart_stops_at_the_first_that_does_not_come_back(engine: Engine, config: Path) -> None:
     with engine.swept(), acting(config, "dock") as desk:
-        first, second = pair(engine, "frail", command=ONCE)
-        desk.until_row("frail-web", state="OK")
+        first, second = pair(engine, "frail", *READY, command=ONCE)
+        desk.until(lambda: (row := desk.row("frail-web")) and row.ready == 2, "2 ready")
         before = started_at(engine, second)
-        result = desk.do(desk.plan(Verb.RESTART, "frail-web"))
+        plan = desk.plan(Verb.RESTART, "frail-web")
+        result = desk.do(plan)
         assert result.state is ActionState.FAILED
         assert (
             f"{first} does not run after its restart (exit code 3); the other 1 were not touched"
@@ -125,6 +132,15 @@ def test_a_restart_stops_at_the_first_that_does_not_come_back(engine: Engine, co
             ),
             "its last words",
         )
+
+
+def test_a_restart_of_what_crashes_at_once_has_failed(engine: Engine, config: Path) -> None:
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "hopeless", "--restart", "always", command=("sh", "-c", "sleep 0.2; exit 5"))
+        desk.until_row("hopeless", state="DOWN", reason="exit code 5")
+        result = desk.do(desk.plan(Verb.RESTART, "hopeless"))
+        assert result.state is ActionState.FAILED, result
+        assert "hopeless has ended again" in result.message
 
 
 def test_stop_is_undone_by_a_start_and_a_removed_container_is_gone(engine: Engine, config: Path) -> None:
@@ -201,3 +217,39 @@ def test_the_command_line_shows_restarts_and_reads_logs(engine: Engine, config: 
         done = run_python(*call, "restart", "talker@dock", "--yes", *common, env=home.env)
         assert done.returncode == 0, done.stderr
         assert started_at(engine, "talker") != before
+
+
+def test_a_container_is_inspected_without_its_secrets(engine: Engine, config: Path) -> None:
+    """Sabotage in the same test: what is no secret is shown."""
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run(
+            "--name", "secretive", "--env", "HF_TOKEN=hf_abcdefghijklmnop", "--env", "WORKERS=four",
+            "--memory", "64m", "--volume", "/etc:/data:ro",
+        )  # fmt: skip
+        desk.until_row("secretive", state="OK")
+        demand = ObjectDemand(desk.key("secretive"), "secretive")
+        desk.session.demand(demand)
+        desk.until(lambda: desk.session.frame.objects.get(demand), "the object")
+        answer = desk.session.frame.objects[demand]
+        assert (answer.kind, answer.error) == ("Container", "")
+        text = "\n".join(answer.yaml)
+        assert "WORKERS=four" in text
+        assert "hf_abcdefghijklmnop" not in text
+        words = dict(answer.words)
+        assert words["Memory limit"] == "64 MiB"
+        assert words["  bind"] == "/etc -> /data (read-only)"
+        assert {each.reason for each in answer.events} >= {"create", "start"}
+
+
+def test_doctor_says_of_each_engine_whether_it_answers(engine: Engine, tmp_path: Path, home: Home) -> None:
+    config = write_config(
+        tmp_path, region_toml("dock", url=engine.url), region_toml("gone", url=f"unix://{tmp_path}/none.sock")
+    )
+    done = run_python("-m", "nimify_tui", "doctor", "-o", "json", "--config", str(config), env=home.env)
+    found = {each["what"]: each for each in json.loads(done.stdout)}
+    assert found["region dock"]["ok"] is True
+    assert found["region dock"]["text"].endswith(f" at {engine.socket}")
+    assert found["region gone"]["ok"] is False
+    assert "there is no engine at" in found["region gone"]["text"]
+    assert found["region gone"]["remedy"].startswith("start it")
+    assert done.returncode == 1

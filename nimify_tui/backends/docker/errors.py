@@ -141,6 +141,12 @@ def known(error: BaseException, place: EnginePlace, seconds: float, ssh_said: st
         return NoEngine(f"{place.address}: name not found", "check the region's url")
     if isinstance(error, aiohttp.ClientResponseError):
         return BadAnswer(f"what answers at {place.address} is no Docker engine", "check the region's url")
+    if place.way is Way.TLS and not place.cert_file and isinstance(error, aiohttp.ServerDisconnectedError):
+        # With TLS 1.3 the refusal of a client without a certificate comes after the handshake, and without words.
+        return TlsFailed(
+            f"the engine at {place.address} broke off the connection: it wants a client certificate",
+            "put cert.pem and key.pem beside ca.pem (DOCKER_CERT_PATH, ~/.docker), or use a context that has them",
+        )
     if place.way is Way.SSH and isinstance(error, aiohttp.ClientError | OSError):
         return _over_ssh(place, ssh_said)
     if isinstance(error, OSError):

@@ -24,6 +24,7 @@ class Listed(Part, frozen=True):
     """A container in ``/containers/json``: only who there is; all else is asked one by one."""
 
     id: str
+    state: str = ""
 
 
 class HealthRun(Part, frozen=True):

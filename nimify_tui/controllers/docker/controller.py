@@ -31,6 +31,9 @@ from nimify_tui.gate.gate import Gate
 SETTLE_S, LOOK_S = 600.0, 0.3
 #: A call may take so long beyond what its container has to end, seconds.
 _MORE_S = 30.0
+#: Without a health check: running for so long counts as serving, seconds.
+STEADY_S = 2.0
+_KEPT = 256
 _DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
 
 
@@ -39,6 +42,8 @@ class DockerController:
 
     def __init__(self, line: Callable[[str], Line | None], gate: Gate, clock: Clock) -> None:
         self._line, self._gate, self._clock = line, gate, clock
+        #: By run (container, its start): since when it has been seen running, monotonic seconds.
+        self._running: dict[tuple[str, str], float] = {}
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
@@ -172,14 +177,26 @@ class DockerController:
         wanted = [each for each in some if part.verb is Verb.START or _was_touched(each, since)]
         for each in wanted:
             state = each.state
-            if state.status in ("exited", "dead"):
-                why = f"{name_of(each)} has ended again (exit code {state.exit_code})"
+            if _crashed(each):
+                why = f"{name_of(each)} has ended again{_code(each)}"
                 return Standing(state=ActionState.FAILED, text=why, total=len(ids))
             if state.health is not None and state.health.status == "unhealthy":
                 return Standing(state=ActionState.FAILED, text=f"{name_of(each)}: its health check fails")
-        up = sum(serves(each) for each in wanted)
-        waits = next((name_of(each) for each in wanted if not serves(each)), "")
+        steady = [self._steady(each) for each in wanted]
+        up = sum(steady)
+        waits = next((name_of(each) for each, well in zip(wanted, steady, strict=True) if not well), "")
         return _counted(up, len(ids), "running", f"; {waits} is not ready yet" if waits else "")
+
+    def _steady(self, one: Container) -> bool:
+        """Serving; without a health check it has to be seen running for a while: one that crashes at once runs, too."""
+        if not serves(one):
+            return False
+        if one.state.health is not None:
+            return True
+        now_s, run = self._clock.mono_s(), (one.id, one.state.started_at)
+        while len(self._running) >= _KEPT:
+            self._running.pop(next(iter(self._running)))
+        return now_s - self._running.setdefault(run, now_s) >= STEADY_S
 
     def _open(self, region: str) -> Line:
         line = self._line(region)
@@ -214,6 +231,16 @@ def _touched(verb: Verb, some: Sequence[Container]) -> list[Container]:
 def _was_touched(one: Container, since: float) -> bool:
     started = seconds(one.state.started_at)
     return started is not None and started > since + 1e-5
+
+
+def _crashed(one: Container) -> bool:
+    """Ended, or started again by the engine since it was started by hand (which sets the count to 0)."""
+    return one.state.status in ("exited", "dead", "removing", "restarting") or one.restart_count > 0
+
+
+def _code(one: Container) -> str:
+    """How its last run ended, while that is told: a new run hides it."""
+    return f" (exit code {one.state.exit_code})" if one.state.status != "running" else ""
 
 
 def _is(one: Container) -> str:

@@ -52,6 +52,8 @@ def _objects(some: Sequence[Container]) -> str:
     more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
     kind = group_of(some[0]).kind
     ready = sum(serves(each) for each in some)
+    if len(some) == 1 and kind == "Container":
+        return f"container {names}, {'serving' if ready else some[0].state.status}"
     return f"{kind} of {len(some)} {plural('container', len(some))} ({names}{more}), {ready} of {len(some)} serving"
 
 

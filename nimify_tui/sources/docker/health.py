@@ -24,6 +24,8 @@ class Monitor:
         self._lost = False
         #: What is still read for the first time, in words; "" when all is there.
         self.reading = "which containers there are"
+        #: Containers that cannot be read, and why.
+        self.unreadable: dict[str, str] = {}
         #: What the engine says that it is.
         self.keeper = ""
 
@@ -75,4 +77,7 @@ class Monitor:
             return RegionState.CONNECTING, f"{self._address}: reading {self.reading}", ""
         if error is not None:
             return RegionState.STALE, error.message, error.remedy
+        if self.unreadable:
+            uid, why = next(iter(self.unreadable.items()))
+            return RegionState.LIVE, f"not seen: {len(self.unreadable)} containers ({uid[:12]}: {why})", ""
         return RegionState.LIVE, "", ""

@@ -121,6 +121,11 @@ class Host:
         for each in self.containers.keys() - set(ids):
             self.gone(each)
 
+    def differs(self, container_id: str, state: str) -> bool:
+        """Whether a listed container is new here, or in another state than it is known to be."""
+        known = self.containers.get(container_id)
+        return known is None or (bool(state) and known.one.state.status != state)
+
     def asked_to_end(self, container_id: str, at: float) -> None:
         """The engine was asked to end it: what follows is no crash."""
         self._asked[container_id] = at
@@ -146,11 +151,29 @@ class Host:
         found = [self.containers[each] for each in self._members.get(uid, ())]
         return sorted(found, key=lambda each: each.one.plain_name)
 
-    def grow_older(self, now: float) -> None:
-        """What was made and is not started looks otherwise after a while, by time alone."""
+    def running(self, row_id: str) -> list[tuple[ReplicaKey, str]]:
+        """The running containers of a row: (replica, container id)."""
+        found = []
+        for told in self._told.values():
+            if row_id in (told.service.key.row_id, told.service.key.fold_id):
+                for uid, replica in told.replicas.items():
+                    known = self.containers.get(uid)
+                    if known is not None and known.one.state.status == "running":
+                        found.append((replica.key, uid))
+        return found
+
+    def young(self, now: float) -> list[str]:
+        """Containers that were made and are not started: of a start that fails the engine tells nothing by itself."""
+        found = []
         for known in self.containers.values():
-            if known.one.state.status == "created" and now - known.seen_at < 3 * YOUNG_S:
-                self._dirty.add(known.group.uid)
+            if (
+                known.one.state.status == "created"
+                and not known.one.state.error
+                and now - known.seen_at < 2 * YOUNG_S
+            ):
+                self._dirty.add(known.group.uid)  # it looks otherwise after a while, by time alone
+                found.append(known.one.id)
+        return found
 
     def _name_all(self) -> None:
         """Names for all groups: those that several containers share come first."""

@@ -7,6 +7,7 @@ The engine keeps one log over all runs of a container. A stream that stalls or e
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from nimify_tui.backends.docker.kinds import seconds, unix_text
@@ -15,6 +16,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
+from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.updates import Update
 from nimify_tui.sources.docker.host import Known
 from nimify_tui.sources.docker.region import Link, Sleep
@@ -25,17 +27,19 @@ FLUSH_S, LOOK_S = 0.2, 0.5
 MOST_STREAMS, EARLIER_LINES = 40, 2_000
 #: A stream that broke is taken up again after this, seconds.
 AGAIN_S = 1.0
+#: So many lines of a container are remembered, so that none is shown twice.
+_REMEMBERED = 2_000
 #: Lines that wait to be handed on; more are left out.
 _MOST_WAITING = 20_000
 
-Members = Callable[[LogDemand], Sequence[Known]]
+Members = Callable[[ServiceKey], Sequence[Known]]
 Links = Callable[[str], Link | None]
 
 
 class ContainerLogs:
     """Follows every demanded log of Docker regions.
 
-    ``members`` gives the containers of a demand as their region sees them, ``link`` a region's open connection,
+    ``members`` gives the containers of a service as their region sees them, ``link`` a region's open connection,
     ``ours`` says whether a region is a Docker host.
     """
 
@@ -61,7 +65,7 @@ class ContainerLogs:
                 if self._clock.mono_s() >= look_at_s:
                     look_at_s = self._clock.mono_s() + LOOK_S
                     for followed in self._followed.values():
-                        followed.look(self._members(followed.demand))
+                        followed.look(self._members(followed.demand.key))
                 for followed in self._followed.values():
                     followed.flush()
                 await self._sleep(FLUSH_S)
@@ -82,7 +86,29 @@ class ContainerLogs:
         for demand in wanted - self._followed.keys():
             made = _Followed(demand, self._looks.log_tail(demand), self._link, self._clock, self._sleep)
             self._followed[demand] = made
-            made.look(self._members(demand))
+            made.look(self._members(demand.key))
+
+
+class _Memory:
+    """The newest lines of one container: the engine tells some again when a log file is rotated or taken up again.
+
+    Its stamps alone would not do: those of the two streams are not in order.
+    """
+
+    def __init__(self) -> None:
+        self._order: deque[tuple[str, int]] = deque()
+        self._lines: set[tuple[str, int]] = set()
+
+    def known(self, stamp: str, text: str) -> bool:
+        """Whether this very line was told before; it is from now on."""
+        line = stamp, hash(text)
+        if line in self._lines:
+            return True
+        if len(self._order) >= _REMEMBERED:
+            self._lines.discard(self._order.popleft())
+        self._order.append(line)
+        self._lines.add(line)
+        return False
 
 
 class _Followed:
@@ -127,12 +153,12 @@ class _Followed:
 
     async def _follow(self, known: Known) -> None:
         """One container's log for as long as somebody looks; of the run before only what was written until its end."""
-        name, since, told = clean_line(known.one.plain_name, 120), "", ""
+        name, since, told, memory = clean_line(known.one.plain_name, 120), "", "", _Memory()
         while True:
             link = self._link(self.demand.key.region)
             if link is not None:
                 try:
-                    since = await self._stream(link, known, name, since)
+                    since = await self._stream(link, known, name, since, memory)
                     told = ""
                 except NimifyError as error:
                     if error.message != told:
@@ -142,7 +168,7 @@ class _Followed:
                     return
             await self._sleep(AGAIN_S)
 
-    async def _stream(self, link: Link, known: Known, name: str, since: str) -> str:
+    async def _stream(self, link: Link, known: Known, name: str, since: str, memory: _Memory) -> str:
         """Read until the engine ends it; returns the time of the last line, from which it goes on."""
         query = {"stdout": "true", "stderr": "true", "timestamps": "true", "tail": str(EARLIER_LINES)}
         run = 1 + known.one.restart_count
@@ -156,13 +182,12 @@ class _Followed:
         if since:
             query |= {"since": unix_text(since), "tail": "all"}
         frames = Frames(tty=known.one.config.tty)
-        skip = since
         async with link.stream(f"/containers/{known.one.id}/logs", query) as pieces:
             async for piece in pieces:
                 for line in frames.feed(piece):
                     stamp, text = _cut(line)
-                    if stamp and stamp <= skip:
-                        continue  # it was the last one before
+                    if stamp and memory.known(stamp, text):
+                        continue
                     since = stamp or since
                     self._put(LogLine(seconds(stamp) or self._clock.now(), name, run, text))
         return since

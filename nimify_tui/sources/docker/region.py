@@ -11,7 +11,14 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from nimify_tui.backends.docker.errors import AccessDenied, BadAnswer, BrokenOff, EngineSilent, NotThere
+from nimify_tui.backends.docker.errors import (
+    AccessDenied,
+    BadAnswer,
+    BrokenOff,
+    EngineRefused,
+    EngineSilent,
+    NotThere,
+)
 from nimify_tui.backends.docker.groups import Group, group_of
 from nimify_tui.backends.docker.kinds import Container, Event, Listed, seconds
 from nimify_tui.backends.docker.logs import lines_of
@@ -36,6 +43,10 @@ FLUSH_S = 0.05
 AT_ONCE = 8
 #: Of what the engine still remembers (its newest 256 events) so much is told at first, seconds.
 HISTORY_S = 3600.0
+#: The list is compared with what is known so often, seconds.
+LOOK_OVER_S = 60.0
+#: A container that was made and not started is looked at so often for a while, seconds.
+YOUNG_LOOK_S = 1.0
 #: Tries to reach an engine, seconds.
 PROBE_S = (0.5, 15.0)
 #: An event is some kB; a longer line is none.
@@ -147,7 +158,7 @@ class DockerSource:
         self._work.clear()
         self._dirty.clear()
         parts: list[Coroutine[Any, Any, None]] = [
-            self._events(link, self._host), self._inspect(link, self._host), self._beat(link),
+            self._events(link, self._host), self._inspect(link, self._host), self._beat(link, self._host),
             self._tell(sink, self._host),
         ]  # fmt: skip
         tasks = [asyncio.create_task(part) for part in parts]
@@ -169,17 +180,28 @@ class DockerSource:
         if not self._heard_ns:
             since = f"{self._clock.now() - HISTORY_S:.0f}"
         async with link.stream("/events", {"since": since, "filters": filters}) as pieces:
-            listed = await link.get("/containers/json", list[Listed], {"all": "true"})
-            host.keep_only(each.id for each in listed)
+            listed = await self._list(link, host)
             self._dirty = {each.id for each in listed}
             self._monitor.reading = f"{len(listed)} containers" if not self._listed else ""
             self._work.set()
-            async for line in _lines(pieces):
+            async for line in whole_lines(pieces):
                 self._monitor.contact()
                 self._heard(line, host)
         raise BrokenOff(
             f"the engine at {link.place.address} ended its stream of events", "it is connected to again"
         )
+
+    async def _list(self, link: Link, host: Host) -> list[Listed]:
+        listed = await link.get("/containers/json", list[Listed], {"all": "true"})
+        host.keep_only(each.id for each in listed)
+        return listed
+
+    async def _look_over(self, link: Link, host: Host) -> None:
+        """A stream may be cut on its way without a word, and Podman does not tell all: compare with the list."""
+        others = [each.id for each in await self._list(link, host) if host.differs(each.id, each.state)]
+        if others:
+            self._dirty.update(others)
+            self._work.set()
 
     def _heard(self, line: bytes, host: Host) -> None:
         try:
@@ -187,9 +209,10 @@ class DockerSource:
         except msgspec.DecodeError:
             return  # a newer engine may tell what is not known here; that alone is lost
         uid = event.uid
-        if not uid or event.nanoseconds < self._heard_ns:
+        if not uid:
             return
-        self._heard_ns = event.nanoseconds
+        # Told again, or a little out of order: every event only says where to look, and a Change has its own id.
+        self._heard_ns = max(self._heard_ns, event.nanoseconds)
         key, group = _whose(event, host, self._region.name)
         change = self._story.of(event, key, group)
         if change is not None:
@@ -198,16 +221,19 @@ class DockerSource:
             host.asked_to_end(uid, event.at)
         if event.what == "destroy":
             host.gone(uid)
-            self._dirty.discard(uid)
             self._news.set()
-            return
-        self._dirty.add(uid)
+        self._dirty.add(uid)  # also of one that is gone: an answer from before may be under way
         self._work.set()
 
     async def _inspect(self, link: Link, host: Host) -> None:
         """Ask what became of the containers of which something was heard."""
         while True:
-            await self._work.wait()
+            young = [] if self._must_list else host.young(self._clock.now())
+            try:
+                async with asyncio.timeout(YOUNG_LOOK_S if young else None):
+                    await self._work.wait()
+            except TimeoutError:
+                self._dirty.update(young)
             self._work.clear()
             while self._dirty:
                 some = [self._dirty.pop() for _ in range(min(AT_ONCE, len(self._dirty)))]
@@ -232,8 +258,13 @@ class DockerSource:
         try:
             one = await link.get(f"/containers/{uid}/json", Container)
         except NotThere:
+            self._monitor.unreadable.pop(uid, None)
             host.gone(uid)
             return
+        except (BadAnswer, EngineRefused) as error:
+            self._monitor.unreadable[uid] = error.message  # this one alone; the others are no worse for it
+            return
+        self._monitor.unreadable.pop(uid, None)
         known = host.seen(one, self._clock.now())
         if known is not None and known.wants_words:
             await self._last_words(link, host, known)
@@ -244,7 +275,8 @@ class DockerSource:
         query = {"stdout": "true", "stderr": "true", "tail": _LAST_LINES}
         run = one.state.finished_at
         if (started := seconds(one.state.started_at)) is not None and one.state.status == "exited":
-            query["since"] = f"{int(started) - 1}"  # what it wrote at once may be older than its start is said to be
+            # What it wrote at once may be older than its start is said to be.
+            query["since"] = f"{int(started) - 1}"
         try:
             data = await link.read(f"/containers/{one.id}/logs", query, _LAST_BYTES)
             text = "\n".join(lines_of(data, tty=one.config.tty))
@@ -256,23 +288,27 @@ class DockerSource:
             text = ""  # a logging driver that cannot be read
         host.heard(one.id, text, run)
 
-    async def _beat(self, link: Link) -> None:
+    async def _beat(self, link: Link, host: Host) -> None:
         """Ask whether it answers, for ever; one that answers again is read anew."""
+        look_at_s = self._clock.mono_s() + LOOK_OVER_S
         while True:
             begun_s = self._clock.mono_s()
             was_down = self._monitor.down
             try:
                 await link.ping(BEAT_WAIT_S)
+                if begun_s >= look_at_s and self._listed and not (self._must_list or was_down):
+                    look_at_s = begun_s + LOOK_OVER_S
+                    await self._look_over(link, host)
             except EngineSilent as error:
                 self._monitor.missed(error)
+                pause_s = BEAT_S if self._monitor.down else 0.0  # asked again at once until it is clear
             else:
                 self._monitor.contact()
+                pause_s = BEAT_S
                 if was_down:
                     raise _ReadAnew
-            if self._host is not None:
-                self._host.grow_older(self._clock.now())
             self._news.set()
-            await self._sleep(max(0.0, BEAT_S - (self._clock.mono_s() - begun_s)))
+            await self._sleep(max(0.0, pause_s - (self._clock.mono_s() - begun_s)))
 
     # -- telling -------------------------------------------------------------------------
 
@@ -341,7 +377,7 @@ def _whose(event: Event, host: Host, region: str) -> tuple[ServiceKey, Group | N
     return host.key_of(group), group
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Whole lines. Raises BadAnswer for one that is too long to be an event."""
     rest = b""
     async for piece in pieces:

@@ -36,13 +36,12 @@ class MemoryStats(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, frozen=True):
     """One sample. A container that does not run has an empty one."""
 
-    read: str = ""
     cpu_stats: CpuStats = CpuStats()
     memory_stats: MemoryStats = MemoryStats()
 
 
-def cpu_percent(before: Stats, now: Stats) -> float | None:
-    """Processor use between two samples, 100.0 is one whole processor; None where it cannot be told.
+def cpu_ratio(before: Stats, now: Stats) -> float | None:
+    """Processor use between two samples, 1.0 is one whole processor; None where it cannot be told.
 
     Counters that went back (the container was restarted in between) and a host clock that stood still tell nothing.
     """
@@ -51,13 +50,7 @@ def cpu_percent(before: Stats, now: Stats) -> float | None:
     if used < 0 or passed <= 0 or not before.cpu_stats.cpu_usage.total_usage:
         return None
     processors = now.cpu_stats.online_cpus or len(now.cpu_stats.cpu_usage.percpu_usage or ())
-    return used / passed * processors * 100.0 if processors else None
-
-
-def cpu_seconds(now: Stats) -> float | None:
-    """Processor time since the container's start, seconds; None for one that does not run."""
-    total = now.cpu_stats.cpu_usage.total_usage
-    return total / 1e9 if total else None
+    return used / passed * processors if processors else None
 
 
 def memory_bytes(now: Stats) -> int | None:
@@ -69,9 +62,3 @@ def memory_bytes(now: Stats) -> int | None:
     # v1 counts the children under "total_"; v2 has but one number, which holds them.
     idle = details.get("total_inactive_file", details.get("inactive_file", 0))
     return memory.usage - idle if idle < memory.usage else memory.usage
-
-
-def memory_ratio(now: Stats, limit_bytes: int = 0) -> float | None:
-    """Memory in use by its limit (``limit_bytes`` of the container; 0: what the engine says)."""
-    used, limit = memory_bytes(now), limit_bytes or now.memory_stats.limit
-    return used / limit if used is not None and limit else None

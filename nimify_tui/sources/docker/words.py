@@ -14,6 +14,8 @@ from nimify_tui.sources.exits import exit_words, signal_name
 YOUNG_S = 30.0
 #: Ends that somebody asked for: SIGTERM and SIGINT.
 _ASKED_CODES = frozenset({0, 130, 143})
+#: The engine keeps so many runs of a health check: when there are all, nobody knows when the first went well.
+_KEPT_RUNS = 5
 #: With these the engine itself starts what has crashed: one that does not run was stopped by somebody.
 _KEPT = frozenset({"always", "unless-stopped"})
 
@@ -95,12 +97,17 @@ def _running(one: Container, seen_at: float) -> tuple[ReplicaState, str, float |
         return ReplicaState.READY, "", started
     runs = health.log or []
     if health.status == "healthy":
-        return ReplicaState.READY, "", _first(runs, well=True) or started
+        first = _first(runs, well=True)
+        return ReplicaState.READY, "", first if first is not None and len(runs) < _KEPT_RUNS else started
     failed = next((each for each in reversed(runs) if each.exit_code), None)
     why = f": {said_by(failed.output, 160)}" if failed is not None and failed.output.strip() else ""
     if health.status == "starting":
         return ReplicaState.STARTING, f"starts, its health check has not passed yet{why}", started
-    return ReplicaState.NOT_READY, f"its health check fails{why}", _first(runs, well=False) or seen_at
+    return (
+        ReplicaState.NOT_READY,
+        f"its health check fails{why}",
+        min(_first(runs, well=False) or seen_at, seen_at),
+    )
 
 
 def _first(runs: list[HealthRun], *, well: bool) -> float | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,27 +16,22 @@ from nimify_tui.base.redact import redact
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import Looks, ObjectDemand
 from nimify_tui.domain.objects import ObjectEvent, ObjectText
-from nimify_tui.domain.updates import ObjectRead, Update
+from nimify_tui.sources.answering import Answering, Sink
 from nimify_tui.sources.kubernetes.cluster import Cluster
 from nimify_tui.sources.kubernetes.describing import words_of
 from nimify_tui.sources.kubernetes.kinds import EVENT, PAGE, POD, Event, read_items
-from nimify_tui.sources.kubernetes.masking import shown
 from nimify_tui.sources.kubernetes.pace import Sleep
 from nimify_tui.sources.kubernetes.pods import seconds
 from nimify_tui.sources.kubernetes.wire import Api
-from nimify_tui.sources.kubernetes.yaml_text import yaml_lines
+from nimify_tui.sources.masking import shown
+from nimify_tui.sources.yaml_text import yaml_lines
 
-log = logging.getLogger(__name__)
-#: How often it is looked for new demands, seconds.
-LOOK_S = 0.2
 #: A server that does not answer so long is told of, seconds.
 READ_S = 15.0
 #: etcd keeps objects up to 1.5 MB.
 MOST_BYTES = 8 * 1024 * 1024
 MOST_LINES = 20_000
 MOST_EVENTS = 200
-
-Sink = Callable[[Sequence[Update]], None]
 
 
 @dataclass(frozen=True)
@@ -84,37 +78,10 @@ class ObjectReader:
     ) -> None:
         self._looks, self._place, self._link, self._ours = looks, place, link, ours
         self._clock, self._sleep = clock, sleep
-        self._tasks: dict[ObjectDemand, asyncio.Task[None]] = {}
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""
-        try:
-            while True:
-                wanted = {
-                    each
-                    for each in self._looks.demands()
-                    if isinstance(each, ObjectDemand) and self._ours(each.key.region)
-                }
-                for demand in self._tasks.keys() - wanted:
-                    self._tasks.pop(demand).cancel()
-                for demand in wanted - self._tasks.keys():
-                    self._tasks[demand] = asyncio.create_task(self._answer(demand, sink), name="read an object")
-                await self._sleep(LOOK_S)
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-
-    async def _answer(self, demand: ObjectDemand, sink: Sink) -> None:
-        name = demand.replica or demand.key.name
-        try:
-            answer = await self._read(demand)
-        except NimifyError as error:
-            answer = ObjectText(at=self._clock.now(), name=name, error=error.message, remedy=error.remedy)
-        except Exception as error:  # whatever it is: it is logged whole, and the reader is told
-            log.exception("%s could not be read, by an error of our own", name)
-            words = f"an error of our own: {error!r}"
-            answer = ObjectText(at=self._clock.now(), name=name, error=words, remedy="please report this")
-        sink([ObjectRead(answer.at, demand, answer)])
+        await Answering(self._looks, self._ours, self._read, self._clock, self._sleep).run(sink)
 
     async def _read(self, demand: ObjectDemand) -> ObjectText:
         place, link = self._place(demand), self._link(demand.key.region)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.regions import RegionKind
 from nimify_tui.ui.present.detail import replica_id
 
 if TYPE_CHECKING:
@@ -40,14 +41,18 @@ class PodDeeds:
 
         row, chosen = self._screen.row(), self._under_cursor()
         keys = [chosen.service] if chosen is not None else list(row.keys if row is not None else ())
-        if not keys or not keys[0].namespace:
+        if not keys or not self._has_objects(keys[0].region):
             self._screen.console_app.say(
-                "there is an object only in a cluster; 6 shows what this service runs", "dim"
+                "there is an object only in a cluster or on a Docker host; 6 shows what this service runs", "dim"
             )
             return
         pod = chosen.replica if chosen is not None else ""
         replica = pod if self._screen.tab == "overview" else ""
         self._screen.console_app.push_screen(ObjectScreen(keys[0], replica, pod, describe=describe))
+
+    def _has_objects(self, region: str) -> bool:
+        rows = self._screen.console_app.context.frame.regions
+        return any(row.region.name == region and row.region.kind is not RegionKind.EMBEDDED for row in rows)
 
     def _pod(self) -> ReplicaKey | None:
         """The pod under the cursor; None (and it is said) when there is none."""
