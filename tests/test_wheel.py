@@ -82,6 +82,7 @@ def test_wheel_holds_package_styles_and_marker(built: Path) -> None:
     modules = {str(path.relative_to(REPO)) for path in (REPO / "nimify_tui").rglob("*.py")}
     assert modules <= names
     assert "nimify_tui/py.typed" in names
+    assert "nimify_tui/controllers/docker/image/Dockerfile" in names
     assert source_styles(), "there are no style sheets"
     assert {f"nimify_tui/styles/{name}" for name in source_styles()} <= names
     strangers = {name for name in names if not name.startswith(("nimify_tui/", "nimify_tui-"))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import io
 import json
 import os
@@ -22,7 +23,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tests.support import alive, processes_naming, wait_for
 
@@ -71,10 +72,14 @@ def _end_with_parent() -> None:
 
 
 class Engine:
-    """A Docker engine in ``folder`` (short: a socket's path has 107 bytes at most). :meth:`up`, then :meth:`down`."""
+    """A Docker engine in ``folder`` (short: a socket's path has 107 bytes at most). :meth:`up`, then :meth:`down`.
 
-    def __init__(self, folder: Path) -> None:
+    ``disk_bytes`` is the size of its disk; 0: that of the machine.
+    """
+
+    def __init__(self, folder: Path, disk_bytes: int = 0) -> None:
         self.folder = folder
+        self._disk_bytes = disk_bytes
         self.socket = folder / "docker.sock"
         #: As in a region's ``url`` and in DOCKER_HOST.
         self.url = f"unix://{self.socket}"
@@ -101,7 +106,7 @@ class Engine:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "unshare", "--mount", "--propagation", "private", "dockerd",
+                    "unshare", "--mount", "--propagation", "private", *self._own_disk(), "dockerd",
                     f"--data-root={self.folder / 'data'}", f"--exec-root={self.folder / 'exec'}",
                     f"--pidfile={self._pid_file}", f"--host={self.url}", f"--bridge={self._mark}",
                     f"--default-address-pool=base={self._network}.128.0/17,size=24",
@@ -246,6 +251,14 @@ class Engine:
         self.docker("import", *lines, "-", tag, data=archive)
         return tag
 
+    def import_file(self, tag: str, archive: BinaryIO) -> None:
+        """Make an image of one layer out of a tar archive in a file."""
+        done = subprocess.run(
+            ["docker", "-H", self.url, "import", "-", tag], stdin=archive, capture_output=True, check=False,
+            timeout=180, env=self.cli_env,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+
     def run(
         self, *arguments: str, image: str = BUSYBOX, command: Sequence[str] = ("sleep", "1000000")
     ) -> str:
@@ -255,6 +268,14 @@ class Engine:
         return self.docker("run", "--detach", "--init", *arguments, image, *command).strip()
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _own_disk(self) -> list[str]:
+        """What mounts a small disk before the engine's program takes over; it is gone with the mount namespace."""
+        if not self._disk_bytes:
+            return []
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        return ["sh", "-c", f'mount -t tmpfs -o size={self._disk_bytes} disk {data} && exec "$@"', "sh"]
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -329,6 +350,22 @@ def tree(
             info.type, info.linkname = tarfile.SYMTYPE, target
             archive.addfile(info)
     return made.getvalue()
+
+
+def foreign(engine: Engine, tag: str) -> str:
+    """An image as `docker load` takes it, for a machine (s390x) that this one is not."""
+    layer = tree({"x": b"x"})
+    config = {
+        "architecture": "s390x", "os": "linux", "config": {"Cmd": ["/x"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }  # fmt: skip
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    files = {"config.json": config, "manifest.json": manifest}
+    engine.docker(
+        "load",
+        data=tree({**{name: json.dumps(it).encode() for name, it in files.items()}, "layer.tar": layer}),
+    )
+    return tag
 
 
 def _run(*command: str) -> str:

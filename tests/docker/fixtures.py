@@ -28,14 +28,14 @@ def engine() -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Engine]:
-    """An engine of one's own, for a test that stops, freezes or kills it."""
+def started(disk_bytes: int = 0) -> Iterator[Engine]:
+    """An engine of one's own, for a test that stops, freezes or kills it, or fills its disk of ``disk_bytes``."""
     try:
         look()
     except NoEngine as error:
         missing(str(error))
     folder = Path(tempfile.mkdtemp(prefix="nd-", dir="/tmp"))
-    made = Engine(folder)
+    made = Engine(folder, disk_bytes)
     try:
         made.up()
         yield made

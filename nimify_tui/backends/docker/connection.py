@@ -24,6 +24,7 @@ from nimify_tui.backends.docker.errors import (
     silent,
     unknown_outcome,
 )
+from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.place import EnginePlace, Way
 from nimify_tui.backends.docker.ssh import SshTunnel
 from nimify_tui.backends.once import once
@@ -187,6 +188,52 @@ class Connection:
                 raise
             raise (unknown_outcome(found, what) if sent.yes else found) from error
 
+    @contextlib.asynccontextmanager
+    async def changing(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        what: str,
+        leave: Leave,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        read_timeout_s: float = CHANGE_S,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """A change whose answer comes in pieces while it is made (build, pull, exec); leaving early calls it off.
+
+        ``read_timeout_s`` is the longest silence. Raises as :meth:`change` does; what breaks off in the middle is
+        OutcomeUnknown.
+        """
+        leave.verify(leave.permit, leave.plan)
+        if self._writes is None:
+            raise InternalError(f"the connection to {self.address} is not open")
+        sent = _Sent()
+        given = {**({"Content-Type": content_type} if data is not None else {}), **(headers or {})}
+        try:
+            reply = await self._request(
+                self._writes, method, self._prefix + path, query, read_timeout_s, sent, data, what, given
+            )
+        except EngineRefused:
+            raise
+        except NimifyError as error:
+            raise (unknown_outcome(error, what) if sent.yes else error) from error
+        try:
+            yield self._changed_pieces(reply, read_timeout_s, what)
+        finally:
+            reply.close()
+
+    async def _changed_pieces(
+        self, reply: aiohttp.ClientResponse, timeout_s: float, what: str
+    ) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces(reply, timeout_s):
+                yield piece
+        except NimifyError as error:
+            raise unknown_outcome(error, what) from error
+
     # -- requests ------------------------------------------------------------------------
 
     async def _read(self, path: str, query: Mapping[str, str], timeout_s: float, limit_bytes: int) -> bytes:
@@ -230,14 +277,16 @@ class Connection:
         query: Mapping[str, str],
         read_timeout_s: float | None,
         sent: _Sent | None,
-        body: bytes | None,
+        body: bytes | AsyncIterator[bytes] | None,
         what: str,
+        headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """The open good answer; the caller closes it."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=read_timeout_s)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if headers is None:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             reply = await session.request(
                 method, self._base + path, params=dict(query), headers=headers, data=body, allow_redirects=False,

@@ -1,0 +1,515 @@
+"""A service of several replicas behind one address: made, scaled, and given another image without losing a request.
+
+An HAProxy of the project's configuration is the address (see backends/docker/haproxy.py). Everything is read from the
+engine's labels each time: another console, or this one after its end, goes on from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from nimify_tui.backends.docker.connection import Connection
+from nimify_tui.backends.docker.creating import remove, start_body, start_new
+from nimify_tui.backends.docker.errors import NotThere, said_by
+from nimify_tui.backends.docker.groups import OURS
+from nimify_tui.backends.docker.haproxy import (
+    FILE,
+    FOLDER,
+    PORT,
+    Front,
+    FrontSettings,
+    Server,
+    archive,
+    client,
+)
+from nimify_tui.backends.docker.leave import Leave
+from nimify_tui.backends.docker.logs import lines_of
+from nimify_tui.backends.docker.pulling import find, runnable
+from nimify_tui.backends.docker.specs import (
+    Caps,
+    ContainerSpec,
+    Gpus,
+    Health,
+    Mount,
+    Published,
+    Safety,
+    Ulimit,
+)
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
+from nimify_tui.controllers.checks import check_replicas
+from nimify_tui.controllers.docker.context import ADMIN_PORT
+from nimify_tui.controllers.docker.context import PORT as RUNTIME_PORT
+from nimify_tui.controllers.docker.replacing import Json, successor
+from nimify_tui.controllers.world import Say, quiet
+from nimify_tui.domain.names import check_name
+
+FRONT = "nimify.dev/front"
+REVISION = "nimify.dev/revision"
+_SETTINGS = "nimify.dev/front-settings"
+#: So often it is looked whether something is so by now, seconds.
+LOOK_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceOrder:
+    """A service that is wanted. ``port`` is the host's for the front (0: a free one), ``address`` the host's own."""
+
+    name: str
+    image: str
+    revision: int
+    replicas: int
+    front_image: str
+    port: int = 0
+    address: str = "127.0.0.1"
+    caps: Caps = field(default_factory=Caps)
+    gpus: Gpus = field(default_factory=Gpus)
+    health: Health = field(default_factory=lambda: Health(interval_s=2.0))
+    front: FrontSettings = field(default_factory=FrontSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long what may take, seconds: a replica until it is healthy, its requests until they are answered.
+
+    ``stop_s`` is what a drained replica has between the request to end and its end by force.
+    """
+
+    healthy_s: float = 300.0
+    drain_s: float = 60.0
+    stop_s: int = 30
+
+
+@dataclass(frozen=True)
+class Member:
+    """A container of the service, as "inspect" shows it."""
+
+    shown: Json
+
+    @property
+    def id(self) -> str:
+        """The engine's id."""
+        return str(self.shown["Id"])
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.shown["Name"]).lstrip("/")
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return bool(self.shown["State"].get("Running"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.shown["Config"].get("Labels") or {}
+
+    def server(self, network: str) -> Server:
+        """As HAProxy is told of it. Raises ValidationError when it has no address there."""
+        networks = self.shown["NetworkSettings"].get("Networks") or {}
+        address = (networks.get(network) or {}).get("IPAddress") or ""
+        return Server(self.name, address, RUNTIME_PORT, ADMIN_PORT)
+
+
+def calls_for(replicas: int) -> int:
+    """How often an engine is asked at most while a service of so many replicas is made, scaled or replaced."""
+    return 200 + 1200 * replicas
+
+
+class Replicas:
+    """The service ``name`` on one engine, under one leave."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        leave: Leave,
+        clock: Clock,
+        say: Say = quiet,
+        patience: Patience = Patience(),
+    ) -> None:
+        self.name = check_name(name, "service name")
+        self._connection, self._leave, self._clock, self._say = connection, leave, clock, say
+        self._patience = patience
+        self._network = f"nimify-{name}"
+        self._front = Front(connection, f"{name}-front", leave)
+
+    # -- what can be done ---------------------------------------------------------------------------------------
+
+    async def create(self, order: ServiceOrder) -> None:
+        """Make it: its network, its replicas, and the front once all of them are healthy.
+
+        Raises what the engine says; then, and when it is cancelled, nothing of it is left.
+        """
+        if check_replicas(order.replicas) < 1:
+            raise ValidationError("a new service has at least one replica", "use a number from 1 on")
+        if await self._all():
+            raise ValidationError(
+                f"there is a service {self.name!r} already", "choose another name, or replace it"
+            )
+        await runnable(self._connection, order.front_image)  # before anything is made
+        made: list[str] = []
+        try:
+            await self._own_network(order)
+            for number in range(1, order.replicas + 1):
+                self._say(f"starts replica {number} of {order.replicas}", number - 1, order.replicas)
+                made.append(await start_new(self._connection, self._replica(order, number), self._leave))
+            members = [await self._healthy(each) for each in made]
+            self._say("starts the front", order.replicas, order.replicas)
+            servers = [each.server(self._network) for each in members]
+            made.append(await start_new(self._connection, self._front_spec(order, servers), self._leave))
+            await self._until_up([each.name for each in members])
+        except BaseException:
+            await _to_its_end(self._unmake(made))
+            raise
+
+    async def scale(self, replicas: int) -> None:
+        """Add healthy replicas, or drain and remove the last ones. A failure on the way up removes the new ones."""
+        wanted = check_replicas(replicas)
+        if wanted < 1:
+            raise ValidationError("a service behind a front has at least one replica", "stop it instead")
+        members, settings = await self._members()
+        for one in reversed(members[wanted:]):
+            await self._retire(one, settings)
+            await remove(self._connection, one.id, self._leave)
+        new: list[Member] = []
+        try:
+            for number in range(len(members), wanted):
+                self._say(f"starts replica {number + 1} of {wanted}", number, wanted)
+                pattern = members[0]
+                name = _free_name(self.name, pattern.labels.get(REVISION, "1"), [*members, *new])
+                one = await self._beside(pattern, await self._image_of(pattern), name, {})
+                new.append(one)
+                await self._admit(one, settings)
+        except BaseException:
+            await _to_its_end(self._withdraw(new, settings))
+            raise
+
+    async def replace(self, image: str, revision: int) -> None:
+        """Give every replica another image, one after the other; each has to be healthy before an old one goes.
+
+        When one is not, or it is cancelled, all go back to what ran before: the old containers themselves, which are
+        kept until the last new one serves. Raises ClusterError that says so.
+        """
+        found = await runnable(self._connection, image)
+        old, settings = await self._members()
+        done: list[tuple[Member, Member]] = []
+        started: list[Member] = []
+        try:
+            for number, one in enumerate(old):
+                self._say(f"replaces {one.name}", number, len(old))
+                name = _free_name(self.name, str(revision), [*old, *started])
+                new = await self._beside(one, image, name, {REVISION: str(revision)})
+                started.append(new)
+                await self._admit(new, settings)
+                done.append((one, new))
+                await self._retire(one, settings)
+        except BaseException as error:
+            self._say("goes back to what ran before", len(done), len(old))
+            trouble = await _to_its_end(self._go_back(done, started, settings))
+            if not isinstance(error, NimifyError):
+                raise
+            raise _went_back(error, old[0], trouble) from error
+        for one in old:
+            await remove(self._connection, one.id, self._leave)
+        self._say(f"all run {found.Id[:19]}", len(old), len(old))
+
+    async def delete(self) -> None:
+        """Remove the front, the replicas and the network."""
+        await self._unmake([each.id for each in await self._all()])
+
+    async def refresh(self) -> None:
+        """Tell the front of replicas that came or went, or came back with another address, without our doing."""
+        members, settings = await self._members()
+        running = {each.name: each.server(self._network) for each in members}
+        known = {each.name: each.address for each in await self._front.stats()}
+        for name, address in known.items():
+            if name not in running or (address and address != running[name].place):
+                await self._forget(name)
+        for name, server in running.items():
+            if known.get(name) not in ("", server.place):
+                await self._front.add(server)
+        await self._front.save(settings, list(running.values()))
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    async def _admit(self, one: Member, settings: FrontSettings) -> None:
+        """It is healthy, and the front sends requests to it."""
+        now = await self._healthy(one.id)
+        await self._front.add(now.server(self._network))
+        await self._until_up([now.name])
+        await self._save_serving(settings)
+
+    async def _retire(self, one: Member, settings: FrontSettings) -> None:
+        """No new requests for it, those it has are answered, and then it stops; the container is kept."""
+        self._say(f"drains {one.name}", 0, 0)
+        await self._drained(one.name)
+        await self._forget(one.name)
+        await self._save_serving(settings)
+        await self._change(
+            "POST",
+            f"/containers/{one.id}/stop",
+            f"stop of {one.name}",
+            query={"t": str(self._patience.stop_s)},
+        )
+
+    async def _drained(self, name: str) -> None:
+        await self._front.drain(name)
+
+        async def empty() -> bool:
+            now = next((each for each in await self._front.stats() if each.name == name), None)
+            return now is None or (now.sessions == 0 and now.queued == 0)
+
+        # Past its time it ends with requests in it: the operator asked for the change, and was told how long it waits.
+        with contextlib.suppress(ClusterError):
+            await self._until(empty, self._patience.drain_s, f"{name} still has requests")
+
+    async def _forget(self, name: str) -> None:
+        await self._until(
+            lambda: self._front.remove(name), self._patience.drain_s, f"the front still holds {name}"
+        )
+
+    async def _go_back(
+        self, done: Sequence[tuple[Member, Member]], started: Sequence[Member], settings: FrontSettings
+    ) -> None:
+        for old, new in reversed(done):
+            now = await self._look(old.id)
+            if not now.running:
+                await self._change("POST", f"/containers/{old.id}/start", f"start of {old.name}")
+            serving = {each.name for each in await self._front.stats()}
+            if old.name in serving:
+                await self._front.undrain(old.name)
+                await self._until_up([old.name])
+            else:
+                await self._admit(now, settings)
+            await self._withdraw([new], settings)
+        await self._withdraw([each for each in started if each not in [new for _, new in done]], settings)
+
+    async def _withdraw(self, some: Sequence[Member], settings: FrontSettings) -> None:
+        """Out of the front, and away."""
+        serving = {each.name for each in await self._front.stats()}
+        for one in some:
+            if one.name in serving:
+                await self._drained(one.name)
+                await self._forget(one.name)
+                await self._save_serving(settings)
+            await remove(self._connection, one.id, self._leave)
+
+    async def _unmake(self, containers: Sequence[str]) -> None:
+        for each in reversed(containers):
+            await remove(self._connection, each, self._leave)
+        with contextlib.suppress(NimifyError):  # it was not made yet, or somebody else is in it
+            await self._change("DELETE", f"/networks/{self._network}", f"removal of network {self._network}")
+
+    async def _own_network(self, order: ServiceOrder) -> None:
+        """Make it, unless it is there from an earlier time. Raises ClusterError when it is somebody else's."""
+        labels = self._labels(order.revision)
+        try:
+            found = await self._connection.get(f"/networks/{self._network}", _Network)
+        except NotThere:
+            body = {"Name": self._network, "CheckDuplicate": True, "Labels": labels}
+            await self._change("POST", "/networks/create", f"network of {self.name}", body)
+            return
+        if (found.Labels or {}).get("app.kubernetes.io/managed-by") != "nimify-tui":
+            raise ClusterError(f"there is a network {self._network} that is not ours", "choose another name")
+
+    async def _beside(self, one: Member, image: str, name: str, labels: dict[str, str]) -> Member:
+        old_image = await self._connection.get(f"/images/{one.shown['Image']}/json", dict)
+        new = successor(one.shown, old_image, image, labels, beside=True)
+        made = await start_body(self._connection, name, new.body, new.networks, self._leave)
+        return await self._look(made)
+
+    async def _image_of(self, one: Member) -> str:
+        """Its image by name, or by id where the name means another one by now."""
+        named = str(one.shown["Config"].get("Image") or "")
+        with contextlib.suppress(ValidationError):
+            found = await find(self._connection, named)
+            if found is not None and found.Id == one.shown["Image"]:
+                return named
+        return str(one.shown["Image"])
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def _all(self) -> list[Member]:
+        found: dict[str, Member] = {}
+        for label in (OURS, FRONT):
+            filters = msgspec.json.encode({"label": [f"{label}={self.name}"]}).decode()
+            listed = await self._connection.get(
+                "/containers/json", list[_Id], {"all": "true", "filters": filters}
+            )
+            for each in listed:
+                found[each.Id] = await self._look(each.Id)
+        return sorted(found.values(), key=lambda each: _sorting(each.name))
+
+    async def _members(self) -> tuple[list[Member], FrontSettings]:
+        """The replicas that run, in order, and the front's settings."""
+        every = await self._all()
+        front = next((each for each in every if FRONT in each.labels and each.running), None)
+        members = [each for each in every if FRONT not in each.labels and each.running]
+        if front is None:
+            raise ClusterError(
+                f"{self.name} has no front that runs", "start its container, or make the service anew"
+            )
+        if not members:
+            raise ClusterError(f"{self.name} has no replica that runs", "start one first")
+        try:
+            settings = msgspec.json.decode(front.labels.get(_SETTINGS, "{}"), type=FrontSettings)
+        except msgspec.DecodeError:
+            settings = FrontSettings()
+        return members, settings
+
+    async def _look(self, container: str) -> Member:
+        return Member(await self._connection.get(f"/containers/{container}/json", dict))
+
+    async def _healthy(self, container: str) -> Member:
+        """Raises ClusterError with its last words when it ends, is unhealthy, or takes too long."""
+        latest: list[Member] = []
+
+        async def so() -> bool:
+            now = await self._look(container)
+            latest[:] = [now]
+            state = now.shown["State"]
+            health = (state.get("Health") or {}).get("Status", "healthy")
+            wrong = ""
+            if now.shown.get("RestartCount"):
+                wrong = "ends again and again"
+            elif not state.get("Running"):
+                wrong = f"ended (exit code {state.get('ExitCode')})"
+            elif health == "unhealthy":
+                wrong = "does not pass its health check"
+            if wrong:
+                raise ClusterError(f"{now.name} {wrong}: {await self._last_words(now)}", "look at its log")
+            return bool(health == "healthy")
+
+        await self._until(so, self._patience.healthy_s, "a replica does not become healthy")
+        return latest[0]
+
+    async def _last_words(self, one: Member) -> str:
+        try:
+            query = {"stdout": "1", "stderr": "1", "tail": "3"}
+            text = await self._connection.read(f"/containers/{one.id}/logs", query, 64 * 1024)
+            lines = lines_of(text, tty=bool(one.shown["Config"].get("Tty")))
+        except NimifyError:
+            return "its log cannot be read"
+        return said_by(lines[-1], 200) if lines else "it said nothing"
+
+    async def _until_up(self, names: Sequence[str]) -> None:
+        async def so() -> bool:
+            up = {
+                each.name for each in await self._front.stats() if each.up and each.check.startswith("L7OK")
+            }
+            return set(names) <= up
+
+        await self._until(so, self._patience.healthy_s, "the front does not reach the replica", asking=True)
+
+    async def _until(
+        self, probe: Callable[[], Awaitable[bool]], limit_s: float, why: str, *, asking: bool = False
+    ) -> None:
+        """Return when it is so. ``asking``: an HAProxy that cannot be asked yet is asked again. Raises ClusterError."""
+        end = self._clock.mono_s() + limit_s
+        while True:
+            try:
+                if await probe():
+                    return
+                late = f"{why} after {limit_s:g} s"
+            except ClusterError as error:
+                if not asking:
+                    raise
+                late = error.message
+            if self._clock.mono_s() > end:
+                raise ClusterError(late, "look at the logs of the front and of the replica")
+            await asyncio.sleep(LOOK_S)
+
+    async def _save_serving(self, settings: FrontSettings) -> None:
+        serving = {each.name for each in await self._front.stats() if each.status not in ("DRAIN", "MAINT")}
+        await self._save(settings, [each for each in await self._all() if each.name in serving])
+
+    async def _save(self, settings: FrontSettings, members: Sequence[Member]) -> None:
+        await self._front.save(settings, [each.server(self._network) for each in members])
+
+    async def _change(
+        self, method: str, path: str, what: str, body: Json | None = None, query: dict[str, str] | None = None
+    ) -> None:
+        leave = self._leave
+        await self._connection.change(
+            method, path, query or {}, what=what, body=body, permit=leave.permit, plan=leave.plan, verify=leave.verify,
+            deadline_s=self._patience.stop_s + 30.0,
+        )  # fmt: skip
+
+    # -- wishes -------------------------------------------------------------------------------------------------
+
+    def _labels(self, revision: int) -> dict[str, str]:
+        return {
+            "app.kubernetes.io/name": self.name, "app.kubernetes.io/managed-by": "nimify-tui",
+            REVISION: str(revision),
+        }  # fmt: skip
+
+    def _replica(self, order: ServiceOrder, number: int) -> ContainerSpec:
+        name = f"{self.name}-r{order.revision}-{number}"
+        scratch = Mount(kind="tmpfs", target="/tmp", size_bytes=64 << 20)  # noqa: S108  # in the container
+        return ContainerSpec(
+            name=name, image=order.image, labels={**self._labels(order.revision), OURS: self.name},
+            networks={self._network: ()}, mounts=(scratch,),
+            caps=order.caps, gpus=order.gpus, health=order.health, stop_s=self._patience.stop_s,
+        )  # fmt: skip
+
+    def _front_spec(self, order: ServiceOrder, servers: Sequence[Server]) -> ContainerSpec:
+        settings = msgspec.json.encode(order.front).decode()
+        return ContainerSpec(
+            name=self._front.container, image=order.front_image,
+            entrypoint=("haproxy",), command=("-W", "-db", "-f", f"{FOLDER}/{FILE}"),
+            labels={**self._labels(order.revision), FRONT: self.name, _SETTINGS: settings},
+            networks={self._network: ()}, safety=Safety(user="65532:65532"),
+            mounts=(Mount(kind="volume", target=FOLDER, archive=archive(order.front, servers)),),
+            ports=(Published(port=PORT, host_port=order.port, address=order.address),),
+            caps=Caps(memory_bytes=512 << 20, pids=128, ulimits=(Ulimit(name="nofile", soft=20_000, hard=20_000),)),
+            health=Health(command=tuple(client("show info")), interval_s=5.0, start_s=10.0),
+        )  # fmt: skip
+
+
+class _Network(msgspec.Struct):
+    Labels: dict[str, str] | None = None
+
+
+class _Id(msgspec.Struct):
+    Id: str = ""
+
+
+def _sorting(name: str) -> tuple[str, int]:
+    head, _, tail = name.rpartition("-")
+    return (head, int(tail)) if tail.isdecimal() else (name, 0)
+
+
+def _free_name(service: str, revision: str, taken: Sequence[Member]) -> str:
+    names = {each.name for each in taken}
+    number = 1
+    while (name := f"{service}-r{revision}-{number}") in names:
+        number += 1
+    return name
+
+
+async def _to_its_end(work: Awaitable[None]) -> NimifyError | None:
+    """Tidy up, also when whoever waits for us is called off meanwhile; what went wrong with it."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError, NimifyError):
+            await asyncio.shield(task)
+    error = task.exception()
+    if error is not None and not isinstance(error, NimifyError):
+        raise error
+    return error
+
+
+def _went_back(error: NimifyError, old: Member, trouble: NimifyError | None) -> ClusterError:
+    image = said_by(str(old.shown["Config"].get("Image")), 120)
+    if trouble is None:
+        return ClusterError(f"{error.message}; all replicas run {image} again", error.remedy)
+    words = f"{error.message}; going back to {image} failed, too: {trouble.message}"
+    return ClusterError(words, "look at its containers: docker ps --all")
