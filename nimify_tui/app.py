@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from nimify_tui.base.files import private_dir, state_home
 from nimify_tui.base.heap import keep_large_blocks_apart
 from nimify_tui.config import Config
-from nimify_tui.session import Needs, Session, check_regions, read_config, wanted_clusters
+from nimify_tui.session import Needs, Session
 from nimify_tui.ui.terminal import TerminalProfile, probe
+from nimify_tui.wanted import check_regions, read_config, wanted_clusters
 
 if TYPE_CHECKING:
     from nimify_tui.ui.console import ConsoleApp

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import difflib
 import getpass
 import os
 import socket
@@ -13,13 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from nimify_tui import config as configuration
-from nimify_tui.backends.announced import announced
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
-from nimify_tui.base.errors import ValidationError
 from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
@@ -55,6 +51,7 @@ from nimify_tui.gate.gate import Gate
 from nimify_tui.gate.journal import Journal
 from nimify_tui.hosts import DockerRegions
 from nimify_tui.lastknown import LastKnown
+from nimify_tui.wanted import check_regions, read_config, wanted_clusters
 
 T = TypeVar("T")
 
@@ -360,45 +357,6 @@ def operator() -> tuple[str, str]:
     except (KeyError, OSError):
         user = f"uid{os.getuid()}"
     return user, socket.gethostname()
-
-
-def read_config(options: argparse.Namespace) -> Config:
-    """The configuration with the command line's say in it. Raises ConfigurationError."""
-    overrides: dict[str, Any] = {}
-    if options.read_only:
-        overrides["gate.read_only"] = True
-    if options.read_write:
-        overrides["gate.open_regions"] = True
-        overrides["gate.read_only"] = False
-    return configuration.load([options.config] if options.config else None, overrides=overrides)
-
-
-def wanted_clusters(options: argparse.Namespace) -> Wanted:
-    """What the command line says of clusters."""
-    return Wanted(options.kubeconfig or "", tuple(options.context or ()), options.namespace or "")
-
-
-def check_regions(config: Config, wanted: Sequence[str], clusters: Wanted = ANY) -> None:
-    """Whether every region of ``--region`` is configured, found in a kubeconfig or announced on this machine.
-
-    Raises ValidationError (exit code 64) with the nearest known names: waiting would not bring it.
-    """
-    if not wanted:
-        return
-    found = ClusterRegions(config, SystemClock(), (), clusters).found
-    known = sorted(
-        {
-            *(region.name for region in (*config.regions, *found)),
-            *(one.name for one in announced() if one.demo),
-        }
-    )
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3, 0.5)
-            like = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ValidationError(
-                f"region {name!r} is not known here", f"{like}known: {', '.join(known) or 'none'}"
-            )
 
 
 @contextlib.contextmanager

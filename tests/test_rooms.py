@@ -20,7 +20,9 @@ from tests.support import REPO
 PACKAGE = "nimify_tui"
 
 #: Modules directly in the package: wiring. Nothing but wiring and `headless` may import them.
-WIRING = {"app", "cli", "clusters", "config", "embedded", "engine", "hosts", "lastknown", "session", "__main__"}
+WIRING = {
+    "app", "cli", "clusters", "config", "embedded", "engine", "hosts", "lastknown", "session", "wanted", "__main__",
+}  # fmt: skip
 
 #: Standard library modules with which a room that does no network would reach one, or start processes.
 NETWORK = {"socket", "socketserver", "ssl", "http", "urllib", "xmlrpc", "ftplib", "smtplib"}

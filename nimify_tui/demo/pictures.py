@@ -50,7 +50,8 @@ class Shot:
 
 def take_pictures(fleet: Fleet, folder: Path, options: argparse.Namespace, console: argparse.Namespace) -> int:
     """Play the scenario and write ``folder/SCREEN-WIDTHxHEIGHT.svg`` and ``.png``. Raises NimifyError."""
-    from nimify_tui.session import Needs, Session, read_config
+    from nimify_tui.session import Needs, Session
+    from nimify_tui.wanted import read_config
 
     if not fleet.wait(lambda: fleet.status.phase == "live", LIVE_S):
         raise DeadlineError("the demo was not live in time", f"see the logs in {fleet.places.root}")

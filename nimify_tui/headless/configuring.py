@@ -12,7 +12,7 @@ from nimify_tui.headless.output import emit, say, to_json
 
 def show(options: argparse.Namespace) -> int:
     """Every value with its origin; secrets as their references."""
-    from nimify_tui.session import read_config
+    from nimify_tui.wanted import read_config
 
     rows = [(key, value, origin) for key, value, origin in read_config(options).rows()]
     data = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]

@@ -19,7 +19,7 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.files import private_dir, runtime_home, state_home
 from nimify_tui.config.schema import RegionConfig
 from nimify_tui.headless.output import emit
-from nimify_tui.session import read_config
+from nimify_tui.wanted import read_config
 
 
 @dataclass(frozen=True)

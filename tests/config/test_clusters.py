@@ -12,7 +12,7 @@ from nimify_tui.cli import _parse
 from nimify_tui.clusters import ClusterRegions, Wanted, current_context, region_name
 from nimify_tui.config import Config, load
 from nimify_tui.domain.regions import RegionKind
-from nimify_tui.session import check_regions
+from nimify_tui.wanted import check_regions
 
 
 def config(tmp_path: Path, text: str = "") -> Config:

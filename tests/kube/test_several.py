@@ -100,7 +100,7 @@ def test_a_heartbeat_that_holds_up_the_loop_is_seen_by_the_others(
     """The sabotage: the heartbeat of the silent region waits for it inside the loop that serves all."""
     east, west, _ = three
     settled(east, west)
-    asked = region_module._livez
+    asked = region_module.livez
     with OtherLoop() as loop:
         ways = Ways((east, west), tmp_path, loop)
         line = ways.line(west)
@@ -111,7 +111,7 @@ def test_a_heartbeat_that_holds_up_the_loop_is_seen_by_the_others(
             return await asked(link, wait_s)
 
         hurt: list[bool] = []
-        monkeypatch.setattr(region_module, "_livez", waits)
+        monkeypatch.setattr(region_module, "livez", waits)
         with watched(ways) as session, Witness(session) as witness:
             witness.begin()
             loop.run(line.freeze())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from nimify_tui.backends.kubernetes.errors import Cause, Refused, Throttled, Unauthorized, Unreachable
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
@@ -23,6 +21,7 @@ from nimify_tui.sources.kubernetes.cluster import SHOWN, SYSTEM_NAMESPACES, Clus
 from nimify_tui.sources.kubernetes.discovery import AGAIN_S, RETRY_S, served
 from nimify_tui.sources.kubernetes.health import BEAT_S, Monitor
 from nimify_tui.sources.kubernetes.kinds import POD, Kind
+from nimify_tui.sources.kubernetes.livez import livez
 from nimify_tui.sources.kubernetes.pace import Pace, Sleep
 from nimify_tui.sources.kubernetes.reflector import KindState, Reflector
 from nimify_tui.sources.kubernetes.story import Story
@@ -221,7 +220,7 @@ class KubernetesSource:
                 # A login may take longer than the server's answer, which alone says how far away it is.
                 await link.authorise()
                 begun_s = self._clock.mono_s()
-                told_at = await _livez(link, monitor.beat_wait_s)
+                told_at = await livez(link, monitor.beat_wait_s)
             except NimifyError as error:
                 was_down = monitor.down
                 if was_down:
@@ -385,28 +384,3 @@ def _progress(reflector: Reflector) -> str:
         if reflector.reading
         else reflector.kind.plural
     )
-
-
-async def _livez(link: Link, wait_s: float) -> float | None:
-    """One heartbeat: the time that the server tells (unix seconds), None when it tells none.
-
-    A server that says no, or asks for patience, lives. Raises NimifyError when it does not.
-    """
-    try:
-        async with asyncio.timeout(wait_s), link.get("/livez", accept="*/*", read_timeout_s=wait_s) as answer:
-            await answer.read()
-            return _date(answer.headers.get("Date", ""))
-    except TimeoutError as error:
-        what = f"{link.address}: no answer to a heartbeat within {wait_s:.0f} s"
-        raise Unreachable(what, "look at the network and at the API server", Cause.TIMEOUT) from error
-    except Unauthorized:
-        raise
-    except (Refused, Throttled):
-        return None
-
-
-def _date(text: str) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
-    except (ValueError, OverflowError):
-        return None
