@@ -14,7 +14,6 @@ from typing import Protocol
 
 import msgspec
 
-from nimify_tui.base.errors import ModelError
 from nimify_tui.base.files import private_dir, runtime_home
 from nimify_tui.base.process import boot_id, start_ticks
 from nimify_tui.domain.changes import ChangeKind
@@ -123,14 +122,9 @@ class ServiceKeeper:
         )
 
     def _model_names(self, sha256: str) -> tuple[str, ...]:
-        known = self._names.get(sha256)
-        if known is None:
-            try:
-                known = self.house.model_names(sha256)
-            except ModelError:  # somebody changes the region's own copies: its replicas say what they serve
-                known = ()
-            self._names = {sha256: known}
-        return known
+        if sha256 not in self._names:
+            self._names = {sha256: self.house.model_names(sha256)}
+        return self._names[sha256]
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
