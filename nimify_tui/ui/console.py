@@ -73,7 +73,6 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         #: Lines for the terminal after the screen is gone (the wizard's command line).
         self.farewell: list[str] = []
         self._drain_timer: Timer | None = None
-        self._eager_timer: Timer | None = None
         self._eager_until_mono_s = 0.0
         self.global_deeds: Mapping[str, Callable[[str], None]] = {
             "command": lambda _: self.top.ask(":", self.top.run_line, hint="tab completes"),
@@ -150,7 +149,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         """Begin to take frames."""
         self._pace()
         self._eager_until_mono_s = time.monotonic() + EAGER_FOR_S
-        self._eager_timer = self.set_interval(EAGER_S, self._look_for_rows, name="first rows")
+        self._look_for_rows()
         self.set_interval(1.0, self._sample, name="line")
         self.acting.look_for_unfinished()
         self._open_wanted()
@@ -179,14 +178,18 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             self.top.show_footer()
 
     def _look_for_rows(self) -> None:
-        """Show the first rows of a region when they are there, not when it is time for the next frame."""
+        """Show the first rows of a region when they are there, not when it is time for the next frame.
+
+        By the loop's own timer: one of Textual's would be a message to the app fifty times a second.
+        """
+        if not self.is_running:
+            return
         frame, shown = self.context.frame, self._shown[0]
         if len(frame.rows) > (len(shown.rows) if shown is not None else 0):
-            self.drain()
+            self.call_next(self.drain)
         connecting = any(each.health.state is RegionState.CONNECTING for each in frame.regions)
-        if self._eager_timer is not None and (not connecting or time.monotonic() >= self._eager_until_mono_s):
-            self._eager_timer.stop()
-            self._eager_timer = None
+        if connecting and time.monotonic() < self._eager_until_mono_s:
+            asyncio.get_running_loop().call_later(EAGER_S, self._look_for_rows)
 
     def refresh_screens(self) -> None:
         """Show the newest frame again on what can be seen."""
