@@ -103,8 +103,11 @@ class Acting:
         left = len(plan.request.targets) - len(step.ended) - 1
         gently = left > 0 and plan.id not in self._stopping
         lines = stop_lines(plan, step, gently, app.now, min(_DIALOG_WIDTH, app.size.width - 2) - 4)
-        hint = "esc lets it go on (default)"
-        if await app.push_screen_wait(Dialog("stop this action", lines, ask="y", hint=hint)) is None:
+        question = Dialog(
+            "stop this action", lines, ask="y", hint="esc lets it go on (default)",
+            yes="stops before the next" if gently else "stops watching it",
+        )  # fmt: skip
+        if await app.push_screen_wait(question) is None:
             return
         if plan.id not in self._running:
             app.say("it has ended meanwhile", "dim")

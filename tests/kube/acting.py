@@ -149,7 +149,7 @@ def acting(
             lambda frame: any(
                 row.region.name == region and row.health.state is RegionState.LIVE for row in frame.regions
             ),
-            30.0,
+            90.0,
         )
         assert live, [(row.region.name, row.health) for row in session.frame.regions]
         yield made

@@ -12,6 +12,7 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Rights, Verb
 from tests.tui import screen_lines
 from tests.ui import frames
+from tests.ui.clusters import clustered
 from tests.ui.world import World, run_console, type_text
 
 KEY = ServiceKey("us-west-2", "rerank-v2")
@@ -144,7 +145,7 @@ def pod_world(**refused: str) -> World:
     """llama-chat in clusters; what is refused on its pods in eu-west-1."""
     key = ServiceKey("eu-west-1", "llama-chat", "chat")
     pods = {Verb(verb): missing for verb, missing in refused.items()}
-    return World(msgspec.structs.replace(frames.clustered(), rights={key: Rights(at=frames.NOW, pods=pods)}))
+    return World(msgspec.structs.replace(clustered(), rights={key: Rights(at=frames.NOW, pods=pods)}))
 
 
 def on_a_replica(world: World, *keys: str) -> str:
@@ -187,7 +188,7 @@ def test_what_may_not_be_done_to_a_pod_is_said_and_not_asked_for(key: str, verb:
     ],
 )
 def test_a_file_is_applied_where_the_row_is_or_where_it_is_named(line: str, read: tuple[object, ...]) -> None:
-    world = World(frames.clustered())
+    world = World(clustered())
 
     async def script(app: Any, pilot: Any) -> None:
         await pilot.press("right", "down")

@@ -14,6 +14,7 @@ from nimify_tui.ui.commands import Scope
 from nimify_tui.ui.widgets.dialog import Dialog
 from tests.tui import screen_lines, screen_text
 from tests.ui import frames
+from tests.ui.clusters import clustered
 from tests.ui.world import World, run_console, unfinished
 
 #: Keys that end the program or leave the screen that is being tried.
@@ -95,7 +96,7 @@ def requests_of(world: World) -> list[Verb]:
 
 
 def read_only_world() -> World:
-    world = World(frames.clustered(), read_only=True)
+    world = World(clustered(), read_only=True)
     world.typed = False
     world.left_unfinished = [unfinished(world)]
     return world

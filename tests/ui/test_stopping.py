@@ -91,8 +91,10 @@ def test_it_is_asked_first_then_stops_before_the_next_then_at_once() -> None:
     assert "RUNNING     llama-chat@us-east-1 (2 of 3)" in asked
     assert "to come     llama-chat@us-west-2" in asked
     assert "no further one is touched" in asked
+    assert "y stops before the next" in asked
     assert "stops before the next" in waits
     assert "recorded as UNKNOWN" in again
+    assert "y stops watching it" in again
     assert "not touched llama-chat@us-west-2: stopped by the operator" in listed
     assert "UNKNOWN     llama-chat@us-east-1: accepted" in listed
     check_golden("stopped-120x40", listed)

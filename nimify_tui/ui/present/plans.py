@@ -96,7 +96,9 @@ def progress_text(progress: Progress) -> str:
     return f"{progress.done} of {progress.total}: {text}" if progress.total > 1 else text
 
 
-def target_lines(plan: Plan, ended: Sequence[TargetResult], running: Progress | None = None) -> list[Spans]:
+def target_lines(
+    plan: Plan, ended: Sequence[TargetResult], running: Progress | None = None, width: int = _WIDTH
+) -> list[Spans]:
     """Each target with what became of it; of a running plan also the one under way and those to come."""
     known = {each.key: each for each in ended}
     lines: list[Spans] = []
@@ -106,14 +108,19 @@ def target_lines(plan: Plan, ended: Sequence[TargetResult], running: Progress | 
         if result is not None:
             word = "not touched" if result.state is ActionState.PLANNED else str(result.state)
             text = clean_line(result.message, 300).removeprefix("not touched, ").removeprefix("not touched: ")
-            lines.append(((f"{word:<12}", state_style(result.state)), f"{name}: {text}"))
+            lines += _told(word, state_style(result.state), f"{name}: {text}", width)
         elif under_way and running is not None:
             under_way = False
             text = clean_line(running.text, 300)
-            lines.append(((f"{'RUNNING':<12}", "start"), text if name in text else f"{name}: {text}"))
+            lines += _told("RUNNING", "start", text if name in text else f"{name}: {text}", width)
         else:
-            lines.append(((f"{'to come':<12}", "dim"), name))
+            lines += _told("to come", "dim", name, width)
     return lines
+
+
+def _told(word: str, style: str, text: str, width: int) -> list[Spans]:
+    first, *more = textwrap.wrap(text, max(20, width - _LABEL)) or [""]
+    return [((f"{word:<{_LABEL}}", style), first), *((" " * _LABEL, each) for each in more)]
 
 
 def stop_lines(plan: Plan, step: Progress, gently: bool, now: float, width: int = _WIDTH) -> list[Spans]:
@@ -124,10 +131,12 @@ def stop_lines(plan: Plan, step: Progress, gently: bool, now: float, width: int 
         else "nothing more is asked for; what the region accepted goes on there, and is recorded as UNKNOWN"
     )
     lines: list[Spans] = [((clean_line(plan.summary, 300), "bold"),), ()]
-    lines += target_lines(plan, step.ended, step)
+    lines += target_lines(plan, step.ended, step, width)
     lines.append(())
     lines += _fact("y", what, width, "warn")
-    lines += _fact("undo", "u, afterwards" if plan.undo is not None else "this cannot be undone", width)
+    undo = [text for label, text in plan.facts if label == "undo"]
+    for text in undo[:3] or ["u, afterwards" if plan.undo is not None else "this cannot be undone"]:
+        lines += _fact("undo", text, width)
     return lines
 
 

@@ -123,13 +123,13 @@ class UnfinishedScreen(ConsoleScreen):
 
     def _deed_lines(self) -> list[Spans]:
         """What became of each target of the action under the lower cursor."""
-        acting, key = self.console_app.acting, self.done.cursor_key
+        acting, key, width = self.console_app.acting, self.done.cursor_key, self.app.size.width - 4
         for plan, step in acting.under_way():
             if plan.id == key:
-                return [((plan.summary, "bold"),), *target_lines(plan, step.ended, step)]
+                return [((plan.summary, "bold"),), *target_lines(plan, step.ended, step, width)]
         for each in acting.deeds:
             if each.plan.id == key:
-                return [((each.plan.summary, "bold"),), *target_lines(each.plan, each.results)]
+                return [((each.plan.summary, "bold"),), *target_lines(each.plan, each.results, width=width)]
         return []
 
     def _chosen(self) -> UnfinishedAction | None:

@@ -38,7 +38,7 @@ class DialogBox(Scrolling, can_focus=True):
     """The frame, its lines, and the line that asks. Made and driven by :class:`Dialog`."""
 
     def __init__(
-        self, title: str, lines: Sequence[Sequence[SpanLike]], ask: Ask, name: str, hint: str
+        self, title: str, lines: Sequence[Sequence[SpanLike]], ask: Ask, name: str, hint: str, yes: str
     ) -> None:
         super().__init__(id="dialog-box")
         self.edit = LineEdit()
@@ -48,6 +48,7 @@ class DialogBox(Scrolling, can_focus=True):
         self._ask = ask
         self._wanted = name
         self._hint = hint
+        self._yes = yes
 
     def set_rows(self, lines: Sequence[Sequence[SpanLike]]) -> None:
         """Other lines; the frame keeps its size."""
@@ -101,7 +102,7 @@ class DialogBox(Scrolling, can_focus=True):
             return clean_spans([(self._hint or "esc closes", "dim")], width)
         end: tuple[Run, ...] = clean_spans([(self._hint or "esc cancels (default)", "dim")], width)
         if self._ask == "y":
-            start = clean_spans([("y", "key"), " goes on"], width)
+            start = clean_spans([("y", "key"), f" {self._yes}"], width)
         else:
             value = self.edit.value
             style = "ok" if value == self._wanted else ""
@@ -142,7 +143,7 @@ class Dialog(Floating[Confirmed | None]):
     """``result = await app.push_screen_wait(Dialog("plan", lines, ask="typed", name="llama-chat"))``.
 
     lines: spans for each line. ask: "y", "typed" (``name`` must be typed) or "none" (only to read).
-    hint: the text at the right of the question. Returns :class:`Confirmed`, or None for cancelled.
+    hint: the text at the right of the question; yes: what y does. Returns :class:`Confirmed`, or None for cancelled.
     ``width``: cells of the frame (at most the screen's).
     """
 
@@ -155,6 +156,7 @@ class Dialog(Floating[Confirmed | None]):
         name: str = "",
         hint: str = "",
         width: int = 86,
+        yes: str = "goes on",
         blocked: str = "",
     ) -> None:
         super().__init__()
@@ -163,7 +165,7 @@ class Dialog(Floating[Confirmed | None]):
         self._ask = ask
         self._wanted = name
         self._width = width
-        self._box = DialogBox(title, lines, ask, name, hint)
+        self._box = DialogBox(title, lines, ask, name, hint, yes)
         self._box.blocked = blocked
         self._height = len(lines) + 4
 
