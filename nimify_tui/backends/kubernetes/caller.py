@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import importlib
 import os
 import ssl
 from collections.abc import Mapping, Sequence
@@ -33,6 +35,8 @@ from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyErro
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
+
+    from nimify_tui.backends.kubernetes.names import OwnNames
 
 USER_AGENT = f"nimify-tui/{__version__}"
 #: Of an error's body so much is read (the server's own are below 10 kB), and for so long, seconds.
@@ -61,6 +65,7 @@ class Caller:
         self._connect_timeout_s = connect_timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._names: OwnNames | None = None
         self._proxy = ""
         self._tls: tuple[tuple[bytes, bytes], ssl.SSLContext] | None = None
 
@@ -74,9 +79,12 @@ class Caller:
         if self._session is not None:
             return
         self._proxy = proxy_for(self._place.server, self._place.proxy, os.environ)
-        await asyncio.to_thread(_import_aiohttp)
-        self._session = self._new_session(keep=True)
-        self._fresh = self._new_session(keep=False)
+        await asyncio.to_thread(importlib.import_module, "nimify_tui.backends.kubernetes.names")
+        from nimify_tui.backends.kubernetes.names import OwnNames
+
+        names = self._names = OwnNames()
+        self._session = self._new_session(names, keep=True)
+        self._fresh = self._new_session(names, keep=False)
 
     async def close(self) -> None:
         """End every request and connection."""
@@ -84,6 +92,8 @@ class Caller:
         for session in sessions:
             if session is not None:
                 await session.close()
+        if self._names is not None:
+            await self._names.close()
 
     async def request(
         self,
@@ -263,7 +273,7 @@ class Caller:
             self._tls = (key, await asyncio.to_thread(context_for, self._place, identity))
         return self._tls[1]
 
-    def _new_session(self, *, keep: bool) -> aiohttp.ClientSession:
+    def _new_session(self, names: OwnNames, *, keep: bool) -> aiohttp.ClientSession:
         import aiohttp
 
         async def head_sent(_session: object, context: object, _params: object) -> None:
@@ -284,12 +294,8 @@ class Caller:
 
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(head_sent)
-        if keep:
-            connector = aiohttp.TCPConnector(
-                limit=0, socket_factory=watchful_socket, keepalive_timeout=_IDLE_S
-            )
-        else:
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=watchful_socket, force_close=True)
+        made = functools.partial(aiohttp.TCPConnector, limit=0, socket_factory=watchful_socket, resolver=names)
+        connector = made(keepalive_timeout=_IDLE_S) if keep else made(force_close=True)
         return aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": USER_AGENT},
@@ -392,9 +398,3 @@ def _url(server: str, path: str, query: Mapping[str, str]) -> URL:
         scheme=parts.scheme, host=parts.hostname or "", port=parts.port,
         path=parts.path.rstrip("/") + path, query=dict(query),
     )  # fmt: skip
-
-
-def _import_aiohttp() -> None:
-    import aiohttp
-
-    del aiohttp
