@@ -27,6 +27,7 @@ from nimify_tui.backends.kubernetes.errors import (
     from_status,
     said_by,
 )
+from nimify_tui.backends.kubernetes.names import OwnNames
 from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.tls import context_for, watchful_socket
@@ -35,8 +36,6 @@ from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyErro
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
-
-    from nimify_tui.backends.kubernetes.names import OwnNames
 
 USER_AGENT = f"nimify-tui/{__version__}"
 #: Of an error's body so much is read (the server's own are below 10 kB), and for so long, seconds.
@@ -79,9 +78,7 @@ class Caller:
         if self._session is not None:
             return
         self._proxy = proxy_for(self._place.server, self._place.proxy, os.environ)
-        await asyncio.to_thread(importlib.import_module, "nimify_tui.backends.kubernetes.names")
-        from nimify_tui.backends.kubernetes.names import OwnNames
-
+        await asyncio.to_thread(importlib.import_module, "aiohttp")
         names = self._names = OwnNames()
         self._session = self._new_session(names, keep=True)
         self._fresh = self._new_session(names, keep=False)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from aiohttp.abc import AbstractResolver, ResolveResult
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver, ResolveResult
+else:  # aiohttp is imported when a region is opened
+    AbstractResolver = object
 
 #: Names that are looked up at once in one region: the server's and its proxy's.
 _AT_ONCE = 2
@@ -28,10 +32,10 @@ class OwnNames(AbstractResolver):
                 host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
             )
             return [
-                ResolveResult(
-                    hostname=host, host=_numeric(address), port=int(address[1]), family=kind, proto=proto,
-                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                )
+                {
+                    "hostname": host, "host": _numeric(address), "port": int(address[1]), "family": kind,
+                    "proto": proto, "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                }
                 for kind, _, proto, _, address in found
             ]  # fmt: skip
 
