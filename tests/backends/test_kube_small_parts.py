@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import threading
 
 import pytest
 
@@ -24,7 +27,7 @@ from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.base.clock import ManualClock
 from nimify_tui.base.errors import ConfigurationError, InternalError
-from tests.kube.reach import failure, names, opened, run
+from tests.kube.reach import failure, names, opened, read, run
 
 
 def test_the_bucket_lets_a_burst_through_and_then_a_rate() -> None:
@@ -150,3 +153,36 @@ def test_a_proxy_that_refuses_is_told_apart_from_a_dead_server() -> None:
     assert "sesame" not in str(error)
     _, error = run(through(b"what?\r\n\r\n"))
     assert isinstance(error, Unreachable | BadAnswer)
+
+
+def test_names_that_are_not_found_for_long_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty regions behind a name server that is silent; the threads that all share are free.
+
+    Sabotage seen failing: the loop's own ``getaddrinfo``, which uses those threads.
+    """
+    answer = threading.Event()
+
+    async def go() -> None:
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def silent(host: bytes, *_: object, flags: int = 0, **__: object) -> list[object]:
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "no number")
+            loop.call_soon_threadsafe(asked.set)
+            answer.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, f"{host!r}: no answer")
+
+        monkeypatch.setattr(socket, "getaddrinfo", silent)
+        places = [ClusterPlace("k", f"http://k{number}.example") for number in range(40)]
+        async with contextlib.AsyncExitStack() as stack:
+            links = [await stack.enter_async_context(opened(place, connect_timeout_s=30)) for place in places]
+            tries = [asyncio.create_task(failure(read(link, "/livez", accept="*/*"))) for link in links]
+            try:
+                await asked.wait()
+                async with asyncio.timeout(20):
+                    assert await asyncio.to_thread(lambda: "free") == "free"
+            finally:
+                answer.set()
+            assert {type(each) for each in await asyncio.gather(*tries)} == {Unreachable}
+
+    run(go())

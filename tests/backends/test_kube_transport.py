@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import pytest
 
 from nimify_tui.backends.kubernetes.dial import dial
 from nimify_tui.backends.kubernetes.http1 import NotHttp
+from nimify_tui.backends.kubernetes.names import Names
 from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from tests.kube import pki
 
@@ -216,14 +218,13 @@ def test_silence_is_bounded_and_a_header_is_one_line() -> None:
 def test_an_address_that_refuses_does_not_hide_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         async with Peer(saying(OK)).up() as peer:
-            loop = asyncio.get_running_loop()
             kind = (2, 1, 6, "")
 
-            async def both(*_: object, **__: object) -> list[object]:
+            def both(*_: object, **__: object) -> list[object]:
                 return [(*kind, ("127.0.0.1", 1)), (*kind, ("127.0.0.1", peer.port))]
 
-            monkeypatch.setattr(loop, "getaddrinfo", both)
-            found = await dial("two.example", peer.port)
+            monkeypatch.setattr(socket, "getaddrinfo", both)
+            found = await dial("two.example", peer.port, Names())
             assert found.getpeername()[1] == peer.port
             found.close()
 

@@ -40,6 +40,7 @@ async def rolled(cluster: Cluster, folder: Path) -> list[Result]:
         await watching.until(renewed, "all pods of revision 2", 500)
         took_s = time.monotonic() - began_s
         agreed_s, differ = -1.0, 0
+        has, held = dict[str, dict[str, str]](), dict[str, dict[str, str]]()
         while agreed_s < 0 and time.monotonic() - began_s < took_s + 60:
             has = {kind: await asyncio.to_thread(truth, cluster, kind) for kind in KINDS}
             held = watching.versions()

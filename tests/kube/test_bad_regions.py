@@ -100,7 +100,7 @@ def plugin(folder: Path, name: str, text: str) -> dict[str, Any]:
     return {"exec": {"apiVersion": version, "command": f"./{name}", "interactiveMode": "IfAvailable"}}
 
 
-def kubeconfig(cluster: Cluster, folder: Path, loop: OtherLoop) -> dict[str, Any]:
+def kubeconfig(cluster: Cluster, folder: Path, loop: OtherLoop, flooding: OtherLoop) -> dict[str, Any]:
     """The good cluster, and a context for each bad one."""
     made = cluster.kubeconfig()
     authority = pki.own(folder, "authority")
@@ -109,7 +109,10 @@ def kubeconfig(cluster: Cluster, folder: Path, loop: OtherLoop) -> dict[str, Any
     for name, bad in BAD.items():
         inside = dict(made["clusters"][0]["cluster"])
         if bad.faults or bad.expired:
-            proxy = loop.enter(FaultProxy(cluster.port, old if bad.expired else fresh, dict(bad.faults or {})))
+            # 200 MB of one must not hold up the proxies of the others.
+            own = flooding if name == "flood" else loop
+            pair = old if bad.expired else fresh
+            proxy = own.enter(FaultProxy(cluster.port, pair, dict(bad.faults or {})))
             trusted = authority if bad.expired else fresh
             inside = {"server": proxy.address, "certificate-authority": str(trusted.certificate)}
         inside |= bad.cluster or {}
@@ -125,9 +128,9 @@ def session(cluster: Cluster, tmp_path: Path) -> Iterator[Session]:
     """All of them in one session, the good one well."""
     need_simulation(cluster)
     settled(cluster)
-    with OtherLoop() as loop:
+    with OtherLoop() as loop, OtherLoop() as flooding:
         file = tmp_path / "kubeconfig"
-        file.write_text(json.dumps(kubeconfig(cluster, tmp_path, loop)), encoding="utf-8")
+        file.write_text(json.dumps(kubeconfig(cluster, tmp_path, loop, flooding)), encoding="utf-8")
         text = "version = 1\n[gate]\nmax_changes_per_minute = 0\n" + "".join(
             f'[[region]]\nname = "{name}"\nkind = "kubernetes"\ncontext = "{name}"\nnamespaces = ["{SPACE}"]\n'
             "read_write = true\nproduction = false\n"

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,11 @@ def pressed(tty: PtyRun, replicas: int) -> float:
     return took_s
 
 
+def says(tty: PtyRun, region: str, words: str) -> bool:
+    """Whether the screen's strip says so of a region."""
+    return f"{region} {words}" in tty.text()
+
+
 def strip(tty: PtyRun, region: str) -> str:
     """What the screen says of a region."""
     return next((line.strip() for line in tty.text().splitlines() if line.strip().startswith(region)), "")
@@ -167,7 +173,7 @@ def test_the_screen_and_a_snapshot_through_half_a_minute_without_two_of_three(
                 trouble.hurt()
             took = [pressed(tty, 3)]
             for name in (west.name, europe.name):
-                tty.wait(lambda _, at=name: strip(tty, at).startswith(f"{at} ✕ DOWN"), 40, f"{name} DOWN")
+                wait_for(partial(says, tty, name, "✕ DOWN"), 40, why=f"{name} DOWN", detail=tty.text)
                 assert "no contact from this host (no answer" in strip(tty, name)
                 assert ", next try in " in strip(tty, name)
             down_s = time.monotonic() - begun_s
@@ -177,7 +183,7 @@ def test_the_screen_and_a_snapshot_through_half_a_minute_without_two_of_three(
             wait_for(lambda: time.monotonic() - begun_s > 30.0, 40, why="half a minute")
             for trouble in (silent, dead):
                 trouble.heal()
-                tty.wait(lambda _, at=trouble.cluster.name: f"{at} ●" in tty.text(), 60, "it is back")
+                wait_for(partial(says, tty, trouble.cluster.name, "●"), 60, why="it is back", detail=tty.text)
             out_s = time.monotonic() - begun_s
             assert strip(tty, east.name).startswith("us-east-1 ●   us-west-2 ●   eu-west-1 ●")
             west.kubectl("-n", SPACE, "scale", f"deploy/{SERVICE}", "--replicas=4")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from typing import Any
 
+from nimify_tui.backends.kubernetes.names import Address, Names
 from nimify_tui.backends.kubernetes.tls import watchful_socket
 
 #: A second address of a name is tried beside a first that does not answer, after this time (RFC 8305), seconds.
 STAGGER_S = 0.25
 
-_Address = tuple[Any, Any, int, str, Any]
 
-
-async def dial(host: str, port: int) -> socket.socket:
+async def dial(host: str, port: int, names: Names) -> socket.socket:
     """The addresses one after the other, each soon beside one that does not answer.
 
     Raises OSError: socket.gaierror for a name that nobody knows, else why the first address failed.
     """
-    waiting = await _addresses(host, port)
+    waiting = _in_turn(await names.look_up(host, port))
     trying: set[asyncio.Task[socket.socket]] = set()
     failure: OSError | None = None
     try:
@@ -29,11 +26,13 @@ async def dial(host: str, port: int) -> socket.socket:
                 trying.add(asyncio.create_task(_reach(waiting.pop(0))))
             wait_s = STAGGER_S if waiting else None
             done, trying = await asyncio.wait(trying, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            reached = [each for each in done if each.exception() is None]
+            trying |= set(reached[1:])  # two at once: one is enough
+            if reached:
+                return reached[0].result()
             for each in done:
-                if (error := each.exception()) is None:
-                    return each.result()
-                if not isinstance(error, OSError):
-                    raise error
+                if not isinstance(error := each.exception(), OSError):
+                    raise error or AssertionError("it has neither failed nor reached anything")
                 failure = failure or error
     finally:
         for each in trying:
@@ -44,12 +43,8 @@ async def dial(host: str, port: int) -> socket.socket:
     raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-async def _addresses(host: str, port: int) -> list[_Address]:
+def _in_turn(found: list[Address]) -> list[Address]:
     """Of both families in turn, as the resolver prefers them."""
-    name = host.encode("ascii")  # of text Python would make IDNA's form, whose tables cost some ms
-    with contextlib.suppress(socket.gaierror):  # numbers need no resolver, and no thread
-        return list(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-    found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
     first = [each for each in found if each[0] == found[0][0]]
     second = [each for each in found if each[0] != found[0][0]]
     mixed = [each for pair in zip(first, second, strict=False) for each in pair]
@@ -57,7 +52,7 @@ async def _addresses(host: str, port: int) -> list[_Address]:
     return [*mixed, *first[shorter:], *second[shorter:]]
 
 
-async def _reach(address: _Address) -> socket.socket:
+async def _reach(address: Address) -> socket.socket:
     made = watchful_socket(address)
     try:
         made.setblocking(False)

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from nimify_tui.backends.kubernetes.dial import dial
 from nimify_tui.backends.kubernetes.http1 import CHUNK_BYTES, Line, Parsed, Reply
+from nimify_tui.backends.kubernetes.names import Names
 
 #: An API server closes idle connections after 90 s; ours go before, so none is used in its last moment.
 IDLE_S = 60.0
@@ -53,6 +54,7 @@ class Transport:
         self._kept: dict[ssl.SSLContext | None, list[Line]] = {}
         self._open: set[Line] = set()
         self._closed = False
+        self._names = Names()
 
     def close(self) -> None:
         """End every connection."""
@@ -61,6 +63,7 @@ class Transport:
             line.abort()
         self._open.clear()
         self._kept.clear()
+        self._names.close()
 
     def idle_sockets(self) -> list[Any]:
         """The sockets of the connections that wait for the next request."""
@@ -141,17 +144,25 @@ class Transport:
         line.abort()
 
     async def _connect(self, context: ssl.SSLContext | None) -> Line:
-        server = self._server
+        server, names = self._server, self._names
+        self._must_be_open()
         async with asyncio.timeout(self._connect_timeout_s * (2 if server.proxy else 1)):
             if not server.proxy:
-                line = Line(*await _streams(server.host, server.port, context, server.tls_name or server.host))
+                name = server.tls_name or server.host
+                line = Line(*await _streams(names, server.host, server.port, context, name))
             else:
                 line = await self._through(server.proxy, context)
-        if self._closed:
+        try:
+            self._must_be_open()  # it may have been closed meanwhile
+        except ConnectionAbortedError:
             line.abort()
-            raise ConnectionAbortedError("the connection was closed meanwhile")
+            raise
         self._open.add(line)
         return line
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise ConnectionAbortedError("the connection is closed")
 
     async def _through(self, proxy: str, context: ssl.SSLContext | None) -> Line:
         """A line to the server through a proxy (RFC 9110, 9.3.6)."""
@@ -159,7 +170,7 @@ class Transport:
         try:
             outer = ssl.create_default_context() if parts.scheme == "https" else None
             port = parts.port or (443 if outer else 80)
-            reader, writer = await _streams(parts.hostname or "", port, outer, parts.hostname or "")
+            reader, writer = await _streams(self._names, parts.hostname or "", port, outer, parts.hostname or "")
         except OSError as error:
             raise ProxyRefused(str(error)) from error
         if context is None:
@@ -207,10 +218,10 @@ def _proxy_login(netloc: str) -> list[tuple[str, str]]:
 
 
 async def _streams(
-    host: str, port: int, context: ssl.SSLContext | None, name: str
+    names: Names, host: str, port: int, context: ssl.SSLContext | None, name: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     # From here on the socket is asyncio's, which also closes it when TLS fails.
     return await asyncio.open_connection(
-        sock=await dial(host, port), ssl=context, server_hostname=name if context is not None else None,
+        sock=await dial(host, port, names), ssl=context, server_hostname=name if context is not None else None,
         limit=CHUNK_BYTES,
     )  # fmt: skip
