@@ -247,3 +247,23 @@ def test_golden(width: int, height: int) -> None:
         check_golden(f"table-{width}x{height}", screen_text(app))
 
     with_table(script, (width, height))
+
+
+def test_what_an_empty_table_would_say_is_told_while_a_row_is_gone_already() -> None:
+    """The presenter of the rows is of the new frame by then; it crashed the console when a service was deleted."""
+
+    async def script(app: Any, pilot: Any, table: LiveTable) -> None:
+        given = rows(*ORDER)
+        table.set_rows(ORDER, given)
+        await pilot.pause()
+        del given["b"]
+        table.set_empty("nothing matches")
+        table.set_rows(("a", "c", "d", "e"), given)
+        await pilot.pause()
+        assert "bbb" not in screen_text(app)
+        table.set_empty("all gone")
+        table.set_rows((), {})
+        await pilot.pause()
+        assert "all gone" in screen_text(app)
+
+    with_table(script)

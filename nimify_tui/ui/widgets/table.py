@@ -164,7 +164,8 @@ class LiveTable(Picking, can_focus=True):
     def set_empty(self, text: str) -> None:
         """What an empty table says (why it is empty, and what to do)."""
         self._empty = text
-        self.redraw()
+        if not self.order:  # rows are drawn when they are given: of those that are gone nobody knows anything by now
+            self.redraw()
 
     @property
     def shown_columns(self) -> tuple[str, ...]:
