@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -17,110 +16,34 @@ from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import remove, start_body, start_new
 from nimify_tui.backends.docker.errors import NotThere, said_by
 from nimify_tui.backends.docker.groups import OURS
-from nimify_tui.backends.docker.haproxy import (
-    FILE,
-    FOLDER,
-    PORT,
-    Front,
-    FrontSettings,
-    Server,
-    archive,
-    client,
-)
+from nimify_tui.backends.docker.haproxy import Front, FrontSettings
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.logs import lines_of
 from nimify_tui.backends.docker.pulling import find, runnable
-from nimify_tui.backends.docker.specs import (
-    Caps,
-    ContainerSpec,
-    Gpus,
-    Health,
-    Mount,
-    Published,
-    Safety,
-    Ulimit,
-)
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
 from nimify_tui.controllers.checks import check_replicas
-from nimify_tui.controllers.docker.context import ADMIN_PORT
-from nimify_tui.controllers.docker.context import PORT as RUNTIME_PORT
+from nimify_tui.controllers.docker.orders import (
+    FRONT,
+    REVISION,
+    Member,
+    Patience,
+    ServiceOrder,
+    by_number,
+    free_name,
+    front_of,
+    front_spec,
+    labels_of,
+    network_of,
+    replica_of,
+    settings_of,
+)
 from nimify_tui.controllers.docker.replacing import Json, successor
 from nimify_tui.controllers.world import Say, quiet
 from nimify_tui.domain.names import check_name
 
-FRONT = "nimify.dev/front"
-REVISION = "nimify.dev/revision"
-_SETTINGS = "nimify.dev/front-settings"
 #: So often it is looked whether something is so by now, seconds.
 LOOK_S = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceOrder:
-    """A service that is wanted. ``port`` is the host's for the front (0: a free one), ``address`` the host's own."""
-
-    name: str
-    image: str
-    revision: int
-    replicas: int
-    front_image: str
-    port: int = 0
-    address: str = "127.0.0.1"
-    caps: Caps = field(default_factory=Caps)
-    gpus: Gpus = field(default_factory=Gpus)
-    health: Health = field(default_factory=lambda: Health(interval_s=2.0))
-    front: FrontSettings = field(default_factory=FrontSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long what may take, seconds: a replica until it is healthy, its requests until they are answered.
-
-    ``stop_s`` is what a drained replica has between the request to end and its end by force.
-    """
-
-    healthy_s: float = 300.0
-    drain_s: float = 60.0
-    stop_s: int = 30
-
-
-@dataclass(frozen=True)
-class Member:
-    """A container of the service, as "inspect" shows it."""
-
-    shown: Json
-
-    @property
-    def id(self) -> str:
-        """The engine's id."""
-        return str(self.shown["Id"])
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.shown["Name"]).lstrip("/")
-
-    @property
-    def running(self) -> bool:
-        """Whether its process runs."""
-        return bool(self.shown["State"].get("Running"))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return self.shown["Config"].get("Labels") or {}
-
-    def server(self, network: str) -> Server:
-        """As HAProxy is told of it. Raises ValidationError when it has no address there."""
-        networks = self.shown["NetworkSettings"].get("Networks") or {}
-        address = (networks.get(network) or {}).get("IPAddress") or ""
-        return Server(self.name, address, RUNTIME_PORT, ADMIN_PORT)
-
-
-def calls_for(replicas: int) -> int:
-    """How often an engine is asked at most while a service of so many replicas is made, scaled or replaced."""
-    return 200 + 1200 * replicas
 
 
 class Replicas:
@@ -133,13 +56,13 @@ class Replicas:
         leave: Leave,
         clock: Clock,
         say: Say = quiet,
-        patience: Patience = Patience(),
+        patience: Patience | None = None,
     ) -> None:
         self.name = check_name(name, "service name")
         self._connection, self._leave, self._clock, self._say = connection, leave, clock, say
-        self._patience = patience
-        self._network = f"nimify-{name}"
-        self._front = Front(connection, f"{name}-front", leave)
+        self._patience = patience or Patience()
+        self._network = network_of(name)
+        self._front = Front(connection, front_of(name), leave)
 
     # -- what can be done ---------------------------------------------------------------------------------------
 
@@ -160,11 +83,13 @@ class Replicas:
             await self._own_network(order)
             for number in range(1, order.replicas + 1):
                 self._say(f"starts replica {number} of {order.replicas}", number - 1, order.replicas)
-                made.append(await start_new(self._connection, self._replica(order, number), self._leave))
+                made.append(
+                    await start_new(self._connection, replica_of(order, number, self._patience), self._leave)
+                )
             members = [await self._healthy(each) for each in made]
             self._say("starts the front", order.replicas, order.replicas)
             servers = [each.server(self._network) for each in members]
-            made.append(await start_new(self._connection, self._front_spec(order, servers), self._leave))
+            made.append(await start_new(self._connection, front_spec(order, servers), self._leave))
             await self._until_up([each.name for each in members])
         except BaseException:
             await _to_its_end(self._unmake(made))
@@ -184,7 +109,7 @@ class Replicas:
             for number in range(len(members), wanted):
                 self._say(f"starts replica {number + 1} of {wanted}", number, wanted)
                 pattern = members[0]
-                name = _free_name(self.name, pattern.labels.get(REVISION, "1"), [*members, *new])
+                name = free_name(self.name, pattern.labels.get(REVISION, "1"), [*members, *new])
                 one = await self._beside(pattern, await self._image_of(pattern), name, {})
                 new.append(one)
                 await self._admit(one, settings)
@@ -205,7 +130,7 @@ class Replicas:
         try:
             for number, one in enumerate(old):
                 self._say(f"replaces {one.name}", number, len(old))
-                name = _free_name(self.name, str(revision), [*old, *started])
+                name = free_name(self.name, str(revision), [*old, *started])
                 new = await self._beside(one, image, name, {REVISION: str(revision)})
                 started.append(new)
                 await self._admit(new, settings)
@@ -310,7 +235,7 @@ class Replicas:
 
     async def _own_network(self, order: ServiceOrder) -> None:
         """Make it, unless it is there from an earlier time. Raises ClusterError when it is somebody else's."""
-        labels = self._labels(order.revision)
+        labels = labels_of(order)
         try:
             found = await self._connection.get(f"/networks/{self._network}", _Network)
         except NotThere:
@@ -346,7 +271,7 @@ class Replicas:
             )
             for each in listed:
                 found[each.Id] = await self._look(each.Id)
-        return sorted(found.values(), key=lambda each: _sorting(each.name))
+        return sorted(found.values(), key=lambda each: by_number(each.name))
 
     async def _members(self) -> tuple[list[Member], FrontSettings]:
         """The replicas that run, in order, and the front's settings."""
@@ -359,11 +284,7 @@ class Replicas:
             )
         if not members:
             raise ClusterError(f"{self.name} has no replica that runs", "start one first")
-        try:
-            settings = msgspec.json.decode(front.labels.get(_SETTINGS, "{}"), type=FrontSettings)
-        except msgspec.DecodeError:
-            settings = FrontSettings()
-        return members, settings
+        return members, settings_of(front)
 
     async def _look(self, container: str) -> Member:
         return Member(await self._connection.get(f"/containers/{container}/json", dict))
@@ -443,36 +364,6 @@ class Replicas:
             deadline_s=self._patience.stop_s + 30.0,
         )  # fmt: skip
 
-    # -- wishes -------------------------------------------------------------------------------------------------
-
-    def _labels(self, revision: int) -> dict[str, str]:
-        return {
-            "app.kubernetes.io/name": self.name, "app.kubernetes.io/managed-by": "nimify-tui",
-            REVISION: str(revision),
-        }  # fmt: skip
-
-    def _replica(self, order: ServiceOrder, number: int) -> ContainerSpec:
-        name = f"{self.name}-r{order.revision}-{number}"
-        scratch = Mount(kind="tmpfs", target="/tmp", size_bytes=64 << 20)  # noqa: S108  # in the container
-        return ContainerSpec(
-            name=name, image=order.image, labels={**self._labels(order.revision), OURS: self.name},
-            networks={self._network: ()}, mounts=(scratch,),
-            caps=order.caps, gpus=order.gpus, health=order.health, stop_s=self._patience.stop_s,
-        )  # fmt: skip
-
-    def _front_spec(self, order: ServiceOrder, servers: Sequence[Server]) -> ContainerSpec:
-        settings = msgspec.json.encode(order.front).decode()
-        return ContainerSpec(
-            name=self._front.container, image=order.front_image,
-            entrypoint=("haproxy",), command=("-W", "-db", "-f", f"{FOLDER}/{FILE}"),
-            labels={**self._labels(order.revision), FRONT: self.name, _SETTINGS: settings},
-            networks={self._network: ()}, safety=Safety(user="65532:65532"),
-            mounts=(Mount(kind="volume", target=FOLDER, archive=archive(order.front, servers)),),
-            ports=(Published(port=PORT, host_port=order.port, address=order.address),),
-            caps=Caps(memory_bytes=512 << 20, pids=128, ulimits=(Ulimit(name="nofile", soft=20_000, hard=20_000),)),
-            health=Health(command=tuple(client("show info")), interval_s=5.0, start_s=10.0),
-        )  # fmt: skip
-
 
 class _Network(msgspec.Struct):
     Labels: dict[str, str] | None = None
@@ -480,19 +371,6 @@ class _Network(msgspec.Struct):
 
 class _Id(msgspec.Struct):
     Id: str = ""
-
-
-def _sorting(name: str) -> tuple[str, int]:
-    head, _, tail = name.rpartition("-")
-    return (head, int(tail)) if tail.isdecimal() else (name, 0)
-
-
-def _free_name(service: str, revision: str, taken: Sequence[Member]) -> str:
-    names = {each.name for each in taken}
-    number = 1
-    while (name := f"{service}-r{revision}-{number}") in names:
-        number += 1
-    return name
 
 
 async def _to_its_end(work: Awaitable[None]) -> NimifyError | None:
