@@ -136,7 +136,8 @@ def test_pause_resume_and_delete(cluster: Cluster, it: Acting) -> None:
 
     plan = it.plan(Verb.DELETE, "web")
     assert plan.destructive
-    assert plan.undo is None
+    assert plan.undo is not None
+    assert plan.undo.verb is Verb.APPLY, "made again from its kept manifest"
     assert lines(plan)[0] == "- kind: Deployment"
     assert it.do(plan).message == "it is gone"
     assert it.session.service(it.key("web")) is None
