@@ -51,5 +51,5 @@ def runtime(engine: Engine, debian: Path, tmp_path_factory: pytest.TempPathFacto
         order = ImageOrder(service="digits", revision=revision, model=path, wheelhouse=debian)
         leave = Leaves(folder / f"gate-{revision}").leave(1)
         tag = f"nimify-test/digits:{revision}"
-        events.append(acting(engine, lambda line, o=order, t=tag, w=leave: build_image(line, o, t, w)))  # type: ignore[misc]
+        events.append(acting(engine, lambda line, o=order, t=tag, w=leave: build_image(line, o, t, w)))  # type: ignore[misc]  # bound at once
     return Runtime(("nimify-test/digits:1", "nimify-test/digits:2"), (models[0], models[1]), events[0])

@@ -168,7 +168,7 @@ def test_a_start_that_is_called_off_leaves_nothing(engine: Engine, tmp_path: Pat
         for number in range(6):
             task = asyncio.create_task(start_new(line, spec, Leaves(tmp_path / str(number)).leave(CALLS)))
             for _ in range(number * 4):  # a little further each time
-                await asyncio.sleep(0.01)
+                await asyncio.to_thread(engine.containers)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert task.cancelled()

@@ -187,6 +187,15 @@ def hang(until: asyncio.Event | None = None) -> Fault:
     return fault
 
 
+def silent() -> Fault:
+    """No answer while the client is there."""
+
+    async def fault(one: Exchange) -> None:
+        await one.reader.read()
+
+    return fault
+
+
 def latency(seconds: float) -> Fault:
     """An honest answer, ``seconds`` later."""
 

@@ -118,27 +118,27 @@ def test_the_console_sees_what_kubectl_did(cluster: Cluster, it: Acting) -> None
 
     for turn in range(1, TURNS + 1):
         kubectl("scale", "deploy/web", f"--replicas={2 + turn}")
-        watch.until("scale", lambda at=2 + turn: row().desired == at)  # type: ignore[misc]
+        watch.until("scale", lambda at=2 + turn: row().desired == at)  # type: ignore[misc]  # bound at once
         it.until_ready("web", 2 + turn)
         gone = it.replicas("web")[0].key.replica
         kubectl("delete", "pod", gone, "--wait=false")
-        watch.until("delete a pod", lambda at=gone: at not in {each.key.replica for each in it.replicas("web")})  # type: ignore[misc]
+        watch.until("delete a pod", lambda at=gone: at not in {each.key.replica for each in it.replicas("web")})  # type: ignore[misc]  # bound at once
         it.until_ready("web", 2 + turn)
         revision = service().revision
         kubectl("set", "image", "deploy/web", f"main=web:{turn + 1}")
-        watch.until("set image", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]
+        watch.until("set image", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # bound at once
         it.until_ready("web", 2 + turn)
         revision = service().revision
         kubectl("rollout", "restart", "deploy/web")
-        watch.until("restart", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]
+        watch.until("restart", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # bound at once
         it.until_ready("web", 2 + turn)
         kubectl("create", "deployment", f"new-{turn}", "--image=web:1")
         fold = it.key(f"new-{turn}").fold_id
-        watch.until("create", lambda at=fold: at in it.session.frame.rows)  # type: ignore[misc]
+        watch.until("create", lambda at=fold: at in it.session.frame.rows)  # type: ignore[misc]  # bound at once
         kubectl("scale", f"deploy/new-{turn}", "--replicas=0")
-        watch.until("stop", lambda at=fold: it.session.frame.rows[at].state is ServiceState.STOPPED)  # type: ignore[misc]
+        watch.until("stop", lambda at=fold: it.session.frame.rows[at].state is ServiceState.STOPPED)  # type: ignore[misc]  # bound at once
         kubectl("delete", "deployment", f"new-{turn}", "--wait=false")
-        watch.until("delete", lambda at=fold: at not in it.session.frame.rows)  # type: ignore[misc]
+        watch.until("delete", lambda at=fold: at not in it.session.frame.rows)  # type: ignore[misc]  # bound at once
     watch.judge("kubectl to console")
 
 

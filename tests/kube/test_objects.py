@@ -14,7 +14,7 @@ from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.objects import ObjectText
 from tests.kube import pki
 from tests.kube.cluster import Cluster
-from tests.kube.faults import FaultProxy, answer, hang
+from tests.kube.faults import FaultProxy, answer, silent
 from tests.kube.fixtures import need_simulation
 from tests.kube.following import SPACE, Following, deployment, key
 from tests.kube.reach import behind, place_of, run
@@ -127,12 +127,12 @@ def test_what_cannot_be_read_says_why(cluster: Cluster, tmp_path: Path) -> None:
                 found = await read(following, ObjectDemand(key("not-read"), "", 9))
                 assert (found.error, found.events) == ("", ())
                 assert "forbidden" in found.events_error
-                proxy.faults[base] = hang()
+                proxy.faults[base] = silent()
                 waiting = ObjectDemand(key("not-read"), "", 10)
                 following.fleet.demand(waiting)
                 await following.until(lambda: proxy.streams(base), "asked")
                 following.fleet.release(waiting)
-                await following.until(lambda: not following.objects._tasks, "given up with the demand")
+                await following.until(lambda: not proxy.streams(base), "given up with the demand")
 
     run(go())
 
