@@ -298,8 +298,7 @@ class World:
         service = self.services.get(update.key.service)
         track = service.replicas.get(update.key.replica) if service is not None else None
         if service is not None and track is not None:
-            track.use = update.use
-            self.touched.add(service)
+            track.use = update.use  # only a detail shows it, and those are made anew every second
 
     def _changed(self, update: Changed) -> None:
         change = update.change

@@ -1,6 +1,7 @@
 """A session without a screen on a configured Docker region: what watching costs, at rest and while all is looked at.
 
-Arguments: configuration, seconds of each part. Prints one JSON object.
+Arguments: configuration, seconds of each part, and "bare" to look without measuring, for comparison. Prints one JSON
+object.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from nimify_tui.config import load
 from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.updates import Update, Used
+from nimify_tui.hosts import DockerRegions
 from nimify_tui.session import Needs, Session
 
 
-def main(config: str, seconds: float) -> None:
+def main(config: str, seconds: float, bare: bool) -> None:
     """Measure and print."""
+    if bare:
+        DockerRegions._use = DockerRegions._logs  # type: ignore[method-assign]  # nobody asks for logs here
     session = Session(load([Path(config)], env={}), Needs())
     used = 0
     apply = session.engine._sink
@@ -54,4 +58,4 @@ def main(config: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:] == ["bare"])
