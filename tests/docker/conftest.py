@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,5 +52,5 @@ def runtime(engine: Engine, debian: Path, tmp_path_factory: pytest.TempPathFacto
         order = ImageOrder(service="digits", revision=revision, model=path, wheelhouse=debian)
         leave = Leaves(folder / f"gate-{revision}").leave(1)
         tag = f"nimify-test/digits:{revision}"
-        events.append(acting(engine, lambda line, o=order, t=tag, w=leave: build_image(line, o, t, w)))  # type: ignore[misc]  # bound at once
+        events.append(acting(engine, partial(build_image, order=order, tag=tag, leave=leave)))
     return Runtime(("nimify-test/digits:1", "nimify-test/digits:2"), (models[0], models[1]), events[0])

@@ -42,7 +42,7 @@ def order(folder: Path, **more: object) -> ImageOrder:
     model = folder / "m.onnx"
     if not model.exists():
         model.write_bytes(b"model")
-    return ImageOrder(service="digits", revision=2, model=model, **more)  # type: ignore[arg-type]  # fields of several types
+    return ImageOrder(service="digits", revision=2, model=model, **more)  # type: ignore[arg-type]  # checked by the dataclass's users
 
 
 def test_the_context_is_the_model_its_weights_and_the_runtime(tmp_path: Path) -> None:

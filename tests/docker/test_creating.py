@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import CALLS, start_new
 from nimify_tui.backends.docker.errors import EngineRefused
+from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.specs import (
     Caps,
     ContainerSpec,
@@ -22,6 +24,7 @@ from nimify_tui.backends.docker.specs import (
     Ulimit,
 )
 from nimify_tui.base.errors import GateRefused, NimifyError, ValidationError
+from nimify_tui.domain.plans import Permit, Plan
 from tests.docker.engine import BUSYBOX, Engine, foreign, free_port, tree
 from tests.docker.fixtures import started
 from tests.docker.leaves import Leaves, acting
@@ -140,7 +143,7 @@ def test_what_fails_between_making_and_starting_leaves_nothing(engine: Engine, t
     """A network that is not there, a program that is not there."""
     some: dict[str, ContainerSpec] = {
         "network": ContainerSpec(name="half", image=BUSYBOX, command=IDLE, networks={"bridge": (), "no-such-net": ()}),
-        "not found": ContainerSpec(name="half", image=BUSYBOX, command=("no-such-program",)),
+        "not found": ContainerSpec(name="half", image=BUSYBOX, command=("no-such-program",), init=False),
     }  # fmt: skip
     volumes = engine.docker("volume", "ls", "-q")
     for number, (words, spec) in enumerate(some.items()):
@@ -160,20 +163,24 @@ def test_a_name_that_is_taken_leaves_the_one_that_has_it(engine: Engine, tmp_pat
         assert engine.inspect("same")["State"]["Running"]
 
 
-def test_a_start_that_is_called_off_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 2], ids=["while it is made", "while it is started"])
+def test_a_start_that_is_called_off_leaves_nothing(engine: Engine, tmp_path: Path, step: int) -> None:
     engine.busybox()
     spec = ContainerSpec(name="off", image=BUSYBOX, command=IDLE)
+    given, asked = Leaves(tmp_path).leave(CALLS), itertools.count(1)
 
     async def work(line: Connection) -> None:
-        for number in range(6):
-            task = asyncio.create_task(start_new(line, spec, Leaves(tmp_path / str(number)).leave(CALLS)))
-            for _ in range(number * 4):  # a little further each time
-                await asyncio.to_thread(engine.containers)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            assert task.cancelled()
+        def verify(permit: Permit, plan: Plan) -> None:
+            given.verify(permit, plan)
+            if next(asked) == step:
+                task.cancel()
+
+        task = asyncio.create_task(start_new(line, spec, Leave(given.permit, given.plan, verify)))
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
 
     acting(engine, work)
+    assert next(asked) == step + 2, "it asked for the removal, too"
     assert "off" not in engine.containers()
 
 

@@ -64,7 +64,10 @@ def test_servers_are_added_drained_and_removed_while_it_runs(
         async def drain(line: Connection) -> None:
             front = Front(line, "front", leaves.leave(20))
             await front.drain("one")
-            assert [each.status for each in await front.stats()] == ["DRAIN", "UP"]
+            assert [(each.status == "DRAIN", each.up) for each in await front.stats()] == [
+                (True, False),
+                (False, True),
+            ]
 
         acting(engine, drain)
         assert {who(port) for _ in range(6)} == {"two"}
