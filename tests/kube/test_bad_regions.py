@@ -74,7 +74,7 @@ BAD: dict[str, Bad] = {
                   {LISTS: answer("200 OK", ALIENS)}),
     "half": Bad(S.STALE, "broke off the connection", "look at the server's log", {LISTS: cut(900)}),
     "flood": Bad(S.STALE, "the list of pods is too large", "namespaces = ", {LISTS: flood}),
-    "nulls": Bad(S.LIVE, "not seen: 4 pods (unreadable)", "", {LISTS: answer("200 OK", NULLS)}),
+    "nulls": Bad(S.LIVE, "pods (unreadable)", "", {LISTS: answer("200 OK", NULLS)}),
     "skew": Bad(S.LIVE, "min ahead of this host's, ages are wrong by that", "NTP", {"/livez": tomorrow}),
     "expired": Bad(S.DOWN, "its certificate is not accepted: certificate has expired", "renewed", expired=True),
     "hangs": Bad(S.AUTH, "did not answer within 20 s", ":login", plugin="time.sleep(600)"),
