@@ -93,13 +93,9 @@ class Session:
         regions = tuple(region for region in config.regions if not only or region.name in only)
         regions += clusters.found
         self._embedded = EmbeddedRegions(
-            regions,
-            self._gate.verify,
-            self.clock,
-            config.gate_policy,
-            keep=needs.keep and not config.gate.read_only,
-            only=frozenset(only),
-        )
+            regions, self._gate.verify, self.clock, config.gate_policy,
+            keep=needs.keep and not config.gate.read_only, only=frozenset(only),
+        )  # fmt: skip
         hosts = DockerRegions(config, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(

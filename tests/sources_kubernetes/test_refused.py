@@ -9,7 +9,7 @@ import pytest
 from nimify_tui.backends.kubernetes.errors import Forbidden
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.sources.kubernetes import reflector
-from tests.sources_kubernetes.test_region import Stand
+from tests.sources_kubernetes.stand import Stand
 
 
 @pytest.mark.parametrize("again_s", [reflector.REFUSED_RETRY_S, 300.0])

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from nimify_tui.domain.changes import Change, ChangeKind, Clue, Why
-from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.measures import absent
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionState
@@ -26,7 +25,6 @@ from nimify_tui.domain.services import (
 )
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet.frames import (
-    CacheStat,
     ChartColumn,
     Frame,
     LatencyHistory,
@@ -37,6 +35,7 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
     Summary,
 )
+from tests.ui.drawn_panels import drawn_caches, drawn_gpus
 from tests.ui.drawn_table import drawn_regions, drawn_rows
 from tests.ui.pieces import NOW, ONSET, REGIONS, S, change, gpu, num, region, replica, row
 
@@ -263,56 +262,6 @@ def drawn_security() -> tuple[SecurityEvent, ...]:
             count=31,
         ),
         event(660, Severity.HIGH, "eu-west-1", "crashed", "", "llama-chat", "OOM-killed", action="restarted"),
-    )
-
-
-def drawn_caches() -> tuple[CacheStat, ...]:
-    """Two tiers that are known and one that is not."""
-    return (
-        CacheStat(
-            tier="response L1",
-            hit_ratio=num(0.71, "ratio"),
-            size=num(212 * 2**20, "bytes"),
-            trend=(0.7, 0.72, 0.6, 0.71),
-        ),
-        CacheStat(
-            tier="redis L2",
-            hit_ratio=num(0.38, "ratio"),
-            size=num(1.1 * 2**30, "bytes"),
-            trend=(0.2, 0.3, None, 0.38),
-        ),
-        CacheStat(tier="edge L3", hit_ratio=num(None, "ratio"), size=num(None, "bytes"), note="not probed"),
-    )
-
-
-def drawn_gpus() -> tuple[GpuPanel, ...]:
-    """Two nodes."""
-    gone = absent("percent", "gone")
-    lost = Gpu(
-        node="node-2",
-        index=1,
-        uuid="GPU-x",
-        name="H100",
-        note="XID 79, fell off the bus 18:31",
-        utilisation=gone,
-        memory_used=gone,
-        memory_total=gone,
-        temperature=gone,
-        power=gone,
-    )
-    return (
-        GpuPanel(
-            at=NOW - 4,
-            gpus=(gpu("node-1", 0, 87, 71, 79, 612), gpu("node-1", 1, 91, 74, 82, 640)),
-            reason="",
-            source="NVML",
-        ),
-        GpuPanel(
-            at=NOW - 4,
-            gpus=(gpu("node-2", 0, 3, 70, 41, 98, "reserved, idle"), lost),
-            reason="",
-            source="NVML",
-        ),
     )
 
 
