@@ -170,7 +170,7 @@ def watched(ways: Ways, space: str = SPACE, clock: Clock | None = None) -> Itera
     try:
         for each in ways.clusters:
             until(session, each.name, RegionState.LIVE)
-            wait_for(lambda at=each: well(session, key_of(at, space)), 60, why=f"{each.name}: ready")  # type: ignore[misc]  # bound at once
+            wait_for(lambda at=each: well(session, key_of(at, space)), 60, why=f"{each.name}: ready")  # type: ignore[misc]  # a default in a lambda
         yield session
     finally:
         session.engine.stop(20.0)

@@ -118,27 +118,27 @@ def test_the_console_sees_what_kubectl_did(cluster: Cluster, it: Acting) -> None
 
     for turn in range(1, TURNS + 1):
         kubectl("scale", "deploy/web", f"--replicas={2 + turn}")
-        watch.until("scale", lambda at=2 + turn: row().desired == at)  # type: ignore[misc]  # bound at once
+        watch.until("scale", lambda at=2 + turn: row().desired == at)  # type: ignore[misc]  # a default in a lambda
         it.until_ready("web", 2 + turn)
         gone = it.replicas("web")[0].key.replica
         kubectl("delete", "pod", gone, "--wait=false")
-        watch.until("delete a pod", lambda at=gone: at not in {each.key.replica for each in it.replicas("web")})  # type: ignore[misc]  # bound at once
+        watch.until("delete a pod", lambda at=gone: at not in {each.key.replica for each in it.replicas("web")})  # type: ignore[misc]  # a default in a lambda
         it.until_ready("web", 2 + turn)
         revision = service().revision
         kubectl("set", "image", "deploy/web", f"main=web:{turn + 1}")
-        watch.until("set image", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # bound at once
+        watch.until("set image", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # a default in a lambda
         it.until_ready("web", 2 + turn)
         revision = service().revision
         kubectl("rollout", "restart", "deploy/web")
-        watch.until("restart", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # bound at once
+        watch.until("restart", lambda at=revision: service().revision > at or it.progress("web"))  # type: ignore[misc]  # a default in a lambda
         it.until_ready("web", 2 + turn)
         kubectl("create", "deployment", f"new-{turn}", "--image=web:1")
         fold = it.key(f"new-{turn}").fold_id
-        watch.until("create", lambda at=fold: at in it.session.frame.rows)  # type: ignore[misc]  # bound at once
+        watch.until("create", lambda at=fold: at in it.session.frame.rows)  # type: ignore[misc]  # a default in a lambda
         kubectl("scale", f"deploy/new-{turn}", "--replicas=0")
-        watch.until("stop", lambda at=fold: it.session.frame.rows[at].state is ServiceState.STOPPED)  # type: ignore[misc]  # bound at once
+        watch.until("stop", lambda at=fold: it.session.frame.rows[at].state is ServiceState.STOPPED)  # type: ignore[misc]  # a default in a lambda
         kubectl("delete", "deployment", f"new-{turn}", "--wait=false")
-        watch.until("delete", lambda at=fold: at not in it.session.frame.rows)  # type: ignore[misc]  # bound at once
+        watch.until("delete", lambda at=fold: at not in it.session.frame.rows)  # type: ignore[misc]  # a default in a lambda
     watch.judge("kubectl to console")
 
 
@@ -165,11 +165,11 @@ def test_kubectl_sees_what_the_console_did(cluster: Cluster, it: Acting) -> None
         stamp = "None"
         for turn in range(1, TURNS + 1):
             did("scale", ActionRequest(verb=Verb.SCALE, targets=key, replicas=2 + turn),
-                lambda at=2 + turn: seen.says("web", lambda one: one["spec"]["replicas"] == at))  # type: ignore[misc]  # fmt: skip
+                lambda at=2 + turn: seen.says("web", lambda one: one["spec"]["replicas"] == at))  # type: ignore[misc]  # a default in a lambda  # fmt: skip
             did("set image", ActionRequest(verb=Verb.SET_IMAGE, targets=key, image=f"web:{turn + 1}"),
-                lambda at=turn + 1: seen.says("web", lambda one: image(one) == f"web:{at}"))  # type: ignore[misc]  # fmt: skip
+                lambda at=turn + 1: seen.says("web", lambda one: image(one) == f"web:{at}"))  # type: ignore[misc]  # a default in a lambda  # fmt: skip
             did("restart", ActionRequest(verb=Verb.RESTART, targets=key),
-                lambda at=stamp: seen.says("web", lambda one: restarted(one) != at))  # type: ignore[misc]  # fmt: skip
+                lambda at=stamp: seen.says("web", lambda one: restarted(one) != at))  # type: ignore[misc]  # a default in a lambda  # fmt: skip
             stamp = restarted(seen._seen["web"][1])
             did("pause", ActionRequest(verb=Verb.PAUSE, targets=key),
                 lambda: seen.says("web", lambda one: one["spec"].get("paused")))  # fmt: skip
@@ -182,7 +182,7 @@ def test_kubectl_sees_what_the_console_did(cluster: Cluster, it: Acting) -> None
             it.until_ready("web", 2 + turn)
             pod = it.replicas("web")[0].key.replica
             did("delete a pod", ActionRequest(verb=Verb.DELETE, targets=(it.key(pod),), kind="Pod"),
-                lambda at=pod: pods.gone(at) or pods.says(at, lambda one: "deletionTimestamp" in one["metadata"]))  # type: ignore[misc]  # fmt: skip
+                lambda at=pod: pods.gone(at) or pods.says(at, lambda one: "deletionTimestamp" in one["metadata"]))  # type: ignore[misc]  # a default in a lambda  # fmt: skip
             it.until_ready("web", 2 + turn)
         did("delete", ActionRequest(verb=Verb.DELETE, targets=key), lambda: seen.gone("web"))
     watch.judge("console to kubectl")

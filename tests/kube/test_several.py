@@ -87,7 +87,7 @@ def test_what_happens_to_two_is_nothing_to_the_third(
                     is_back(session, trouble)
                 ages.append(witness.undisturbed(east.name, FRESH_S))
             for each in three:
-                wait_for(lambda at=each: agreed(session, at), 60, why=f"{each.name}: its pods", every_s=0.5)  # type: ignore[misc]  # bound at once
+                wait_for(lambda at=each: agreed(session, at), 60, why=f"{each.name}: its pods", every_s=0.5)  # type: ignore[misc]  # a default in a lambda
     print(
         f"scale {usual_s:.2f} s, while others are hurt {max(took):.2f} s at most; restart {usual_restart_s:.2f} s"
     )
@@ -108,7 +108,7 @@ def test_a_heartbeat_that_holds_up_the_loop_is_seen_by_the_others(
 
         async def waits(link: Link, wait_s: float) -> float | None:
             if link.address == line.address and hurt:
-                threading.Event().wait(FRESH_S + 1.0)  # it is what must not be
+                threading.Event().wait(FRESH_S + 1.0)
             return await livez(link, wait_s)
 
         hurt: list[bool] = []

@@ -21,7 +21,6 @@ from nimify_tui.domain.updates import (
     ServiceGone,
     ServiceSeen,
 )
-from nimify_tui.sources.kubernetes.health import BEAT_S, MISSED_BEATS
 from nimify_tui.sources.kubernetes.table import KINDS
 from tests.sources_kubernetes.stand import Stand
 from tests.sources_kubernetes.support import NOW, sample
@@ -39,7 +38,7 @@ def test_it_is_live_with_everything_at_once() -> None:
         assert {type(each) for each in stand.updates[:early]} <= {RegionSeen, ServiceSeen}, "no replica before all"
         rows = stand.fleet.publish(stand.clock.now()).rows
         assert {name: row.state for name, row in rows.items()}["ml/triton"] is ServiceState.OK
-        assert rows["ml/vllm-oom"].reason.endswith("restarts) (…vgllb)")
+        assert rows["ml/vllm-oom"].reason.endswith("restarts) (vgllb)")
         assert "out of memory, killed at its limit of 2Gi" in rows["ml/vllm-oom"].reason
         assert stand.wire.closed == 1
 
@@ -242,49 +241,5 @@ def test_a_time_that_is_none_says_nothing(date: str) -> None:
         stand.wire.headers = {"Date": date}
         async with stand.running():
             assert (await stand.until_state(RegionState.LIVE)).cause == ""
-
-    asyncio.run(run())
-
-
-def test_the_time_of_a_heartbeat_does_not_run_while_somebody_logs_in() -> None:
-    """Sabotage seen failing: a heartbeat that has its credentials made, and ends them when it has waited enough."""
-
-    async def run() -> None:
-        stand = Stand()
-        beats: list[int] = []
-
-        async def login() -> None:
-            await stand.sleep(15.0)
-            beats.append(stand.wire.asked.count("/livez"))
-
-        stand.wire.login = login
-        async with stand.running():
-            await stand.until(lambda: "/livez" in stand.wire.asked)
-        assert beats[0] == 0, "none was on its way before"
-        assert RegionState.DOWN not in {each.health.state for each in stand.of(RegionSeen)}
-
-    asyncio.run(run())
-
-
-def test_one_that_falls_silent_is_down_at_the_third_heartbeat_and_no_other_grows_old() -> None:
-    """By the clock of the test. Sabotage seen failing: a heartbeat that waits for the silent one before the other."""
-
-    async def run() -> None:
-        stand, other = Stand(), Stand()
-        other.share(stand)
-        async with stand.running(), other.running():
-            for each in (stand, other):
-                await each.until_state(RegionState.LIVE)
-            since, ages = len(other.updates), [0.0]
-            stand.wire.asked.clear()
-            stand.wire.refuse = {"*": Unreachable("no answer")}
-            async with asyncio.timeout(10):
-                while stand.health is None or stand.health.state is not RegionState.DOWN:
-                    ages.append(other.clock.now() - (other.source._monitor.health.last_contact_at or 0.0))
-                    await asyncio.sleep(0)
-            assert stand.wire.asked.count("/livez") == MISSED_BEATS
-        told = [each.health.state for each in other.updates[since:] if isinstance(each, RegionSeen)]
-        assert set(told) <= {RegionState.LIVE}
-        assert 0.0 < max(ages) <= BEAT_S, "it is asked as always"
 
     asyncio.run(run())
