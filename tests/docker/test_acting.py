@@ -6,10 +6,12 @@ About 35 s on two cores, most of it the engine's own starts and stops.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from nimify_tui.backends.docker.kinds import seconds
 from nimify_tui.base.errors import GateRefused, ValidationError
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.plans import ActionState, ConfirmKind, Plan, Verb
@@ -103,11 +105,13 @@ def test_containers_of_one_compose_service_are_one_row_and_restart_one_after_the
         assert owner.startswith("Compose project shop (service web, /srv/shop/compose.yaml)"), owner
         assert fact(plan, "capacity") == "1 of 2 serve all the time"
         assert desk.do(plan).state is ActionState.OK
-        healthy = engine.inspect(first)["State"]["Health"]["Log"]
-        passed = next(
-            run["End"] for run in healthy if run["ExitCode"] == 0 and run["Start"] > started_at(engine, first)
-        )
-        assert passed < started_at(engine, second), "the second went before the first served"
+        began, second_began = (seconds(started_at(engine, name)) or 0.0 for name in (first, second))
+        told = engine.docker(
+            "events", "--since", "0", "--until", str(int(time.time())), "--filter", f"container={first}",
+            "--filter", "event=health_status", "--format", "{{.TimeNano}} {{.Action}}",
+        )  # fmt: skip
+        healthy = [int(line.split()[0]) / 1e9 for line in told.splitlines() if line.endswith(" healthy")]
+        assert any(began < at < second_began for at in healthy), "the second went before the first served"
 
 
 def test_a_restart_stops_at_the_first_that_does_not_come_back(engine: Engine, config: Path) -> None:
