@@ -38,7 +38,7 @@ def test_it_is_live_with_everything_at_once() -> None:
         assert {type(each) for each in stand.updates[:early]} <= {RegionSeen, ServiceSeen}, "no replica before all"
         rows = stand.fleet.publish(stand.clock.now()).rows
         assert {name: row.state for name, row in rows.items()}["ml/triton"] is ServiceState.OK
-        assert rows["ml/vllm-oom"].reason.endswith("restarts) (vgllb)")
+        assert rows["ml/vllm-oom"].reason.endswith("restarts) (…vgllb)")
         assert "out of memory, killed at its limit of 2Gi" in rows["ml/vllm-oom"].reason
         assert stand.wire.closed == 1
 
