@@ -26,7 +26,7 @@ from tests.docker.serving import direct, infer, rows
 from tests.support import PYTHON, REPO, wait_for
 
 #: More than the front keeps for another try (64 KiB): such a request is lost with its replica, unless that is drained.
-LARGE, SMALL = 320, 4
+LARGE, SMALL = 6000, 4
 
 
 class Service:
