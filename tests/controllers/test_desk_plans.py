@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,12 @@ def test_bad_names_models_and_limits_are_refused_in_words(bench: Bench, tmp_path
         plan(bench, Verb.CREATE, ServiceKey("local", "Bad_Name"), spec=good)
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         plan(bench, Verb.CREATE, OTHER, spec=ServiceSpec(model_path=str(tmp_path / "none.onnx")))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="holds no model"):
+        plan(bench, Verb.CREATE, OTHER, spec=ServiceSpec(model_path=str(tmp_path / "empty")))
+    os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(ModelError, match="no regular file"):
-        plan(bench, Verb.CREATE, OTHER, spec=ServiceSpec(model_path=str(tmp_path)))
+        plan(bench, Verb.CREATE, OTHER, spec=ServiceSpec(model_path=str(tmp_path / "pipe.onnx")))
     with pytest.raises(ValidationError, match="threads = 0"):
         plan(bench, Verb.CREATE, OTHER, spec=msgspec.structs.replace(good, limits=Limits(threads=0)))
     with pytest.raises(ModelError, match="not the one"):
