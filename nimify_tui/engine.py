@@ -159,7 +159,8 @@ class Engine:
 
         async def bounded() -> bool:
             try:
-                await asyncio.wait_for(poll(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await poll()
             except TimeoutError:
                 return False
             return True
@@ -239,7 +240,8 @@ class Engine:
         ticked_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._dirty.wait()
             self._dirty.clear()
             now, mono_s = self.clock.now(), self.clock.mono_s()
             if mono_s - ticked_s >= 1.0:
@@ -250,7 +252,8 @@ class Engine:
             except Exception:  # whatever it is: the frame before stays, the next try is a moment away
                 log.exception("a frame could not be made")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), PUBLISH_S)
+                async with asyncio.timeout(PUBLISH_S):
+                    await self._urgent.wait()
             self._urgent.clear()
 
     async def _discover(self) -> None:

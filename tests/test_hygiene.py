@@ -139,6 +139,19 @@ def sleeping(paths: list[Path]) -> list[str]:
     return wrong
 
 
+def losing_cancels(paths: list[Path]) -> list[str]:
+    """Calls of `asyncio.wait_for`: before Python 3.12 one that is done at the moment of a cancel loses the cancel.
+
+    The task then runs on, and who waits for its end waits for ever; `async with asyncio.timeout()` does not.
+    """
+    wrong = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.wait_for":
+                wrong.append(f"{place(path, node.lineno)}: {ast.unparse(node)}")
+    return wrong
+
+
 def swallowing(paths: list[Path]) -> list[str]:
     """Handlers of everything that do nothing, and `suppress(Exception)`."""
     wrong = []
@@ -212,6 +225,10 @@ def test_nothing_is_swallowed_or_silenced() -> None:
     assert silencing(every) == []
 
 
+def test_no_cancel_is_lost() -> None:
+    assert losing_cancels(product_files()) == []
+
+
 def test_nothing_is_left_unfinished() -> None:
     assert unfinished([*product_files(), *test_files()]) == []
 
@@ -234,6 +251,7 @@ SABOTAGE = {
     "no type": (unannotated, "async def f(*a) -> None:\n    pass\n"),
     "sleep": (sleeping, "import time\ntime.sl" + "eep(1)\n"),
     "asynchronous sleep": (sleeping, "import asyncio\nasync def f() -> None:\n    await asyncio.sleep(0.1)\n"),
+    "a cancel may be lost": (losing_cancels, "import asyncio\nX = asyncio.wait_for(Y, 1)\n"),
     "swallowed": (swallowing, "try:\n    X = 1\nexcept Exception:\n    pass\n"),
     "swallowed bare": (swallowing, "try:\n    X = 1\nexcept:\n    pass\n"),
     "suppressed": (swallowing, "import contextlib\nwith contextlib.suppress(Exception):\n    pass\n"),

@@ -80,7 +80,8 @@ class Mirror:
         """Return at the next update, at the latest after ``timeout_s``."""
         self._news.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
 
     def _forget(self, region: str) -> None:
         for key in [key for key in self._services if key.region == region]:

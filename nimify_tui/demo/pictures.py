@@ -135,7 +135,8 @@ async def _press(pilot: Pilot[Any], keys: tuple[str, ...]) -> None:
 
 async def _settle(pilot: Pilot[Any], seconds: float = SETTLE_S) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(_forever(pilot.pause), seconds)
+        async with asyncio.timeout(seconds):
+            await _forever(pilot.pause)
 
 
 async def _forever(work: Callable[[float], Awaitable[None]]) -> None:

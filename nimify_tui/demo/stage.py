@@ -153,7 +153,8 @@ class Run:
     async def lasts(self) -> None:
         """Wait until the scenario's time is over, or it is told to heal."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.healed.wait(), self.lasts_s)
+            async with asyncio.timeout(self.lasts_s):
+                await self.healed.wait()
 
     async def beats(self, every_s: float) -> AsyncIterator[int]:
         """0, 1, 2 ... every so often until the scenario's time is over."""
@@ -163,7 +164,8 @@ class Run:
             yield count
             count += 1
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.healed.wait(), every_s)
+                async with asyncio.timeout(every_s):
+                    await self.healed.wait()
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,8 @@ async def serve(path: Path, parent: int) -> None:
     try:
         while os.getppid() == parent and not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await stop.wait()
     finally:
         server.close()
         for writer in list(talking):

@@ -84,7 +84,8 @@ class Wire:
         self._answers[number] = answer
         self._writer.write(msgspec.json.encode(msgspec.structs.replace(request, id=number)) + b"\n")
         try:
-            reply = await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                reply = await answer
         except TimeoutError as error:
             raise DeadlineError(f"the supervisor of {self.region} did not answer") from error
         finally:

@@ -45,7 +45,8 @@ class Control:
                 await asyncio.sleep(_PATIENCE_S)
                 continue
             with client, contextlib.suppress(OSError, TimeoutError):
-                line = await asyncio.wait_for(loop.sock_recv(client, 64), _PATIENCE_S)
+                async with asyncio.timeout(_PATIENCE_S):
+                    line = await loop.sock_recv(client, 64)
                 self._answer(client, line)
 
     def _answer(self, client: socket.socket, line: bytes) -> None:

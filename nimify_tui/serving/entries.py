@@ -54,7 +54,8 @@ class Served:
         self._ended = asyncio.Event()
         if self.busy:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._ended.wait()
 
 
 @dataclass(slots=True)

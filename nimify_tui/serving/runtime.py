@@ -188,7 +188,8 @@ class Runtime:
         deadline = began + self._options.drain_timeout_s
         while state.connections and time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), 0.02)
+                async with asyncio.timeout(0.02):
+                    await self._hurry.wait()
             if self._hurry.is_set():
                 deadline = min(deadline, time.monotonic() + HURRY_S)
                 self._hurry.clear()

@@ -74,7 +74,8 @@ class GpuSource:
             loop.run_in_executor(pool, nvml.close)
 
     async def _within(self, work: asyncio.Future[_T]) -> _T:
-        return await asyncio.wait_for(work, TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await work
 
     def _panel(self, readings: Sequence[GpuReading], reason: str) -> GpusSeen:
         at = self._clock.now()

@@ -221,7 +221,8 @@ class Slot:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._nudge.wait(), max(0.0, seconds))
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._nudge.wait()
         self._nudge.clear()
 
     async def _look(self, watched: Watched, prober: Prober) -> None:

@@ -181,7 +181,7 @@ def test_the_console_stops_by_a_key_and_says_what_is_so(cluster: Cluster, home: 
     words = [sys.executable, "-m", "nimify_tui", "--kubeconfig", str(kubeconfig(cluster, tmp_path)), "-n", SPACE]
     since = len(cluster.audited())
     with PtyRun([*words, "--context", cluster.name, "--read-write"], width=120, height=40, env=home.env) as tty:
-        tty.wait(lambda text: "web" in text and "0/1" in text, 40, "the workload")
+        tty.wait(lambda text: "us-east-1 ✕" in text, 40, "the workload, in a region that is LIVE")
         tty.send(":restart soak 5m unmeasured\r")
         tty.wait_text("each has to be well for 300 s", 20)
         tty.send("web\r")

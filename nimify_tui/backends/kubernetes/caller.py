@@ -188,8 +188,8 @@ class Caller:
         if self._sockets is None:
             self._sockets = _socket_session()
         try:
-            socket = await asyncio.wait_for(
-                self._sockets.ws_connect(
+            async with asyncio.timeout(SOCKET_OPEN_S):
+                socket = await self._sockets.ws_connect(
                     URL(f"{parts.scheme}://{parts.netloc}{_target(server, path, query)}", encoded=True),
                     protocols=(protocol,),
                     headers=[*identity.headers().items(), *self._impersonation()],
@@ -197,9 +197,7 @@ class Caller:
                     ssl=await self._context(identity) or True,
                     server_hostname=self._place.tls_server_name or None,
                     max_msg_size=_MAX_MESSAGE_BYTES,
-                ),
-                SOCKET_OPEN_S,
-            )
+                )
         except aiohttp.WSServerHandshakeError as error:
             raise from_status(error.status, b"", what=f"GET {path}") from None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:

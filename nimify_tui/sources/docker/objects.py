@@ -76,7 +76,7 @@ class ContainerReader:
     async def _events(self, link: Link, container_id: str) -> tuple[ObjectEvent, ...]:
         """What the engine still remembers (its newest 256 events, of all containers together)."""
         query = {
-            "since": "0", "until": f"{self._clock.now():.0f}", "filters": json.dumps({"container": [container_id]}),
+            "since": "0", "until": f"{self._clock.now():.6f}", "filters": json.dumps({"container": [container_id]}),
         }  # fmt: skip
         data = await link.read("/events", query, _MOST_BYTES)
         found = []

@@ -326,7 +326,8 @@ class KubernetesSource:
     async def _flush(self, sink: Sink) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), RETELL_S)
+                async with asyncio.timeout(RETELL_S):
+                    await self._news.wait()
             self._news.clear()
             if not self._listed and self._monitor.reading == "":
                 await self._first(sink)

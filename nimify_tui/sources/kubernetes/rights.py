@@ -87,7 +87,8 @@ class RightsSource:
                 for demand in self._due():
                     group.create_task(self._answer(demand, sink), name=f"rights: {demand.key.row_id}")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), AGAIN_S if self._waiting else None)
+                    async with asyncio.timeout(AGAIN_S if self._waiting else None):
+                        await wake.wait()
 
     def _due(self) -> list[RightsDemand]:
         """What came under somebody's eyes since the last call and can be asked now."""
