@@ -146,9 +146,9 @@ def losing_cancels(paths: list[Path]) -> list[str]:
     """
     wrong = []
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.wait_for":
-                wrong.append(f"{place(path, node.lineno)}: {ast.unparse(node)}")
+        calls = [each for each in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(each, ast.Call)]
+        lost = [each for each in calls if ast.unparse(each.func) == "asyncio.wait_for"]
+        wrong += [f"{place(path, each.lineno)}: {ast.unparse(each)}" for each in lost]
     return wrong
 
 
