@@ -49,5 +49,5 @@ def test_a_long_name_stands_alone_above_its_words() -> None:
     rollback = commands.by_id("fleet.rollback")
     lines = lines_at(74)
     at = next(index for index, line in enumerate(lines) if ":rollback [REVISION]" in line)
-    assert lines[at].strip() == ":rollback [REVISION]"
+    assert lines[at].strip() == f":rollback {rollback.argument}"
     assert lines[at + 1].strip() == rollback.help[: len(lines[at + 1].strip())]

@@ -53,7 +53,7 @@ def _entry(command: Command, dim: bool, width: int, glyphs: Glyphs) -> list[Span
     text = textwrap.wrap(command.help, max(20, width - left))
     style, key_style = ("dim", "dim") if dim else ("", "key")
     if narrow and 2 + _KEYS + len(names) > width:
-        names, text = "", [names, *text]
+        names, text = "", [*textwrap.wrap(names, max(20, width - left)), *text]
     head: Spans = ((f"  {keys:<{_KEYS - 1}} ", key_style), (f"{names:<{names_width}} ", style))
     rest = [((" " * left + each, style),) for each in text]
     if narrow or len(keys) >= _KEYS or len(names) > names_width:
