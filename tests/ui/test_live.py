@@ -64,7 +64,7 @@ def test_a_shell_is_planned_and_needs_a_terminal() -> None:
 
 
 def test_neither_is_offered_where_nothing_may_be_changed_or_there_is_no_pod() -> None:
-    for made, said in ((World(read_only=True), "read-only"), (World(), "only a pod of a cluster can be entered")):
+    for made, said in ((World(read_only=True), "read-only"), (World(), "only for a pod of a cluster")):
 
         async def script(app: Any, pilot: Any, said: str = said) -> None:
             await pilot.press("enter")

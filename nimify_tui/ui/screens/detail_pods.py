@@ -48,7 +48,7 @@ class PodDeeds:
 
         row, chosen = self._screen.row(), self._under_cursor()
         keys = [chosen.service] if chosen is not None else list(row.keys if row is not None else ())
-        if not keys or not self._has_objects(keys[0].region):
+        if not keys or not self._has_objects(keys[0]):
             self._screen.console_app.say(
                 "there is an object only in a cluster or on a Docker host; 6 shows what this service runs", "dim"
             )
@@ -57,9 +57,11 @@ class PodDeeds:
         replica = pod if self._screen.tab == "overview" else ""
         self._screen.console_app.push_screen(ObjectScreen(keys[0], replica, pod, describe=describe))
 
-    def _has_objects(self, region: str) -> bool:
+    def _has_objects(self, key: ServiceKey) -> bool:
+        if key.namespace:
+            return True
         rows = self._screen.console_app.context.frame.regions
-        return any(row.region.name == region and row.region.kind is not RegionKind.EMBEDDED for row in rows)
+        return any(row.region.name == key.region and row.region.kind is RegionKind.DOCKER for row in rows)
 
     def _pod(self) -> ReplicaKey | None:
         """The pod under the cursor; None (and it is said) when there is none."""
