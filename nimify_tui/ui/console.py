@@ -166,6 +166,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
     def drain(self) -> None:
         """Take the newest frame if there is one; nothing new costs nothing."""
+        if not any(isinstance(each, ConsoleScreen) for each in self.screen_stack):
+            return  # the app ends, or has only begun
         frame, now = self.context.frame, self.now
         if self._shown[0] is not frame or self._shown[1] != now:
             self._shown = (frame, now)

@@ -151,7 +151,7 @@ def test_models_that_cannot_be_taken_are_refused_in_words(home: Home) -> None:
         for spec, words, category in [
             (ServiceSpec(model_path=str(big)), "has 6000 bytes; the limit is 5000", "model"),
             (ServiceSpec(model_path=str(fifo)), "is not a plain file", "model"),
-            (ServiceSpec(model_path=str(region.models)), "is not a plain file", "model"),
+            (ServiceSpec(model_path=str(region.models)), "fifo.onnx is no plain file", "model"),  # a folder of models
             (ServiceSpec(model_path="/nowhere/m.onnx"), "cannot be read: No such file", "model"),
             (ServiceSpec(model_path="m.onnx"), "is not absolute", "validation"),
             (changed, "has changed since the plan was made", "validation"),
