@@ -123,7 +123,7 @@ class StartReader:
         except NimifyError:  # it has only begun, or is gone: the region itself says what is the matter
             self._due_s[region, meta.uid] = self._clock.mono_s() + LATER_S
             return
-        except Exception:
+        except Exception:  # whatever it is: it is logged whole, and the log is read again later
             log.exception("the log of a pod that starts could not be understood")
             self._due_s[region, meta.uid] = self._clock.mono_s() + LATER_S
             return
