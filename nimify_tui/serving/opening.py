@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nimify_tui.serving.artifacts import PAYS_S, ArtifactCache, artifact_key
-from nimify_tui.serving.providers import AUTO, CPU, Choice, choose
+from nimify_tui.serving.preloading import ON_CUDA, preload
+from nimify_tui.serving.providers import AUTO, CPU, Choice, candidates, choose
 
 #: A tensor's weights lie in another file: TensorProto.external_data has the key "location" (onnx.proto3, field 13).
 _EXTERNAL = b"\x0a\x08location\x12"
@@ -39,7 +40,10 @@ class Opener:
                 return ort.InferenceSession(str(path), session_options(ort, threads), providers=providers)
             return self._kept(ort, path, sha256, threads, self._artifacts)
 
-        session, self.choice = choose(self._provider, tuple(ort.get_available_providers()), make)
+        offered = tuple(ort.get_available_providers())
+        on_cuda = any(each in ON_CUDA for each in candidates(self._provider, offered))
+        missing = preload(ort) if on_cuda else ""
+        session, self.choice = choose(self._provider, offered, make, missing)
         return session
 
     def _kept(self, ort: Any, path: Path, sha256: str, threads: int, artifacts: ArtifactCache) -> Any:

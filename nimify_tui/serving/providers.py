@@ -74,8 +74,11 @@ def candidates(wanted: str, offered: tuple[str, ...]) -> tuple[str, ...]:
     return (name,)
 
 
-def choose(wanted: str, offered: tuple[str, ...], make: Callable[[list[str]], Any]) -> tuple[Any, Choice]:
-    """(session, how it came about). ``make`` makes a session on the providers it is given.
+def choose(
+    wanted: str, offered: tuple[str, ...], make: Callable[[list[str]], Any], missing: str = ""
+) -> tuple[Any, Choice]:
+    """(session, how it came about). ``make`` makes a session on the providers it is given; ``missing``: the
+    libraries that are known not to be there, in words.
 
     Raises ConfigurationError when the provider asked for by name cannot be had, and what ``make`` raises on the CPU.
     """
@@ -93,7 +96,8 @@ def choose(wanted: str, offered: tuple[str, ...], make: Callable[[list[str]], An
                 failures.append(f"{name} failed: {clean_line(str(error), 200)}")
                 continue
             if name not in session.get_providers():
-                failures.append(f"{name} did not load: its libraries or its device are missing")
+                why = missing or "its libraries or its device are missing"
+                failures.append(f"{name} did not load: {why}")
                 continue
         return session, _choice(wanted, offered, tuple(tried), name, failures)
     raise ConfigurationError(

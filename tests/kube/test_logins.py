@@ -206,9 +206,11 @@ def test_impersonation(cluster: Cluster, tmp_path: Path) -> None:
             assert 'User "jane" cannot list' in error.message
 
     run(go())
-    [seen] = [each["impersonatedUser"] for each in cluster.audited() if "impersonatedUser" in each]
-    assert seen["username"] == "jane"
-    assert seen["groups"][:2] == ["a", "b"]
+    # The control plane is shared: others impersonate as well, and a busy server makes the client ask again.
+    seen = [each["impersonatedUser"] for each in cluster.audited() if "impersonatedUser" in each]
+    groups = [each["groups"][:2] for each in seen if each["username"] == "jane"]
+    assert groups
+    assert all(each == ["a", "b"] for each in groups)
 
 
 def test_wrong_authority_expired_and_wrong_name_send_nothing(cluster: Cluster, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.serving.preloading import preload
 from nimify_tui.serving.providers import CPU, candidates, choose
 from tests import models_factory
 from tests.serving.servers import launch, running, tensor
@@ -55,6 +57,32 @@ def test_a_gpu_that_is_offered_and_does_not_load_is_a_warning_in_words(breaks: s
     assert CUDA in choice.warning
     assert f"runs on {CPU} instead" in choice.warning
     assert choice.warning.isprintable()
+
+
+def test_a_gpu_library_that_is_missing_is_named() -> None:
+    """What onnxruntime prints about it goes into the warning and not into our log on standard output."""
+    words = "Failed to load libcublas.so.13: cannot open shared object file"
+    choice = choose("auto", (CUDA, CPU), machine(CPU), words)[1]
+    assert words in choice.warning
+
+
+def test_what_is_printed_while_the_gpu_libraries_load_is_kept_of_that_thread_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sabotage seen failing: redirecting the output of all threads."""
+
+    class Printing:
+        """onnxruntime as it is when CUDA's libraries are missing, while another thread logs."""
+
+        def preload_dlls(self) -> None:
+            other = threading.Thread(target=print, args=("a line of the log",))
+            other.start()
+            other.join()
+            print("Failed to load libcublas.so.13:\n  not \x1b[31mthere")
+
+    assert preload(Printing()) == "Failed to load libcublas.so.13: not there"
+    assert capsys.readouterr().out == "a line of the log\n"
+    assert preload(object()) == ""
 
 
 def test_the_next_gpu_is_tried() -> None:
