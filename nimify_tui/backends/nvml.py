@@ -6,36 +6,17 @@ Imported and opened only when asked; all calls block and belong into an executor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import ctypes
+from collections import defaultdict
 from types import ModuleType
 from typing import Any
 
+from nimify_tui.backends.nvml_card import GpuReading, lost_card, read_card, text_of, words_of
+from nimify_tui.backends.nvml_work import WorkCounters
 from nimify_tui.base.errors import ClusterError
 
-
-@dataclass(frozen=True)
-class Told:
-    """A number or, in plain words, why there is none."""
-
-    value: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class GpuReading:
-    """One GPU. Percent, bytes, degrees Celsius, watt."""
-
-    index: int
-    uuid: str
-    name: str
-    utilisation: Told
-    memory_used: Told
-    memory_total: Told
-    temperature: Told
-    power: Told
-    processes: tuple[int, ...]
-    note: str = ""
+#: Faults that are taken in at one reading; more wait for the next.
+_FAULTS_AT_ONCE = 64
 
 
 class Nvml:
@@ -49,18 +30,26 @@ class Nvml:
         except self._lib.NVMLError as error:
             raise ClusterError(_why(self._lib, error)) from error
         self._open = True
+        self._work = WorkCounters(self._lib)
+        #: The place of each card by its handle: one that fell off the bus can no longer be asked for it.
+        self._places: dict[int, int] = {}
+        self._events = self._listen()
 
     def close(self) -> None:
         """Give the session back."""
         if self._open:
             self._open = False
+            self._work.close()
+            with contextlib.suppress(self._lib.NVMLError):
+                if self._events is not None:
+                    self._lib.nvmlEventSetFree(self._events)
             with contextlib.suppress(self._lib.NVMLError):
                 self._lib.nvmlShutdown()
 
     def driver_version(self) -> str:
         """As the driver names itself, "" when it does not."""
         try:
-            return _text(self._lib.nvmlSystemGetDriverVersion())
+            return text_of(self._lib.nvmlSystemGetDriverVersion())
         except self._lib.NVMLError:
             return ""
 
@@ -70,53 +59,53 @@ class Nvml:
             count = int(self._lib.nvmlDeviceGetCount())
         except self._lib.NVMLError as error:
             raise ClusterError(_why(self._lib, error)) from error
-        return tuple(self._one(index) for index in range(count))
+        xids = self._xids()
+        return tuple(self._one(index, tuple(xids[index])) for index in range(count))
 
-    def _one(self, index: int) -> GpuReading:
+    def _one(self, index: int, xids: tuple[int, ...]) -> GpuReading:
+        try:
+            device = self._lib.nvmlDeviceGetHandleByIndex(index)
+        except self._lib.NVMLError as error:
+            return lost_card(index, f"not reachable: {words_of(error)}", xids)
+        return read_card(self._lib, device, index, self._work.read(index, device), xids)
+
+    def _listen(self) -> Any:
+        """Ask the driver to keep the XIDs of every card for us; None where it does not."""
         lib = self._lib
         try:
-            device = lib.nvmlDeviceGetHandleByIndex(index)
-        except lib.NVMLError as error:
-            lost = Told(None, f"not reachable: {_words(error)}")
-            return GpuReading(index, "", "GPU", lost, lost, lost, lost, lost, (), lost.reason)
+            events = lib.nvmlEventSetCreate()
+        except (lib.NVMLError, AttributeError):
+            return None
+        for index in range(self._count()):
+            with contextlib.suppress(lib.NVMLError):
+                device = lib.nvmlDeviceGetHandleByIndex(index)
+                self._places[_address(device)] = index
+                lib.nvmlDeviceRegisterEvents(device, lib.nvmlEventTypeXidCriticalError, events)
+        return events
 
-        def told(ask: Callable[[], Any]) -> Told:
+    def _count(self) -> int:
+        try:
+            return int(self._lib.nvmlDeviceGetCount())
+        except self._lib.NVMLError:
+            return 0
+
+    def _xids(self) -> dict[int, list[int]]:
+        """What was reported since the last reading, by card; waits for nothing."""
+        found: dict[int, list[int]] = defaultdict(list)
+        if self._events is None:
+            return found
+        for _ in range(_FAULTS_AT_ONCE):
             try:
-                return Told(float(ask()))
-            except lib.NVMLError as error:
-                return Told(None, _words(error))
+                event = self._lib.nvmlEventSetWait_v2(self._events, 0)
+            except self._lib.NVMLError:  # nothing (more) is there
+                break
+            found[self._places.get(_address(event.device), 0)].append(int(event.eventData))
+        return found
 
-        memory, why = None, ""
-        try:
-            memory = lib.nvmlDeviceGetMemoryInfo(device)
-        except lib.NVMLError as error:
-            why = _words(error)
-        used, total = (Told(None, why), Told(None, why)) if memory is None else (
-            Told(float(memory.used)), Told(float(memory.total))
-        )  # fmt: skip
-        return GpuReading(
-            index=index,
-            uuid=self._words(lambda: lib.nvmlDeviceGetUUID(device)),
-            name=self._words(lambda: lib.nvmlDeviceGetName(device)) or "GPU",
-            utilisation=told(lambda: lib.nvmlDeviceGetUtilizationRates(device).gpu),
-            memory_used=used,
-            memory_total=total,
-            temperature=told(lambda: lib.nvmlDeviceGetTemperature(device, lib.NVML_TEMPERATURE_GPU)),
-            power=told(lambda: lib.nvmlDeviceGetPowerUsage(device) / 1000.0),
-            processes=self._processes(device),
-        )
 
-    def _words(self, ask: Callable[[], Any]) -> str:
-        try:
-            return _text(ask())
-        except self._lib.NVMLError:
-            return ""
-
-    def _processes(self, device: Any) -> tuple[int, ...]:
-        try:
-            return tuple(sorted({int(each.pid) for each in self._lib.nvmlDeviceGetComputeRunningProcesses(device)}))
-        except self._lib.NVMLError:
-            return ()
+def _address(handle: Any) -> int:
+    """NVML's handles are pointers that stay the same as long as the session is open."""
+    return ctypes.addressof(handle.contents)
 
 
 def _library() -> Any:
@@ -127,14 +116,6 @@ def _library() -> Any:
     return pynvml
 
 
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _words(error: BaseException) -> str:
-    return str(error).lower() or type(error).__name__
-
-
 def _why(lib: Any, error: BaseException) -> str:
     code = getattr(error, "value", None)
     if code == getattr(lib, "NVML_ERROR_LIBRARY_NOT_FOUND", object()):
@@ -143,4 +124,4 @@ def _why(lib: Any, error: BaseException) -> str:
         return "the NVIDIA driver is installed and not loaded"
     if code == getattr(lib, "NVML_ERROR_NO_PERMISSION", object()):
         return "no right to ask the NVIDIA driver"
-    return f"the NVIDIA driver does not answer: {_words(error)}"
+    return f"the NVIDIA driver does not answer: {words_of(error)}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from nimify_tui.domain.services import Limits, ServiceSpec
 
 #: The six regions, the primary first.
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1", "ap-northeast-1")
@@ -71,4 +74,11 @@ def parts(regions: int) -> tuple[Part, ...]:
         for role in ROLES
         for region, (replicas, rps) in role.places.items()
         if region in chosen
+    )
+
+
+def demo_spec(model: Path, limits: Limits | None = None, *, labels: dict[str, str]) -> ServiceSpec:
+    """What a service of the demo runs: on the CPU, also where there is a GPU, whose memory is for others."""
+    return ServiceSpec(
+        model_path=str(model), limits=limits or Limits(), arguments=("--provider", "cpu"), labels=labels
     )

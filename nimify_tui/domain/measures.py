@@ -21,8 +21,8 @@ class Measure(msgspec.Struct, frozen=True, gc=False):
 
     ``value`` is None exactly when ``state`` is ABSENT. For BOUND the value is a lower bound unless
     the reason says otherwise (a quantile in the open bucket). ``unit`` is one of "s", "rps",
-    "ratio", "bytes", "count", "percent", "celsius", "watt". ``at`` is unix seconds of the newest
-    observation in it.
+    "ratio", "bytes", "bytes_per_second", "count", "percent", "celsius", "watt", "megahertz". ``at`` is unix
+    seconds of the newest observation in it.
     """
 
     value: float | None

@@ -193,7 +193,19 @@ def _gpu(gpu: Gpu) -> Mapping[str, Any]:
         "node": gpu.node, "index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "note": gpu.note,
         "utilisation_percent": number(gpu.utilisation), "memory_used_bytes": number(gpu.memory_used),
         "memory_total_bytes": number(gpu.memory_total), "temperature_celsius": number(gpu.temperature),
-        "power_watt": number(gpu.power), "processes": list(gpu.processes),
+        "power_watt": number(gpu.power), "processes": list(gpu.processes), "held_by": list(gpu.holders),
+        "tensor_active_percent": number(gpu.tensor_active), "dram_active_percent": number(gpu.dram_active),
+        "temperature_limit_celsius": number(gpu.temperature_limit), "power_limit_watt": number(gpu.power_limit),
+        "clock_mhz": number(gpu.clock), "clock_limit_mhz": number(gpu.clock_limit),
+        "clock_slowed_by": list(gpu.slowed), "ecc_corrected": number(gpu.ecc_corrected),
+        "ecc_uncorrected": number(gpu.ecc_uncorrected), "pcie_link": gpu.pcie,
+        "pcie_replays": number(gpu.pcie_replays), "pcie_received_bytes_per_second": number(gpu.pcie_received),
+        "pcie_sent_bytes_per_second": number(gpu.pcie_sent),
+        "nvlink_received_bytes_per_second": number(gpu.nvlink_received),
+        "nvlink_sent_bytes_per_second": number(gpu.nvlink_sent),
+        "xids": [
+            {"at": time(each.at), "xid": each.xid, "text": each.text, "hardware": each.hardware} for each in gpu.faults
+        ],
     }  # fmt: skip
 
 

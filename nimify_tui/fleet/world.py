@@ -37,6 +37,7 @@ from nimify_tui.domain.updates import (
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
+from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.numbers import BurnTrack
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
@@ -315,7 +316,7 @@ class World:
         self.security.add(update.event)
 
     def _gpus_seen(self, update: GpusSeen) -> None:
-        self.gpus[update.node] = update.panel
+        self.gpus[update.node] = with_holders(update.panel, self.regions.values())
 
     def _object_read(self, update: ObjectRead) -> None:
         self.objects.pop(update.demand, None)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from nimify_tui.backends.nvml import GpuReading, Nvml, Told
+import msgspec
+
+from nimify_tui.backends.nvml import Nvml
+from nimify_tui.backends.nvml_card import GpuReading, Told
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.gpus import Gpu, GpuPanel
+from nimify_tui.domain.gpus import Gpu, GpuFault, GpuPanel
 from nimify_tui.domain.measures import Measure, absent
-from nimify_tui.domain.updates import GpusSeen, Update
+from nimify_tui.domain.security import SecurityEvent, Severity
+from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
+from nimify_tui.domain.xids import fault_of
 
 _T = TypeVar("_T")
 INTERVAL_S = 2.0
@@ -23,6 +29,8 @@ AGAIN_S = 60.0
 #: A driver that hangs is not waited for longer.
 TIMEOUT_S = 5.0
 SOURCE = "NVML"
+#: Faults of one card that are kept; the driver itself forgets each once it has told it.
+FAULTS = 20
 
 
 class GpuSource:
@@ -32,6 +40,7 @@ class GpuSource:
         self._clock = clock
         self._node = node or socket.gethostname()
         self._open_nvml = open_nvml
+        self._faults: dict[int, tuple[GpuFault, ...]] = {}
 
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Tell what there is until cancelled; without a driver the reason, once."""
@@ -68,7 +77,8 @@ class GpuSource:
         """Read until there is nothing to read. Raises ClusterError or TimeoutError when the driver fails."""
         try:
             while readings := await self._within(loop.run_in_executor(pool, nvml.read)):
-                sink([self._panel(readings, "")])
+                events = self._keep(readings)
+                sink([self._panel(readings, ""), *events])
                 await asyncio.sleep(INTERVAL_S)
         finally:
             loop.run_in_executor(pool, nvml.close)
@@ -77,13 +87,33 @@ class GpuSource:
         async with asyncio.timeout(TIMEOUT_S):
             return await work
 
+    def _keep(self, readings: Sequence[GpuReading]) -> list[SecuritySeen]:
+        """Note what the driver reported since the last reading; each report is an event of its own."""
+        at, events = self._clock.now(), []
+        for reading in readings:
+            for xid in reading.xids:
+                fault = fault_of(at, xid)
+                self._faults[reading.index] = (fault, *self._faults.get(reading.index, ()))[:FAULTS]
+                events.append(SecuritySeen(at, _event(self._node, reading.index, fault)))
+        return events
+
     def _panel(self, readings: Sequence[GpuReading], reason: str) -> GpusSeen:
         at = self._clock.now()
-        gpus = tuple(gpu_of(self._node, reading, at) for reading in readings)
+        gpus = tuple(
+            gpu_of(self._node, reading, at, self._faults.get(reading.index, ())) for reading in readings
+        )
         return GpusSeen(at, self._node, GpuPanel(at=at, gpus=gpus, reason=reason, source=SOURCE))
 
 
-def gpu_of(node: str, reading: GpuReading, at: float) -> Gpu:
+def _event(node: str, index: int, fault: GpuFault) -> SecurityEvent:
+    return SecurityEvent(
+        id=f"xid-{node}-{index}-{fault.xid}-{fault.at:.3f}", at=fault.at,
+        severity=Severity.HIGH if fault.hardware else Severity.MED, region=node, key=None,
+        category=f"gpu XID {fault.xid}", text=f"{node}/{index}: {fault.text}", action=fault.remedy, source=SOURCE,
+    )  # fmt: skip
+
+
+def gpu_of(node: str, reading: GpuReading, at: float, faults: tuple[GpuFault, ...] = ()) -> Gpu:
     """The fact out of what NVML said; what it does not know is absent with its reason."""
 
     def measure(told: Told, unit: str) -> Measure:
@@ -91,9 +121,33 @@ def gpu_of(node: str, reading: GpuReading, at: float) -> Gpu:
             return absent(unit, clean_line(told.reason, 80) or "not told", SOURCE)
         return Measure(told.value, unit, at, SOURCE)
 
-    return Gpu(
+    work, link = reading.work, reading.link
+    gpu = Gpu(
         node=node, index=reading.index, uuid=clean_line(reading.uuid, 80), name=clean_line(reading.name, 80),
         utilisation=measure(reading.utilisation, "percent"), memory_used=measure(reading.memory_used, "bytes"),
         memory_total=measure(reading.memory_total, "bytes"), temperature=measure(reading.temperature, "celsius"),
-        power=measure(reading.power, "watt"), note=clean_line(reading.note, 120), processes=reading.processes,
+        power=measure(reading.power, "watt"), processes=reading.processes,
+        tensor_active=measure(work.tensor, "percent"), dram_active=measure(work.dram, "percent"),
+        temperature_limit=measure(reading.temperature_limit, "celsius"),
+        power_limit=measure(reading.power_limit, "watt"), clock=measure(reading.clock, "megahertz"),
+        clock_limit=measure(reading.clock_limit, "megahertz"),
+        ecc_corrected=measure(reading.ecc_corrected, "count"),
+        ecc_uncorrected=measure(reading.ecc_uncorrected, "count"), pcie_replays=measure(link.replays, "count"),
+        pcie_received=measure(work.pcie_received, "bytes_per_second"),
+        pcie_sent=measure(work.pcie_sent, "bytes_per_second"),
+        nvlink_received=measure(work.nvlink_received, "bytes_per_second"),
+        nvlink_sent=measure(work.nvlink_sent, "bytes_per_second"), slowed=reading.slowed,
+        slowed_by_fault=reading.slowed_by_fault, pcie=link.words, link_narrow=link.narrow,
     )  # fmt: skip
+    return msgspec.structs.replace(gpu, note=_note(reading, faults), faults=faults)
+
+
+def _note(reading: GpuReading, faults: tuple[GpuFault, ...]) -> str:
+    """What is to be known before any number: the newest fault of the hardware, then what the card says."""
+    broken = next((each for each in faults if each.hardware), None)
+    notes = []
+    if broken is not None:
+        notes.append(f"XID {broken.xid}, {broken.text} {time.strftime('%H:%M', time.gmtime(broken.at))}")
+    if reading.note:
+        notes.append(clean_line(reading.note, 120))
+    return ", ".join(notes)

@@ -185,6 +185,10 @@ def plain_value(value: float, unit: str, digits: int = 1) -> str:
             return f"{value:.0f}°C"
         case "watt":
             return f"{value:.0f}W"
+        case "megahertz":
+            return f"{value:.0f} MHz"
+        case "bytes_per_second":
+            return f"{size(value)}/s"
         case _:
             return count(value)
 

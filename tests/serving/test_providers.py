@@ -109,12 +109,12 @@ def test_what_is_offered_may_be_asked_for_by_onnxruntimes_own_name() -> None:
 def test_the_choice_is_on_the_ready_line_the_health_page_and_in_the_metrics() -> None:
     with running(SMALL) as server:
         said = server.ready["provider"]
-        assert (said["wanted"], said["chosen"]) == ("auto", CPU)
+        assert said["wanted"] == "auto"
         assert CPU in said["offered"]
-        assert said["tried"][-1] == CPU
+        assert said["tried"][-1] == said["chosen"]  # which one that is depends on this machine
         assert said["why"]
         assert server.ask("GET", "/health", admin=True).json["model"]["provider"] == said
-        series = f'nimify_provider_info{{model="m",provider="{CPU}",version="1",wanted="auto"}}'
+        series = f'nimify_provider_info{{model="m",provider="{said["chosen"]}",version="1",wanted="auto"}}'
         assert server.metrics()[series] == 1
 
 

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from nimify_tui.domain.changes import Why
-from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ReplicaState, ServiceState
@@ -209,19 +208,6 @@ def test_why_says_that_nothing_is_known_rather_than_guess() -> None:
     why = Why(row_id="x", region="r", onset_at=1.0, symptom="slow", clues=(), verdict="")
     assert text(panels.why_lines(why, 80, 2)[0][0]) == "nothing known changed"
     assert text(panels.why_lines(None, 80, 2)[0][0]) == "looking it up"
-
-
-def test_without_a_gpu_the_panel_says_why() -> None:
-    lines = panels.gpu_lines((GpuPanel(at=1.0, reason="no NVIDIA driver on this host"),), 40, UNICODE)
-    assert [text(each) for each in lines] == ["no NVIDIA driver on this host"]
-    assert "no GPU known" in text(panels.gpu_lines((), 40, UNICODE)[0])
-
-
-def test_gpus_show_load_memory_heat_and_what_idles() -> None:
-    lines = [text(each) for each in panels.gpu_lines(frames.drawn_gpus(), 60, UNICODE)]
-    assert lines[0].startswith("node-1/0  87% ▇▇▇▇▇▇▇▁ 71/80G  79°C 612W")
-    assert "XID 79" in lines[3]
-    assert "free 0 of 4   idle but holding memory 1" in lines[4]
 
 
 def test_a_cache_that_was_not_asked_shows_no_number() -> None:

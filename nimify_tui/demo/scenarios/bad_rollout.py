@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nimify_tui.demo.cast import ACTOR, DEPLOYER
+from nimify_tui.demo.cast import ACTOR, DEPLOYER, demo_spec
 from nimify_tui.demo.stage import Run, Scenario
 from nimify_tui.demo.wire import leave
 from nimify_tui.domain.embedded import Apply, Rollback
@@ -60,8 +60,8 @@ def _bad(run: Run, labels: dict[str, str]) -> tuple[str, ServiceSpec]:
     kind = run.rng.choice(kinds)
     if kind == "limit":
         good = run.stage.menu[target.model].file
-        return kind, ServiceSpec(model_path=str(folder / good), limits=Limits(rate_limit_rps=LIMIT_RPS), labels=labels)
-    return kind, ServiceSpec(model_path=str(files[kind]), labels=labels)
+        return kind, demo_spec(folder / good, Limits(rate_limit_rps=LIMIT_RPS), labels=labels)
+    return kind, demo_spec(files[kind], labels=labels)
 
 
 SCENARIO = Scenario("bad-rollout", "CI rolls out a revision that is no good", lambda part: True, play)

@@ -9,7 +9,6 @@ from rich.cells import cell_len
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import Change, Clue, Why
-from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.names import short_region
 from nimify_tui.fleet.frames import CacheStat, LatencyHistory, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
@@ -21,8 +20,6 @@ Span = tuple[str, str]
 Spans = tuple[Span, ...]
 #: How far back the chart looks, by the width it has: never less than a column for each four seconds.
 CHART_WINDOW_S = 3600.0
-#: A GPU below this (percent) does nothing.
-IDLE_PERCENT = 5.0
 
 
 # -- why -------------------------------------------------------------------------------------
@@ -189,77 +186,7 @@ def mark_label(change: Change) -> str:
     return f"r{change.revision}" if change.revision is not None else str(change.kind)
 
 
-# -- gpu -------------------------------------------------------------------------------------
-def gpu_facts(panels: Sequence[GpuPanel], now: float) -> str:
-    """``8 × H100, 3 nodes · age <5 s``."""
-    gpus = [each for panel in panels for each in panel.gpus]
-    if not gpus:
-        return ""
-    names = sorted({clean_line(each.name, 24) for each in gpus})
-    nodes = len({each.node for each in gpus})
-    oldest = min((panel.at for panel in panels if panel.at is not None and panel.gpus), default=None)
-    kind = names[0] if len(names) == 1 else f"{len(names)} kinds"
-    where = f", {fmt.plural(nodes, 'node')}" if nodes > 1 else ""
-    return f"{len(gpus)} × {kind}{where} · age {fmt.age(None if oldest is None else now - oldest)}"
-
-
-def gpu_lines(panels: Sequence[GpuPanel], width: int, glyphs: Glyphs) -> list[Spans]:
-    """One line for each GPU, what is free last; without a GPU the reason."""
-    gpus = [each for panel in panels for each in panel.gpus]
-    if not gpus:
-        reasons = list(dict.fromkeys(clean_line(panel.reason, 200) for panel in panels if panel.reason))
-        return [((each, "dim"),) for each in reasons or ["no GPU known: no region reported one"]]
-    names = fmt.shorten_names((f"{each.node}/{each.index}" for each in gpus), 12 if width < 60 else 20)
-    pad = max(len(each) for each in names.values())
-    lines = [_gpu_line(each, names[f"{each.node}/{each.index}"].ljust(pad), glyphs) for each in gpus]
-    idle = [each for each in gpus if _below(each.utilisation.value, IDLE_PERCENT)]
-    holding = [each for each in idle if _memory_ratio(each) is not None and (_memory_ratio(each) or 0) > 0.1]
-    foot = f"free {len(idle) - len(holding)} of {len(gpus)}   idle but holding memory {len(holding)}"
-    silent = [panel.reason for panel in panels if panel.reason and not panel.gpus]
-    return [*lines, ((foot, "dim"),), *(((clean_line(each, 200), "dim"),) for each in silent)]
-
-
-def _below(value: float | None, limit: float) -> bool:
-    return value is not None and value < limit
-
-
-def _memory_ratio(gpu: Gpu) -> float | None:
-    used, total = gpu.memory_used.value, gpu.memory_total.value
-    return None if used is None or not total else used / total
-
-
-def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs) -> Spans:
-    note = clean_line(gpu.note, 120)
-    if gpu.utilisation.value is None:
-        return (
-            (f"{name} ", ""),
-            (f"{fmt.UNKNOWN:>4}  ", "dim"),
-            (note or clean_line(gpu.utilisation.reason, 120), "warn"),
-        )
-    style = fmt.style_of(gpu.utilisation)
-    used_bar = bar(gpu.utilisation.value / 100, 8, glyphs)
-    spans = [(f"{name} ", ""), (f"{fmt.measure(gpu.utilisation):>4} ", style), (used_bar, style)]
-    used, total = gpu.memory_used.value, gpu.memory_total.value
-    if used is not None and total is not None:
-        full = used / total > 0.95 if total else False
-        spans.append((f" {used / 2**30:.0f}/{total / 2**30:.0f}G", "warn" if full else style))
-    if gpu.temperature.value is not None:
-        hot = gpu.temperature.value >= 87
-        spans.append((f"  {fmt.measure(gpu.temperature)}", "warn" if hot else style))
-    if gpu.power.value is not None and not note:
-        spans.append((f" {fmt.measure(gpu.power)}", style))
-    if note:
-        spans.append((f" {note}", "warn"))
-    return tuple(spans)
-
-
-def bar(ratio: float, cells: int, glyphs: Glyphs) -> str:
-    """A horizontal bar of ``cells`` cells."""
-    full, empty = (glyphs.bars[-2], glyphs.bars[1]) if glyphs.name == "unicode" else ("#", ".")
-    filled = min(cells, max(0, round(ratio * cells)))
-    return full * filled + empty * (cells - filled)
-
-
+# -- caches ----------------------------------------------------------------------------------
 def trend_text(trend: Sequence[float | None], glyphs: Glyphs, cells: int = 8) -> str:
     """The last values from 0 to 1 as steps; what is not known is a blank."""
     steps = len(glyphs.bars) - 1
@@ -267,7 +194,6 @@ def trend_text(trend: Sequence[float | None], glyphs: Glyphs, cells: int = 8) ->
     return "".join(" " if each is None else glyphs.bars[min(steps, max(1, round(each * steps)))] for each in shown)
 
 
-# -- caches ----------------------------------------------------------------------------------
 def cache_items(caches: Sequence[CacheStat], glyphs: Glyphs) -> list[Spans]:
     """``response L1 71% ▆▆▅▆ 212M`` for each tier."""
     if not caches:

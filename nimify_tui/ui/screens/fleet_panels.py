@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.widget import Widget
 
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
-from nimify_tui.ui.present import feeds, panels
+from nimify_tui.ui.present import feeds, gpus, panels
 from nimify_tui.ui.present.layout import PANELS
 from nimify_tui.ui.present.services import reason_text
 from nimify_tui.ui.widgets.chart import LatencyChart
@@ -65,8 +65,9 @@ class FleetPanels:
             empty = "looking it up" if row is not None else "no service selected"
             self.chart.set_data(panels.chart_data(history, now, empty))
         if self.gpu.display:
-            self.gpu_rule.set("gpu", panels.gpu_facts(frame.gpus, now))
-            self.gpu.set_lines(panels.gpu_lines(frame.gpus, self.gpu.cols or 40, screen.console_app.glyphs))
+            self.gpu_rule.set("gpu", gpus.gpu_facts(frame.gpus, now))
+            glyphs, room = screen.console_app.glyphs, self.gpu.rows_high
+            self.gpu.set_lines(gpus.gpu_lines(frame.gpus, self.gpu.cols or 40, glyphs, room, now))
         if self.cache.display:
             self.show_caches(frame, now, screen)
         if self.security.display:
@@ -112,7 +113,7 @@ class FleetPanels:
             title += [(text, "title" if name == shown else "dim"), ("  ", "")]
         facts = {
             "latency": panels.chart_facts(detail.history if detail is not None else None),
-            "gpu": panels.gpu_facts(frame.gpus, now),
+            "gpu": gpus.gpu_facts(frame.gpus, now),
             "cache": "hit rate · trend · size",
             "security": feeds.security_facts(frame, now),
             "changes": f"{len(frame.changes)} known",

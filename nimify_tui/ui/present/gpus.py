@@ -1,0 +1,152 @@
+"""GPUs as lines: how busy, how full, how hot; with room also how much work that was, what slows and what broke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.gpus import Gpu, GpuPanel
+from nimify_tui.domain.measures import Measure
+from nimify_tui.ui import format as fmt
+from nimify_tui.ui.glyphs import Glyphs
+from nimify_tui.ui.present.panels import Spans
+
+#: A GPU below this (percent) does nothing.
+IDLE_PERCENT = 5.0
+#: So hot (degrees Celsius) is too hot where the card does not tell its limit.
+HOT_CELSIUS = 87.0
+#: With so many columns, and this many lines for each GPU, everything that is known is shown.
+WHOLE_COLS, WHOLE_LINES = 90, 3
+
+
+def gpu_facts(panels: Sequence[GpuPanel], now: float) -> str:
+    """``8 × H100, 3 nodes · age <5 s``."""
+    gpus = [each for panel in panels for each in panel.gpus]
+    if not gpus:
+        return ""
+    names = sorted({clean_line(each.name, 24) for each in gpus})
+    nodes = len({each.node for each in gpus})
+    oldest = min((panel.at for panel in panels if panel.at is not None and panel.gpus), default=None)
+    kind = names[0] if len(names) == 1 else f"{len(names)} kinds"
+    where = f", {fmt.plural(nodes, 'node')}" if nodes > 1 else ""
+    return f"{len(gpus)} × {kind}{where} · age {fmt.age(None if oldest is None else now - oldest)}"
+
+
+def gpu_lines(
+    panels: Sequence[GpuPanel], width: int, glyphs: Glyphs, height: int = 0, now: float = 0.0
+) -> list[Spans]:
+    """One line for each GPU, or all that is known where ``height`` has room; what is free last.
+
+    Without a GPU the reason.
+    """
+    gpus = [each for panel in panels for each in panel.gpus]
+    if not gpus:
+        reasons = list(dict.fromkeys(clean_line(panel.reason, 200) for panel in panels if panel.reason))
+        return [((each, "dim"),) for each in reasons or ["no GPU known: no region reported one"]]
+    names = fmt.shorten_names((f"{each.node}/{each.index}" for each in gpus), 12 if width < 60 else 20)
+    pad = max(len(each) for each in names.values())
+    whole = width >= WHOLE_COLS and height >= WHOLE_LINES * len(gpus) + 1
+    spare = height - WHOLE_LINES * len(gpus) - 2
+    lines: list[Spans] = []
+    for each in gpus:
+        line = _gpu_line(each, names[f"{each.node}/{each.index}"].ljust(pad), glyphs)
+        held = clean_line(", ".join(each.holders), 200) if whole else ""
+        lines.append((*line, (f"  {held}", "dim")) if held else line)
+        if whole:
+            more = [*_whole_lines(each), *_fault_lines(each, max(0, spare // len(gpus)), now)]
+            lines += [((" " * (pad + 1), ""), *line) for line in more]
+    silent = [panel.reason for panel in panels if panel.reason and not panel.gpus]
+    return [*lines, ((_foot(gpus), "dim"),), *(((clean_line(each, 200), "dim"),) for each in silent)]
+
+
+def _foot(gpus: Sequence[Gpu]) -> str:
+    """What is free, and how much work all of them did."""
+    idle = [each for each in gpus if _below(each.utilisation.value, IDLE_PERCENT)]
+    holding = [each for each in idle if (_memory_ratio(each) or 0.0) > 0.1]
+    words = [f"free {len(idle) - len(holding)} of {len(gpus)}", f"idle but holding memory {len(holding)}"]
+    for name, field in (("tensor", "tensor_active"), ("dram", "dram_active")):
+        known = [value for each in gpus if (value := getattr(each, field).value) is not None]
+        if known:
+            of = "" if len(known) == len(gpus) else f" of {len(known)}"
+            words.append(f"{name} {sum(known) / len(known):.0f}%{of}")
+    return "   ".join(words)
+
+
+def _below(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
+
+
+def _memory_ratio(gpu: Gpu) -> float | None:
+    used, total = gpu.memory_used.value, gpu.memory_total.value
+    return None if used is None or not total else used / total
+
+
+def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs) -> Spans:
+    note = clean_line(gpu.note, 120)
+    if gpu.utilisation.value is None:
+        return (
+            (f"{name} ", ""),
+            (f"{fmt.UNKNOWN:>4}  ", "dim"),
+            (note or clean_line(gpu.utilisation.reason, 120), "warn"),
+        )
+    style = fmt.style_of(gpu.utilisation)
+    used_bar = bar(gpu.utilisation.value / 100, 8, glyphs)
+    spans = [(f"{name} ", ""), (f"{fmt.measure(gpu.utilisation):>4} ", style), (used_bar, style)]
+    used, total = gpu.memory_used.value, gpu.memory_total.value
+    if used is not None and total is not None:
+        full = used / total > 0.95 if total else False
+        spans.append((f" {used / 2**30:.0f}/{total / 2**30:.0f}G", "warn" if full else style))
+    if gpu.temperature.value is not None:
+        hot = gpu.temperature.value >= (gpu.temperature_limit.value or HOT_CELSIUS)
+        spans.append((f"  {fmt.measure(gpu.temperature)}", "warn" if hot else style))
+    if gpu.power.value is not None and not note:
+        spans.append((f" {fmt.measure(gpu.power)}", style))
+    if gpu.slowed_by_fault:
+        spans.append((f" slowed: {clean_line(', '.join(gpu.slowed), 60)}", "warn"))
+    if note:
+        spans.append((f" {note}", "warn"))
+    return tuple(spans)
+
+
+def _whole_lines(gpu: Gpu) -> list[Spans]:
+    """How much work it was and what limits it; then what is wrong with memory and links, if anything is."""
+    slowed = f" ({clean_line(', '.join(gpu.slowed), 60)})" if gpu.slowed and not gpu.slowed_by_fault else ""
+    work = [
+        *_named("tensor ", gpu.tensor_active), *_named("  dram ", gpu.dram_active),
+        *_named("  clock ", gpu.clock), *_named(" of ", gpu.clock_limit), (slowed, "dim"),
+        *_named("  limits ", gpu.temperature_limit), *_named(" ", gpu.power_limit),
+    ]  # fmt: skip
+    broken = bool(gpu.ecc_uncorrected.value)
+    links = [
+        *_named("ECC ", gpu.ecc_uncorrected, "warn" if broken else ""),
+        *((" uncorrected", "warn" if broken else "dim"),) * (gpu.ecc_uncorrected.value is not None),
+        *_named(", ", gpu.ecc_corrected), *((" corrected", "dim"),) * (gpu.ecc_corrected.value is not None),
+        ("  PCIe ", "dim"), (clean_line(gpu.pcie, 40) or fmt.UNKNOWN, "warn" if gpu.link_narrow else ""),
+        *_named(", in ", gpu.pcie_received), *_named(", out ", gpu.pcie_sent),
+        *_named(", replays ", gpu.pcie_replays, "warn" if gpu.pcie_replays.value else ""),
+        *_named("  NVLink in ", gpu.nvlink_received), *_named(", out ", gpu.nvlink_sent),
+    ]  # fmt: skip
+    return [tuple(each for each in line if each[0]) for line in (work, links)]
+
+
+def _named(name: str, value: Measure, style: str = "") -> list[tuple[str, str]]:
+    """A number with its name; one that is not known with its reason."""
+    if value.value is None:
+        return [(name, "dim"), (f"{fmt.UNKNOWN} ({clean_line(value.reason, 60)})", "dim")]
+    return [(name, "dim"), (fmt.measure(value), style or fmt.style_of(value))]
+
+
+def _fault_lines(gpu: Gpu, most: int, now: float) -> list[Spans]:
+    """What the driver reported, newest first."""
+    lines: list[Spans] = []
+    for each in gpu.faults[:most]:
+        words = f"XID {each.xid} {each.text}: {each.remedy}"
+        lines.append(((f"{fmt.date_clock(each.at, now)}  ", "dim"), (words, "warn" if each.hardware else "")))
+    return lines
+
+
+def bar(ratio: float, cells: int, glyphs: Glyphs) -> str:
+    """A horizontal bar of ``cells`` cells."""
+    full, empty = (glyphs.bars[-2], glyphs.bars[1]) if glyphs.name == "unicode" else ("#", ".")
+    filled = min(cells, max(0, round(ratio * cells)))
+    return full * filled + empty * (cells - filled)
