@@ -339,6 +339,11 @@ async def ensure_supervisor(
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         raise DeadlineError(f"the supervisor of {region} did not come up within {deadline_s:g} s") from error
+    except asyncio.CancelledError:  # nobody waits for it any more; what reads its words ends before the loop does
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
     if process.returncode not in (0, _EXIT_KEPT):
         words = said.decode("utf-8", "replace").strip().splitlines()
         why = words[-1] if words else "no reason given"

@@ -8,12 +8,15 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from nimify_tui.base.errors import ModelError
+from nimify_tui.base.text import clean_line
 from nimify_tui.domain.models import Finding, FindingLevel, ModelReport, ModelVerdict
 from nimify_tui.domain.names import suggest_name
 
@@ -22,6 +25,8 @@ MAX_REPORT_BYTES = 4 * 1024 * 1024
 BASE_DEADLINE_S = 20.0
 #: Hashing a file from a slow disk.
 SLOW_BYTES_PER_S = 100e6
+#: Of what a reading process complained about, the end is looked at.
+_LAST_WORDS_BYTES = 4096
 
 
 def analyse(path: str | os.PathLike[str], *, deadline_s: float | None = None) -> ModelReport:
@@ -37,7 +42,11 @@ def analyse(path: str | os.PathLike[str], *, deadline_s: float | None = None) ->
         reason = error.strerror if isinstance(error, OSError) else "the path is no path"
         raise ModelError(f"{place} cannot be read: {reason}", "check the path") from error
     limit_s = BASE_DEADLINE_S + size / SLOW_BYTES_PER_S if deadline_s is None else deadline_s
-    output, code = _run([sys.executable, "-I", "-m", "nimify_tui.models.probe", str(place)], limit_s)
+    with tempfile.TemporaryFile() as complaints:
+        output, code = _run(
+            [sys.executable, "-I", "-m", "nimify_tui.models.probe", str(place)], limit_s, complaints.fileno()
+        )
+        last_words = _last_line(complaints)
     if output is None:
         return _gave_up(place, size, f"reading it took longer than {limit_s:.0f} s")
     if code is not None and code < 0:
@@ -50,16 +59,27 @@ def analyse(path: str | os.PathLike[str], *, deadline_s: float | None = None) ->
             )
         return msgspec.convert(answer, ModelReport, strict=False)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ModelError(f"the analysis of {place} broke off (exit code {code})") from error
+        why = f": {last_words}" if last_words else ""
+        raise ModelError(f"the analysis of {place} broke off (exit code {code}){why}") from error
 
 
-def _run(command: list[str], deadline_s: float) -> tuple[bytes | None, int | None]:
-    """(output, exit code) of a child; output None when it did not end in time. The child never outlives this."""
+def _last_line(file: BinaryIO) -> str:
+    """What a child said last before it ended, "" when it said nothing."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+    lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return clean_line(lines[-1], 200) if lines else ""
+
+
+def _run(command: list[str], deadline_s: float, complaints: int) -> tuple[bytes | None, int | None]:
+    """(output, exit code) of a child; output None when it did not end in time. The child never outlives this.
+
+    ``complaints``: the file descriptor that its standard error goes to.
+    """
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=complaints,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         cwd="/",
         close_fds=True,

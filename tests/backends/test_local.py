@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import psutil
 import pytest
 
 from nimify_tui.backends.announced import announced
@@ -61,6 +63,24 @@ def test_two_consoles_that_come_at_once_share_one_supervisor(home: Home) -> None
         await backend.shutdown(replicas=True, permit=PERMIT, plan=PLAN)
 
     asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_start_that_nobody_waits_for_any_more_leaves_nothing_to_the_loop(home: Home) -> None:
+    """Seen failing without the kill: the child's pipe was closed by the collector, after the loop."""
+    async def run() -> None:
+        starting = asyncio.create_task(ensure_supervisor("local", home.state / "embedded" / "local"))
+        while not (children := psutil.Process().children()):  # noqa: ASYNC110  # a child process tells no event
+            await asyncio.sleep(0)
+        for _ in range(20):  # it is there; now its words are waited for
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert [child for child in children if child.is_running()] == []
+
+    asyncio.run(run())
+    gc.collect()
 
 
 def test_a_console_with_another_runtime_folder_finds_the_same_supervisor(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from onnx import helper
 
+from nimify_tui.base.errors import ModelError
 from nimify_tui.domain.models import ModelVerdict
 from nimify_tui.models.analysis import analyse
 from nimify_tui.models.probe import report
@@ -31,6 +33,18 @@ def test_a_plain_model_from_file_to_report(tmp_path: Path) -> None:
     assert made.size_bytes == path.stat().st_size
     assert len(made.sha256) == 64
     assert made.not_checked
+
+
+def test_a_reading_process_that_breaks_off_is_told_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho first >&2\nprintf 'No module named \\033[31mnimify_tui\n' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ModelError) as caught:
+        analyse(write(tmp_path, mlp()))
+    assert str(caught.value).endswith("broke off (exit code 1): No module named nimify_tui")
 
 
 @pytest.mark.parametrize(

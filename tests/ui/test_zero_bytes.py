@@ -24,6 +24,7 @@ def cost_of_frames(program: FedRun, keys: tuple[str, ...] = ()) -> int:
         program.tty.press(key)
         wait_for(lambda before=before: program.tty.total_bytes > before, why=key, detail=program.tty.text)  # type: ignore[misc]  # bound at once
         program.tty.wait_quiet()
+    written = 0
     for _ in range(TRIES):
         slow = SLOW in program.tty.text()
         written = _cost(program)
