@@ -156,10 +156,14 @@ class _Asked:
             return ""
 
     def memory(self, device: Any) -> tuple[Told, Told]:
-        """(used, total)."""
+        """(used, total). What the driver keeps for itself is not used, as nvidia-smi counts."""
+        lib = self._lib
         try:
-            memory = self._lib.nvmlDeviceGetMemoryInfo(device)
-        except self._lib.NVMLError as error:
+            try:
+                memory = lib.nvmlDeviceGetMemoryInfo(device, lib.nvmlMemory_v2)
+            except (lib.NVMLError_FunctionNotFound, lib.NVMLError_NotSupported, AttributeError):  # before driver 510
+                memory = lib.nvmlDeviceGetMemoryInfo(device)
+        except lib.NVMLError as error:
             return Told(None, words_of(error)), Told(None, words_of(error))
         return Told(float(memory.used)), Told(float(memory.total))
 

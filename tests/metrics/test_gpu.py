@@ -31,6 +31,10 @@ class Refused(Exception):
         self.value = value
 
 
+class Unsupported(Refused):
+    """pynvml has a class for each code."""
+
+
 RECORDED = json.loads((Path(__file__).parent / "nvml_h100_580.json").read_text(encoding="utf-8"))
 
 
@@ -41,6 +45,8 @@ class RecordedCards:
     """
 
     NVMLError = Refused
+    NVMLError_NotSupported = NVMLError_FunctionNotFound = Unsupported
+    nvmlMemory_v2 = 33554472  # noqa: N815  # the library's name
     NVML_ERROR_LIBRARY_NOT_FOUND = 12
     NVML_ERROR_DRIVER_NOT_LOADED = 9
     NVML_ERROR_NO_PERMISSION = 4
@@ -128,7 +134,7 @@ class RecordedCards:
             key = f"{name}({','.join(map(str, which))})" if which else name
             found = self.changed.get(key, RECORDED[self.state][key])
             if name in self.silent or (isinstance(found, str) and found.startswith("ERR")):
-                raise Refused(3)
+                raise Unsupported(3)
             if name == "nvmlDeviceGetComputeRunningProcesses":
                 return [SimpleNamespace(pid=each) for each in found]
             return SimpleNamespace(**found) if isinstance(found, dict) else found
@@ -179,7 +185,7 @@ def test_what_a_card_tells() -> None:
     gpu = seen.gpus[0]
     assert (gpu.node, gpu.name, gpu.processes) == ("node-1", "NVIDIA H100 80GB HBM3", (430,))
     assert (gpu.utilisation.value, gpu.utilisation.unit, gpu.power.value) == (100.0, "percent", 694.96)
-    assert (gpu.memory_used.value, gpu.memory_total.value) == (1563230208.0, 85520809984.0)
+    assert (gpu.memory_used.value, gpu.memory_total.value) == (1059913728.0, 85520809984.0)
     assert (gpu.utilisation.at, gpu.utilisation.source) == (5.0, "NVML")
     assert (gpu.temperature_limit.value, gpu.power_limit.value) == (87.0, 700.0)
     assert (gpu.clock.value, gpu.clock_limit.value, gpu.slowed, gpu.slowed_by_fault) == (
@@ -187,6 +193,11 @@ def test_what_a_card_tells() -> None:
     )  # fmt: skip
     assert (gpu.ecc_uncorrected.value, gpu.pcie, gpu.link_narrow, gpu.note) == (0.0, "gen5 x16", False, "")
     assert panel(RecordedCards(state="idle")).gpus[0].slowed == ()
+
+
+def test_an_old_driver_counts_what_it_keeps_for_itself_as_used() -> None:
+    card = Nvml(RecordedCards(changed={"nvmlDeviceGetMemoryInfo(33554472)": "ERR NVMLError_NotSupported"})).read()[0]
+    assert card.memory_used.value == 1563230208.0
 
 
 def test_how_much_work_it_was_is_known_from_the_second_reading() -> None:

@@ -64,8 +64,10 @@ def test_with_room_a_gpu_shows_its_work_its_limits_its_links_and_its_faults() ->
     assert "XID 13" in lines[4]
     assert lines[5] == "free 0 of 1   idle but holding memory 0   tensor 94%   dram 24%"
     assert [text(each) for each in gpus.gpu_lines((whole_card(),), 150, UNICODE, 4, frames.NOW)][3] == lines[5]
-    short = [text(each) for each in gpus.gpu_lines((whole_card(),), 60, UNICODE, 8, frames.NOW)]
-    assert len(short) == 2
+    short = [text(each) for each in gpus.gpu_lines((whole_card(),), 70, UNICODE, 8, frames.NOW)]
+    assert short[1] == lines[5]
+    tight = [text(each) for each in gpus.gpu_lines((whole_card(),), 44, UNICODE, 8, frames.NOW)]
+    assert tight[1:] == ["free 0 of 1   idle but holding memory 0", "tensor 94%   dram 24%"]
 
 
 def test_what_slows_a_gpu_is_a_warning_only_when_it_is_no_set_limit() -> None:

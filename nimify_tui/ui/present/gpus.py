@@ -56,20 +56,24 @@ def gpu_lines(
             more = [*_whole_lines(each), *_fault_lines(each, max(0, spare // len(gpus)), now)]
             lines += [((" " * (pad + 1), ""), *line) for line in more]
     silent = [panel.reason for panel in panels if panel.reason and not panel.gpus]
-    return [*lines, ((_foot(gpus), "dim"),), *(((clean_line(each, 200), "dim"),) for each in silent)]
+    foot = _foot(gpus)
+    if len("   ".join(foot)) <= width:
+        foot = ["   ".join(foot)]
+    return [*lines, *(((each, "dim"),) for each in [*foot, *(clean_line(each, 200) for each in silent)])]
 
 
-def _foot(gpus: Sequence[Gpu]) -> str:
-    """What is free, and how much work all of them did."""
+def _foot(gpus: Sequence[Gpu]) -> list[str]:
+    """What is free, and how much work all of them did, where that is known."""
     idle = [each for each in gpus if _below(each.utilisation.value, IDLE_PERCENT)]
     holding = [each for each in idle if (_memory_ratio(each) or 0.0) > 0.1]
-    words = [f"free {len(idle) - len(holding)} of {len(gpus)}", f"idle but holding memory {len(holding)}"]
+    words = []
     for name, field in (("tensor", "tensor_active"), ("dram", "dram_active")):
         known = [value for each in gpus if (value := getattr(each, field).value) is not None]
         if known:
             of = "" if len(known) == len(gpus) else f" of {len(known)}"
             words.append(f"{name} {sum(known) / len(known):.0f}%{of}")
-    return "   ".join(words)
+    free = f"free {len(idle) - len(holding)} of {len(gpus)}   idle but holding memory {len(holding)}"
+    return [free, "   ".join(words)] if words else [free]
 
 
 def _below(value: float | None, limit: float) -> bool:
