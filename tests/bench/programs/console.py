@@ -19,12 +19,16 @@ def tell(*_: object) -> None:
     from nimify_tui.ui.frugal import FrugalApp
 
     found: dict[str, float] = {"applied": 0, "bytes": 0, "deferred": 0}
-    for each in gc.get_objects():
+    gc.unfreeze()  # what is set aside from collections is not listed
+    listed = gc.get_objects()
+    gc.freeze()  # as the console had it
+    for each in listed:
         if isinstance(each, Fleet):
             found["applied"] += each.frame.applied
         elif isinstance(each, FrugalApp) and each.meter is not None:
             found["bytes"] += each.meter.bytes_written
             found["deferred"] += each.frames_deferred
+    del listed
     found["rss_mb"] = round(int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6, 1)
     to = Path(os.environ["GAUGE_TO"])
     to.with_suffix(".new").write_text(json.dumps(found), encoding="utf-8")
