@@ -11,7 +11,7 @@ from nimify_tui.backends.kubernetes.write import Writer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
 from nimify_tui.controllers.drafts import plural
-from nimify_tui.controllers.kubernetes.aftermath import homeless, pod_facts
+from nimify_tui.controllers.kubernetes.aftermath import effects, homeless, leaving_facts
 from nimify_tui.controllers.kubernetes.draining import Leaving, check_leaving, leaving
 from nimify_tui.controllers.kubernetes.objects import Json, Live, difference, number, text_of
 from nimify_tui.controllers.kubernetes.others import (
@@ -27,7 +27,7 @@ from nimify_tui.controllers.kubernetes.reading import Line, read_list, read_obje
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.watching import Look
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged, written
-from nimify_tui.controllers.world import Draft, Receipt, Say, Standing
+from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, DiffLine, Permit, Plan, Precondition, Verb
 from nimify_tui.gate.gate import Gate
@@ -49,7 +49,7 @@ class OtherObjects:
         self._gate = gate
         self._clock = clock
 
-    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line) -> Draft:
+    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         kind = kind_for(part)
         if not kind.namespaced and key.namespace:
@@ -69,8 +69,7 @@ class OtherObjects:
             evicting, told = await self._plan_drain(part, before, line)
             facts += told
             calls += len(evicting) * _ROUNDS
-        elif part.verb is Verb.DELETE:
-            facts += await pod_facts(line, live, key.namespace)
+        facts += await effects(part, live, key, line, world)
         facts += keeper_facts(live)
         trial = await try_out(line, self._gate, self._clock, part, before, live, ask_other(part, live, key))
         undo, no_undo = undo_of_other(part, key, live)
@@ -180,6 +179,7 @@ class OtherObjects:
         facts = check_leaving(part, pods)
         kept = f"; {stay} of DaemonSets and of the node itself stay" if stay else ""
         facts.insert(0, ("capacity", f"{len(pods)} pods leave it one after the other{kept}"))
+        facts += await leaving_facts(line, pods)
         facts += await homeless(line, before.key.name, pods)
         if pods and not why_untried(self._gate, part, before.key.region):
             facts.append(await ask_rights(line, self._clock, EVICT, before.key.region))
