@@ -5,6 +5,9 @@ Foreseen are only facts about the machine, each by the exact words that the test
 
 from __future__ import annotations
 
+import os
+from typing import NoReturn
+
 import pytest
 
 ALLOWED = (
@@ -17,6 +20,13 @@ ALLOWED = (
     "schemathesis is not installed",
 )
 """The only reasons for which a test may be skipped."""
+
+
+def lacking(allowed: str, why: str) -> NoReturn:
+    """This machine lacks what a test needs: skip it, as ``allowed`` says; where CI is set the test has failed."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{allowed} ({why})")
+    pytest.skip(allowed)
 
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -159,16 +159,22 @@ def nothing_text(replicas: Sequence[Replica]) -> str:
 
 def start_text(replicas: Sequence[Replica]) -> str:
     """How long a start takes, from the replicas of now."""
-    took = [
-        replica.ready_at - replica.started_at
-        for replica in replicas
-        if replica.ready_at is not None
-        and replica.started_at is not None
-        and replica.ready_at >= replica.started_at
-    ]
-    if not took:
+    return took_text(
+        [
+            replica.ready_at - replica.started_at
+            for replica in replicas
+            if replica.ready_at is not None
+            and replica.started_at is not None
+            and replica.ready_at >= replica.started_at
+        ]
+    )
+
+
+def took_text(took_s: Sequence[float]) -> str:
+    """How long a start takes, from those that were seen, seconds."""
+    if not took_s:
         return "how long a start takes is not known (none was seen)"
-    return f"last start took {max(took):.1f} s"
+    return f"last start took {max(took_s):.1f} s"
 
 
 def memory_text(spec: ServiceSpec, replicas: int, size_bytes: int) -> str:

@@ -93,6 +93,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str = ""
     #: For APPLY: what the same plan makes before, without which the region cannot try this one ("Namespace shop").
     made_first: str = ""
+    #: For APPLY of an object whose kind the same plan makes: what that kind is called in paths ("nimservices").
+    plural: str = ""
     #: For what replaces replicas: each ends before its successor starts (no room for both).
     stop_first: bool = False
     #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).

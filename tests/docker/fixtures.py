@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from tests.docker.engine import Engine, NoEngine, look
+from tests.skips import lacking
 
 NO_ENGINE = "no Docker engine: run as root where docker.io, iptables and busybox-static are installed"
 
@@ -45,7 +45,5 @@ def started(disk_bytes: int = 0) -> Iterator[Engine]:
 
 
 def missing(why: str) -> NoReturn:
-    """Skip; where CI is set, a test that misses its engine has failed."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{NO_ENGINE} ({why})")
-    pytest.skip(NO_ENGINE)
+    """This machine has no engine, or not what a test of one needs."""
+    lacking(NO_ENGINE, why)

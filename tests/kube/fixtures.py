@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.kube.assets import NoAssets, find_or_build
 from tests.kube.cluster import Cluster
+from tests.skips import lacking
 
 NO_PROGRAMS = "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS"
 
@@ -26,7 +25,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         assets = find_or_build()
     except NoAssets as error:
-        _missing(str(error))
+        lacking(NO_PROGRAMS, str(error))
     folder = Path(tempfile.mkdtemp(prefix="nk-", dir="/tmp"))
     made = Cluster(folder, assets)
     try:
@@ -40,11 +39,4 @@ def cluster() -> Iterator[Cluster]:
 def need_simulation(cluster: Cluster) -> None:
     """Go on only where there are controllers and simulated nodes (setup-envtest brings none)."""
     if not cluster.simulates:
-        _missing("no controllers among them")
-
-
-def _missing(why: str) -> NoReturn:
-    """Skip; where CI is set, a test that misses its cluster has failed."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{NO_PROGRAMS} ({why})")
-    pytest.skip(NO_PROGRAMS)
+        lacking(NO_PROGRAMS, "no controllers among them")

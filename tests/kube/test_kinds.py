@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,16 +13,10 @@ from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.workloads import Surroundings
 from tests.kube.cluster import Cluster
+from tests.kube.custom import CUSTOM, custom, definition, known, named
 from tests.kube.fixtures import need_simulation
 from tests.kube.reach import place_of, run
 from tests.kube.watching import SPACE, TRITON, Watching, deployment
-
-CUSTOM = {
-    "nimservices": ("NIMService", "apps.nvidia.com", "v1alpha1"),
-    "nimcaches": ("NIMCache", "apps.nvidia.com", "v1alpha1"),
-    "inferenceservices": ("InferenceService", "serving.kserve.io", "v1beta1"),
-    "rollouts": ("Rollout", "argoproj.io", "v1alpha1"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -35,36 +28,11 @@ def space(cluster: Cluster) -> Iterator[None]:
     cluster.kubectl("delete", kinds, "--all", "--namespace", SPACE, "--wait=false")
 
 
-def definition(plural: str) -> dict[str, Any]:
-    """A custom resource definition that takes every field."""
-    kind, group, version = CUSTOM[plural]
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    served = {"name": version, "served": True, "storage": True, "schema": schema}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group, "scope": "Namespaced", "versions": [served],
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
-        },
-    }  # fmt: skip
-
-
-def custom(plural: str, name: str, spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
-    """A custom resource; its operator is not there, so the test says how it is."""
-    kind, group, version = CUSTOM[plural]
-    meta = {"name": name, "namespace": SPACE}
-    return {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": meta, "spec": spec, "status": status}
-
-
 @pytest.fixture
 def defined(cluster: Cluster) -> Iterator[None]:
     """The custom kinds of NIM, KServe and Argo, gone with the test."""
-    names = [definition(plural)["metadata"]["name"] for plural in CUSTOM]
-    cluster.apply(*map(definition, CUSTOM))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
-    yield
-    cluster.kubectl("delete", "crd", *names)
+    with known(cluster, *CUSTOM):
+        yield
 
 
 def around(watching: Watching, name: str) -> Surroundings:
@@ -117,7 +85,7 @@ def test_what_the_controllers_say_of_scaling_budgets_and_endpoints(cluster: Clus
 
 def test_a_kind_that_comes_later_is_found_and_one_that_goes_is_no_trouble(cluster: Cluster, tmp_path: Path) -> None:
     """Sabotage seen failing: looking for custom kinds only once."""
-    names = [definition(plural)["metadata"]["name"] for plural in CUSTOM]
+    names = list(map(named, CUSTOM))
 
     async def go() -> None:
         watching = Watching(place_of(cluster, tmp_path), faster=60.0)

@@ -12,8 +12,9 @@ import pytest
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import ModelRow
 from tests.kube.cluster import Cluster
+from tests.kube.custom import custom
 from tests.kube.reach import place_of, run
-from tests.kube.test_kinds import custom, defined
+from tests.kube.test_kinds import defined
 from tests.kube.watching import SPACE, TRITON, Watching, deployment
 
 __all__ = ["defined"]

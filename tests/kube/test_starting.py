@@ -16,10 +16,10 @@ from nimify_tui.sources.kubernetes import starting
 from tests.kube import following
 from tests.kube.acting import grant
 from tests.kube.cluster import Cluster
+from tests.kube.custom import CUSTOM, known
 from tests.kube.fixtures import need_simulation
 from tests.kube.following import SPACE, Following, key, write
 from tests.kube.reach import place_of, run
-from tests.kube.test_kinds import CUSTOM, definition
 
 SHARD = "Loading safetensors checkpoint shards: {}% Completed | 2/5 [00:02<00:00,  1.25it/s]"
 GENERAL = "loads, its startup probe has not passed yet"
@@ -125,31 +125,25 @@ def test_who_may_not_read_logs_sees_what_the_pod_itself_says(cluster: Cluster, t
 
 
 def test_a_caches_job_tells_how_far_its_download_is(cluster: Cluster, tmp_path: Path) -> None:
-    plurals = ("nimservices", "nimcaches")
-    cluster.apply(*map(definition, plurals))
-    names = [definition(each)["metadata"]["name"] for each in plurals]
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
-    meta: dict[str, Any] = {"namespace": SPACE}
-    nim = {"apiVersion": f"{CUSTOM['nimservices'][1]}/v1alpha1"}
-    cluster.apply(
-        nim | {"kind": "NIMCache", "metadata": meta | {"name": "weights"}, "spec": {},
-               "status": {"state": "InProgress"}},
-        nim | {"kind": "NIMService", "metadata": meta | {"name": "llm"},
-               "spec": {"storage": {"nimCache": {"name": "weights"}}}, "status": {"state": "NotReady"}},
-        {"apiVersion": "v1", "kind": "Pod",
-         "metadata": meta | {"name": "weights-job-x7k2p", "labels": {"lab/fault": "loading"}},
-         "spec": {"containers": [{"name": "pull", "image": "nvcr.io/nim/meta/llama:1"}]}},
-    )  # fmt: skip
-    write(cluster.container_log, "Fetching 12 files:  83%|████▎   | 10/12 [00:01<00:00,  9.45it/s]")
+    with known(cluster, "nimservices", "nimcaches"):
+        meta: dict[str, Any] = {"namespace": SPACE}
+        nim = {"apiVersion": f"{CUSTOM['nimservices'][1]}/v1alpha1"}
+        cluster.apply(
+            nim | {"kind": "NIMCache", "metadata": meta | {"name": "weights"}, "spec": {},
+                   "status": {"state": "InProgress"}},
+            nim | {"kind": "NIMService", "metadata": meta | {"name": "llm"},
+                   "spec": {"storage": {"nimCache": {"name": "weights"}}}, "status": {"state": "NotReady"}},
+            {"apiVersion": "v1", "kind": "Pod",
+             "metadata": meta | {"name": "weights-job-x7k2p", "labels": {"lab/fault": "loading"}},
+             "spec": {"containers": [{"name": "pull", "image": "nvcr.io/nim/meta/llama:1"}]}},
+        )  # fmt: skip
+        write(cluster.container_log, "Fetching 12 files:  83%|████▎   | 10/12 [00:01<00:00,  9.45it/s]")
 
-    async def go() -> None:
-        it = Following(place_of(cluster, tmp_path))
-        async with it.running():
-            await it.until(lambda: "NIMCache weights InProgress" in reason(it, "llm"), "its state", 60)
-            it.fleet.demand(StartDemand(key("llm")))
-            await it.until(lambda: "NIMCache weights InProgress: downloading 83 %" in reason(it, "llm"), "how far")
+        async def go() -> None:
+            it = Following(place_of(cluster, tmp_path))
+            async with it.running():
+                await it.until(lambda: "NIMCache weights InProgress" in reason(it, "llm"), "its state", 60)
+                it.fleet.demand(StartDemand(key("llm")))
+                await it.until(lambda: "NIMCache weights InProgress: downloading 83 %" in reason(it, "llm"), "how far")
 
-    try:
         run(go(), 120)
-    finally:
-        cluster.kubectl("delete", "crd", *names)

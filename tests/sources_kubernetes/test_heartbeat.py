@@ -32,7 +32,11 @@ def test_the_time_of_a_heartbeat_does_not_run_while_somebody_logs_in() -> None:
 
 
 def test_one_that_falls_silent_is_down_at_the_third_heartbeat_and_no_other_grows_old() -> None:
-    """By the clock of the test. Sabotage seen failing: a heartbeat that waits for the silent one before the other."""
+    """By the clock of the test.
+
+    Sabotage seen failing: one turn for the heartbeats of all regions, in which the silent one is waited for (the
+    other one grew 8 s old).
+    """
 
     async def run() -> None:
         stand, other = Stand(), Stand()

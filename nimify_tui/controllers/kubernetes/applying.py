@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from nimify_tui.backends.kubernetes.errors import Conflict, NotFound
-from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.controllers.drafts import plural
 from nimify_tui.controllers.kubernetes.changes import Ask
 from nimify_tui.controllers.kubernetes.circumstances import look_around
+from nimify_tui.controllers.kubernetes.definitions import DEFINITION, check_unused, definition_standing
 from nimify_tui.controllers.kubernetes.facts import clock_text, ready_count, workload_facts
 from nimify_tui.controllers.kubernetes.kept import HOLD_OTHERS, before_apply, identity, whole
 from nimify_tui.controllers.kubernetes.objects import (
@@ -24,11 +25,11 @@ from nimify_tui.controllers.kubernetes.objects import (
     as_map,
     difference,
     digest,
-    maps,
     text_of,
 )
 from nimify_tui.controllers.kubernetes.owners import keeper_facts
-from nimify_tui.controllers.kubernetes.reading import Line, read_object, segment
+from nimify_tui.controllers.kubernetes.places import KindUnknown, Place, place_by_name, place_of, there
+from nimify_tui.controllers.kubernetes.reading import Line, read_object
 from nimify_tui.controllers.kubernetes.rollouts import rolled
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged
@@ -41,15 +42,9 @@ from nimify_tui.gate.gate import Gate
 _SETTLE_S = 3000.0
 #: More conflicts of one object are counted, not named.
 _CONFLICTS = 12
+#: A kind that was made is served within moments, on servers of several within some seconds of each other.
+_SERVED_S, _LOOK_S = 30.0, 0.5
 _TAKE_OVER = "leave these fields out of the manifest, or take them over (:apply FILE force, --force)"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the server keeps objects of a kind."""
-
-    path: str
-    access: Access
 
 
 class Applying:
@@ -62,14 +57,21 @@ class Applying:
     async def draft(self, part: ActionRequest, key: ServiceKey, line: Line, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         body = manifest_of(part, key)
-        place = await _place(line, body, key)
-        live = await _there(line, place.path)
+        try:
+            place = await place_of(line, body, key)
+        except KindUnknown:
+            if part.verb is Verb.DELETE:
+                return Draft(part=part, precondition=Precondition(key, "", 0), nothing_to_do="is not there (any more)")
+            if not part.plural:
+                raise
+            place = place_by_name(str(body["apiVersion"]), part.plural, key)
+            return await self._unknown(part, key, body, place, line)
+        live = await there(line, place.path)
         before = Precondition(key, "", 0, place.path)
         if live is not None:
             version = "" if live.generation else live.version
             before = Precondition(key, live.uid, live.generation, place.path, version)
-        space = f"{text_of(key.namespace)}/" if key.namespace else ""
-        what = f"{text_of(body['kind'], 60)} {space}{text_of(object_name(key))}"
+        what = _named(body, key)
         if part.verb is Verb.DELETE:
             return await self._removal(part, body, what, (place, before, live), line)
         facts = [("objects", what if live is not None else f"{what}, new")]
@@ -96,12 +98,49 @@ class Applying:
             obstacle_remedy=_TAKE_OVER if obstacle else "",
         )  # fmt: skip
 
+    async def _unknown(
+        self, part: ActionRequest, key: ServiceKey, body: Json, place: Place, line: Line
+    ) -> Draft:
+        """Of an object whose kind the same plan makes: nothing can be tried before that kind is there."""
+        what = _named(body, key)
+        why = why_untried(self._gate, part, key.region)
+        later = f"{what}: cannot be tried yet, {text_of(part.made_first)} is made first"
+        told = f"{later}; checked when its kind is there, what the manifest says is shown"
+        rights = ("rights", why) if why else await ask_rights(line, self._clock, place.access, key.region)
+        undo, words = _undo(part, key, body, None, body)
+        return Draft(
+            part=part, precondition=Precondition(key, "", 0, place.path),
+            facts=(("objects", f"{what}, new"), rights, ("dry run", told)),
+            diff=difference({}, body), undo=undo, no_undo="" if undo else words, undo_note=words if undo else "",
+            calls=ATTEMPTS + 1,
+        )  # fmt: skip
+
+    async def _known(self, plan: Plan, body: Json, before: Precondition, line: Line, permit: Permit) -> None:
+        """Wait until the server serves the kind that was made before, and let it try the object.
+
+        Raises what the server says to it, and ClusterError when the kind does not come, or lies elsewhere.
+        """
+        place = await self._served(body, before, line)
+        if place.path != before.path:
+            raise ClusterError("its kind is kept under another name than the plan says", "plan anew")
+        await line.writer(self._gate.verify).apply(before.path, body, permit=permit, plan=plan, dry_run=True)
+
+    async def _served(self, body: Json, before: Precondition, line: Line) -> Place:
+        until_s = self._clock.mono_s() + _SERVED_S
+        while True:
+            try:
+                return await place_of(line, body, before.key)
+            except KindUnknown as error:
+                if self._clock.mono_s() >= until_s:
+                    raise ClusterError(f"{error.message}, {_SERVED_S:.0f} s after it was made", "try again") from error
+            await asyncio.sleep(_LOOK_S)
+
     async def _removal(
         self,
         part: ActionRequest,
         body: Json,
         what: str,
-        found: tuple[_Place, Precondition, Live | None],
+        found: tuple[Place, Precondition, Live | None],
         line: Line,
     ) -> Draft:
         place, before, live = found
@@ -110,6 +149,8 @@ class Applying:
         ask = Ask(replace(place.access, verb="delete"))
         trial = await try_out(line, self._gate, self._clock, part, before, live, ask)
         facts = [("objects", what), ("change", "it is removed, and what it owns")]
+        if body["kind"] == DEFINITION:
+            facts.append(("change", "only while there are no objects of its kind, which would go with it"))
         if str(body["kind"]) in KINDS:
             facts.append(("capacity", f"nothing serves afterwards ({ready_count(live)} serve now)"))
         api, kind = str(body["apiVersion"]), str(body["kind"])
@@ -167,14 +208,18 @@ class Applying:
     ) -> Receipt:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         body, writer = manifest_of(part, before.key), line.writer(self._gate.verify)
+        if part.plural and not before.uid and part.verb is Verb.APPLY:
+            await self._known(plan, body, before, line, permit)
         for attempt in range(1, ATTEMPTS + 1):
             version = ""
             if before.uid:
                 version = (await unchanged(line, before)).version
-            elif await _there(line, before.path) is not None:
+            elif await there(line, before.path) is not None:
                 raise Conflict("somebody made it since the plan was made", "look again, then plan anew")
             try:
                 if part.verb is Verb.DELETE:
+                    if body["kind"] == DEFINITION:
+                        await check_unused(line, await read_object(line, before.path))
                     await writer.delete(
                         before.path, uid=before.uid, permit=permit, plan=plan, resource_version=version
                     )
@@ -202,6 +247,8 @@ class Applying:
             return Standing(state=ActionState.UNKNOWN, text="the object does not hold what was applied")
         if live.body.get("kind") == "Pod":
             return _pod(live)
+        if live.body.get("kind") == DEFINITION:
+            return definition_standing(live)
         kind = KINDS.get(str(live.body.get("kind")))
         if kind is None:
             return Standing(state=ActionState.OK, text="it is stored")
@@ -262,6 +309,12 @@ def _undo(
     return msgspec.structs.replace(back, manifest=before_apply(live, {**body, **after})), note
 
 
+def _named(body: Json, key: ServiceKey) -> str:
+    """``Deployment shop/web``."""
+    space = f"{text_of(key.namespace)}/" if key.namespace else ""
+    return f"{text_of(body['kind'], 60)} {space}{text_of(object_name(key))}"
+
+
 def _owned_words(cause: str, part: ActionRequest) -> str:
     return f"takes over {cause}" if part.force else cause
 
@@ -304,38 +357,6 @@ def manifest_of(part: ActionRequest, key: ServiceKey) -> dict[str, Any]:
     if key.namespace:
         meta["namespace"] = key.namespace
     return {**{name: value for name, value in body.items() if name != "status"}, "metadata": meta}
-
-
-async def _place(line: Line, body: Json, key: ServiceKey) -> _Place:
-    """Where objects of the manifest's kind lie, by the server's own list of kinds."""
-    version, kind = str(body["apiVersion"]), str(body["kind"])
-    group = version.rpartition("/")[0]
-    parts = [segment(each) for each in version.split("/")]
-    root = f"/apis/{'/'.join(parts)}" if group else f"/api/{parts[0]}"
-    try:
-        listed = await read_object(line, root)
-    except NotFound as error:
-        raise ValidationError(f"this cluster does not know {text_of(version)}") from error
-    for each in maps(listed.body.get("resources")):
-        if each.get("kind") != kind or "/" in str(each.get("name")):
-            continue
-        namespaced = bool(each.get("namespaced"))
-        if namespaced != bool(key.namespace):
-            wants = "a namespace is missing" if namespaced else "it has no namespace"
-            raise ValidationError(f"{kind} {object_name(key)}: {wants}", "see --namespace")
-        plural = str(each.get("name"))
-        inside = f"/namespaces/{segment(key.namespace)}" if namespaced else ""
-        name = object_name(key)
-        path = f"{root}{inside}/{segment(plural)}/{segment(name)}"
-        return _Place(path, Access("patch", group, plural, key.namespace, name))
-    raise ValidationError(f"this cluster knows no {text_of(kind, 60)} in {text_of(version)}")
-
-
-async def _there(line: Line, path: str) -> Live | None:
-    try:
-        return await read_object(line, path)
-    except NotFound:
-        return None
 
 
 def _holds(value: object, wanted: object) -> bool:

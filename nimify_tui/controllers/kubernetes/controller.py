@@ -62,7 +62,7 @@ class KubernetesController:
         if _by_manifest(part):
             return await self._applying.draft(part, key, self._open(key.region), world)
         if part.kind:
-            return await self._others.draft(part, key, self._open(key.region))
+            return await self._others.draft(part, key, self._open(key.region), world)
         service = world.service(key)
         if service is None:
             raise ValidationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ class Leaving:
     #: The kind of GPU that it holds, and how many.
     gpu: str = ""
     gpus: int = 0
+    ready: bool = False
+    #: How long it took to become ready, seconds; None: not known.
+    took_s: float | None = None
 
     @property
     def words(self) -> str:
@@ -57,9 +61,32 @@ def leaving(pods: Sequence[Json]) -> tuple[list[Leaving], int]:
                 ending=bool(meta.get("deletionTimestamp")),
                 gpu=gpu,
                 gpus=gpus,
+                ready=is_ready(pod),
+                took_s=took_s(pod),
             )
         )
     return found, stay
+
+
+def is_ready(pod: Live) -> bool:
+    """Whether a pod serves."""
+    return pod.condition.get("Ready", {}).get("status") == "True"
+
+
+def took_s(pod: Live) -> float | None:
+    """How long the last start of a ready pod took until it was ready, seconds; None: not known."""
+    ready = _seconds(pod.condition["Ready"].get("lastTransitionTime")) if is_ready(pod) else None
+    running = [as_map(as_map(each.get("state")).get("running")) for each in maps(pod.status.get("containerStatuses"))]
+    began = [at for each in running if (at := _seconds(each.get("startedAt"))) is not None]
+    return max(0.0, ready - max(began)) if ready is not None and began else None
+
+
+def _seconds(text: object) -> float | None:
+    """A Kubernetes time as unix seconds; None for what is none."""
+    try:
+        return datetime.datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def check_leaving(part: ActionRequest, pods: Sequence[Leaving]) -> list[tuple[str, str]]:

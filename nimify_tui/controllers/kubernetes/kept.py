@@ -19,9 +19,7 @@ _NOT_KEPT = frozenset(
 )  # fmt: skip
 _OF_PODS = frozenset({"nodeName", "ephemeralContainers", "priority"})
 #: What these hold goes with them, and may be of others: they are not deleted only because an apply made them.
-HOLD_OTHERS = frozenset(
-    {"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"}
-)
+HOLD_OTHERS = frozenset({"Namespace", "PersistentVolume", "PersistentVolumeClaim"})
 
 
 def identity(body: Json) -> str:

@@ -80,7 +80,7 @@ def check_other(part: ActionRequest, live: Live) -> str:
         case Verb.SET_BOUNDS:
             if part.least is None and part.most is None:
                 raise ValidationError("no bound is given", "say the least or the most replicas")
-            least, most = _wanted_bounds(part, live)
+            least, most = wanted_bounds(part, live)
             if not 0 <= least <= most <= MAX_REPLICAS or most == 0:
                 raise ValidationError(
                     f"from {least} to {most} replicas cannot be", f"0 to {MAX_REPLICAS}, the least first"
@@ -112,7 +112,7 @@ def ask_other(part: ActionRequest, live: Live, key: ServiceKey) -> Ask:
         case Verb.UNCORDON:
             spec = {"unschedulable": None}
         case Verb.SET_BOUNDS:
-            least, most = _wanted_bounds(part, live)
+            least, most = wanted_bounds(part, live)
             spec = {"minReplicas": least, "maxReplicas": most}
         case Verb.SCALE:
             spec = {"replicas": part.replicas}
@@ -129,7 +129,7 @@ def other_is_so(part: ActionRequest, live: Live) -> bool:
         case Verb.UNCORDON:
             return not live.spec.get("unschedulable")
         case Verb.SET_BOUNDS:
-            return _wanted_bounds(part, live) == bounds_of(live)
+            return wanted_bounds(part, live) == bounds_of(live)
         case Verb.SCALE:
             return live.replicas == part.replicas
         case _:
@@ -172,7 +172,7 @@ def other_facts(part: ActionRequest, live: Live) -> list[tuple[str, str]]:
         case Verb.UNCORDON:
             facts.append(("change", "new pods may come to this node again"))
         case Verb.SET_BOUNDS:
-            (least, most), (low, high) = bounds_of(live), _wanted_bounds(part, live)
+            (least, most), (low, high) = bounds_of(live), wanted_bounds(part, live)
             facts.append(("change", f"{least} to {most} replicas → {low} to {high}"))
             now = number(live.status.get("currentReplicas"))
             facts.append(("capacity", f"{now} now; {min(max(now, low), high)} by the new bounds alone"))
@@ -190,6 +190,7 @@ def other_facts(part: ActionRequest, live: Live) -> list[tuple[str, str]]:
     return facts
 
 
-def _wanted_bounds(part: ActionRequest, live: Live) -> tuple[int, int]:
+def wanted_bounds(part: ActionRequest, live: Live) -> tuple[int, int]:
+    """The bounds that a SET_BOUNDS wants: what it leaves open stays."""
     least, most = bounds_of(live)
     return least if part.least is None else part.least, most if part.most is None else part.most

@@ -6,7 +6,7 @@ what they manage (meta.helm.sh/release-name, argocd.argoproj.io/tracking-id, kus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nimify_tui.controllers.kubernetes.changes import COUNTS
@@ -20,6 +20,13 @@ _REPLICAS_OF = {
     "Rollout": "spec.replicas",
     "LeaderWorkerSet": "spec.replicas",
     "DynamoGraphDeployment": "spec.services.*.replicas",
+}
+#: The field that the bounds of an autoscaler, or a NIMService's number, come from.
+_NUMBERS_OF = {
+    "NIMService": "spec.scale.hpa",
+    "NIMPipeline": "spec.services",
+    "ScaledObject": "spec.minReplicaCount and spec.maxReplicaCount",
+    "InferenceService": "spec.predictor.minReplicas and maxReplicas",
 }
 _REPLICAS = ("f:spec", "f:replicas")
 _PAUSED = ("f:spec", "f:paused")
@@ -54,15 +61,7 @@ def hpas_for(items: Sequence[Json], kind: str, name: str) -> list[Hpa]:
 
 def owner_facts(part: ActionRequest, live: Live, hpas: Sequence[Hpa]) -> list[tuple[str, str]]:
     """Lines of the plan: who looks after it, and what becomes of the change."""
-    facts: list[tuple[str, str]] = []
-    for each in maps(live.meta.get("ownerReferences")):
-        if each.get("controller"):
-            kind = text_of(each.get("kind"), 60)
-            field = _REPLICAS_OF.get(kind, "its spec") if part.verb in COUNTS else "its spec"
-            owner = f"{kind} {text_of(each.get('name'))}"
-            facts.append(
-                ("owner", f"{owner} made it and takes this change back: change {field} of it instead")
-            )
+    facts = _makers(live, _REPLICAS_OF if part.verb in COUNTS else {})
     facts += [("owner", _hpa_text(part, hpa)) for hpa in hpas if part.verb in COUNTS]
     facts += [("owner", text) for text in _tools(live)]
     if setters := _setters(part, live):
@@ -75,6 +74,22 @@ def owner_facts(part: ActionRequest, live: Live, hpas: Sequence[Hpa]) -> list[tu
 def keeper_facts(live: Live) -> list[tuple[str, str]]:
     """Which tools keep an object that is no workload as their source says."""
     return [("owner", text) for text in _tools(live)]
+
+
+def number_keepers(live: Live) -> list[tuple[str, str]]:
+    """Who sets the number of an object that sets another one's: what made an autoscaler, or a NIMService."""
+    return _makers(live, _NUMBERS_OF)
+
+
+def _makers(live: Live, fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Its controlling owners, each with its field from ``fields`` that the change belongs to."""
+    facts = []
+    for each in maps(live.meta.get("ownerReferences")):
+        if each.get("controller"):
+            kind = text_of(each.get("kind"), 60)
+            words = f"takes this change back: change {fields.get(kind, 'its spec')} of it instead"
+            facts.append(("owner", f"{kind} {text_of(each.get('name'))} made it and {words}"))
+    return facts
 
 
 def _hpa_text(part: ActionRequest, hpa: Hpa) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from nimify_tui.backends.kubernetes.errors import Conflict, DisruptionBlocked, NotFound
+from nimify_tui.backends.kubernetes.errors import Conflict, DisruptionBlocked, NotFound, OutcomeUnknown
 from nimify_tui.backends.kubernetes.rights import Access
 from nimify_tui.backends.kubernetes.write import Writer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
-from nimify_tui.controllers.kubernetes.aftermath import homeless, pod_facts
+from nimify_tui.controllers.drafts import plural
+from nimify_tui.controllers.kubernetes.aftermath import effects, homeless, leaving_facts
 from nimify_tui.controllers.kubernetes.draining import Leaving, check_leaving, leaving
 from nimify_tui.controllers.kubernetes.objects import Json, Live, difference, number, text_of
 from nimify_tui.controllers.kubernetes.others import (
@@ -26,7 +27,7 @@ from nimify_tui.controllers.kubernetes.reading import Line, read_list, read_obje
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.watching import Look
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged, written
-from nimify_tui.controllers.world import Draft, Receipt, Say, Standing
+from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, DiffLine, Permit, Plan, Precondition, Verb
 from nimify_tui.gate.gate import Gate
@@ -48,7 +49,7 @@ class OtherObjects:
         self._gate = gate
         self._clock = clock
 
-    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line) -> Draft:
+    async def draft(self, part: ActionRequest, key: ServiceKey, line: Line, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         kind = kind_for(part)
         if not kind.namespaced and key.namespace:
@@ -68,8 +69,7 @@ class OtherObjects:
             evicting, told = await self._plan_drain(part, before, line)
             facts += told
             calls += len(evicting) * _ROUNDS
-        elif part.verb is Verb.DELETE:
-            facts += await pod_facts(line, live, key.namespace)
+        facts += await effects(part, live, key, line, world)
         facts += keeper_facts(live)
         trial = await try_out(line, self._gate, self._clock, part, before, live, ask_other(part, live, key))
         undo, no_undo = undo_of_other(part, key, live)
@@ -101,6 +101,11 @@ class OtherObjects:
             except Conflict:
                 if attempt == ATTEMPTS:
                     raise
+            except OutcomeUnknown:
+                # Of a drain the rest is still to be asked for: what was not answered is looked up first.
+                if part.verb is not Verb.DRAIN or not await self._is_held(part, before, line):
+                    raise
+                break
             else:
                 break
         if part.verb is Verb.DRAIN:
@@ -126,6 +131,11 @@ class OtherObjects:
                 return Standing(state=ActionState.RUNNING, text="it is ending")
             return Standing(state=ActionState.FAILED, text="it is as it was: it was not done")
         found = await self._judged(part, before, line, live)
+        if part.verb is Verb.DRAIN and found.state is ActionState.RUNNING:
+            stay = [each for each in leaving(await self._pods_on(line, before.key.name))[0] if not each.ending]
+            if stay:
+                words = f"cordoned, and {len(stay)} {plural('pod', len(stay))} still run there: done in part"
+                return Standing(state=ActionState.UNKNOWN, text=words)
         done = f"{found.text}: it was done" if found.state is ActionState.OK else found.text
         return Standing(state=found.state, text=done, done=found.done, total=found.total)
 
@@ -156,6 +166,11 @@ class OtherObjects:
 
     # -- drain -------------------------------------------------------------------------------
 
+    @staticmethod
+    async def _is_held(part: ActionRequest, before: Precondition, line: Line) -> bool:
+        live = await read_object(line, before.path)
+        return live.uid == before.uid and other_is_so(part, live)
+
     async def _plan_drain(
         self, part: ActionRequest, before: Precondition, line: Line
     ) -> tuple[Sequence[Leaving], list[tuple[str, str]]]:
@@ -164,6 +179,7 @@ class OtherObjects:
         facts = check_leaving(part, pods)
         kept = f"; {stay} of DaemonSets and of the node itself stay" if stay else ""
         facts.insert(0, ("capacity", f"{len(pods)} pods leave it one after the other{kept}"))
+        facts += await leaving_facts(line, pods)
         facts += await homeless(line, before.key.name, pods)
         if pods and not why_untried(self._gate, part, before.key.region):
             facts.append(await ask_rights(line, self._clock, EVICT, before.key.region))
@@ -202,36 +218,56 @@ class OtherObjects:
         permit: Permit,
         say: Say,
     ) -> None:
-        """Ask for each pod to leave; those that a budget holds are asked for again until the time is over."""
+        """Ask for each pod to leave; those that a budget holds are asked for again until the time is over.
+
+        So is one whose eviction was not answered, when a look says that it neither ends nor is gone: the eviction
+        names its uid, a second one of the same pod changes nothing.
+        """
         begun_s = self._clock.mono_s()
         while True:
             there, _ = leaving(await self._pods_on(line, before.key.name))
             check_leaving(part, there)
             pods, total = [each for each in there if not each.ending], len(there)
             blocked: list[str] = []
+            lost: list[str] = []
 
-            async def evict(pod: Leaving, blocked: list[str] = blocked) -> None:
+            async def evict(pod: Leaving, blocked: list[str] = blocked, lost: list[str] = lost) -> None:
                 try:
                     await writer.evict(pod.namespace, pod.name, uid=pod.uid, permit=permit, plan=plan)
                 except NotFound:
                     return
                 except DisruptionBlocked as error:
                     blocked.append(f"{pod.words}: {text_of(error.message.partition(': ')[2], 160)}")
+                except OutcomeUnknown as error:
+                    lost.append(f"{pod.words}: {text_of(error.message, 160)}")
 
             await _bounded(evict, pods)
-            if not blocked:
+            if not blocked and not lost:
                 return
-            say(f"{len(blocked)} held by budgets: {blocked[0]}", total - len(blocked), total)
+            held = f"{len(blocked)} held by budgets: {blocked[0]}" if blocked else (
+                f"{len(lost)} not answered, looked for again: {lost[0]}"
+            )  # fmt: skip
+            say(held, total - len(blocked) - len(lost), total)
             if self._clock.mono_s() - begun_s >= DRAIN_S:
-                raise ClusterError(
-                    f"{len(blocked)} pods stay, held by budgets ({blocked[0]}); the node stays cordoned",
-                    "raise what the budget allows, then drain again; or uncordon it",
-                )
+                raise _not_drained(blocked, lost)
             await asyncio.sleep(BLOCKED_S)
 
     @staticmethod
     async def _pods_on(line: Line, node: str) -> list[Json]:
         return await read_list(line, "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"})
+
+
+def _not_drained(blocked: Sequence[str], lost: Sequence[str]) -> ClusterError:
+    """Why pods stay when the time is over."""
+    if not blocked:
+        return ClusterError(
+            f"the eviction of {len(lost)} pods is not answered ({lost[0]}); the node stays cordoned",
+            "look at what answers for the cluster, then drain again; or uncordon it",
+        )
+    return ClusterError(
+        f"{len(blocked)} pods stay, held by budgets ({blocked[0]}); the node stays cordoned",
+        "raise what the budget allows, then drain again; or uncordon it",
+    )
 
 
 #: The right to ask that a pod leaves.

@@ -270,6 +270,7 @@ def service_row(row: ServiceRow, now: float, name: str, short: bool, expander: s
     """One row of the table as cells, in the order of :func:`columns_for`."""
     state_style = STATE_STYLES.get(row.state.lower(), "") if row.state is not ServiceState.OK else ""
     stopped = row.state is ServiceState.STOPPED
+    faded = "dim" if stopped or row.state is ServiceState.UNKNOWN else ""  # what is shown is not what is so now
     numbers = [row.rps, row.p50, row.p95, row.p99, row.error_ratio]
     cells = [Cell("") if stopped else Cell(fmt.measure(each), fmt.style_of(each)) for each in numbers]
     if not stopped:
@@ -280,8 +281,8 @@ def service_row(row: ServiceRow, now: float, name: str, short: bool, expander: s
     revisions = " ".join(f"r{each}" for each in row.revisions[-2:])
     return Row(
         cells=(
-            Cell(indent + name, "dim" if row.depth or stopped else ""),
-            Cell(where_text(row, short), "dim" if stopped else ""),
+            Cell(indent + name, "dim" if row.depth else faded),
+            Cell(where_text(row, short), faded),
             Cell(clean_line(row.family, 12), "dim"),
             ready,
             *cells,
