@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -152,10 +152,9 @@ def by_number(name: str) -> tuple[str, int]:
     return (head, int(tail)) if tail.isdecimal() else (name, 0)
 
 
-def free_name(service: str, revision: str, taken: Sequence[Member]) -> str:
-    """A replica's name that none of ``taken`` has."""
-    names = {each.name for each in taken}
+def free_name(service: str, revision: str, taken: Collection[str]) -> str:
+    """A replica's name that is none of ``taken``."""
     number = 1
-    while (name := f"{service}-r{revision}-{number}") in names:
+    while (name := f"{service}-r{revision}-{number}") in taken:
         number += 1
     return name
