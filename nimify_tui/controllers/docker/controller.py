@@ -15,7 +15,8 @@ from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
 from nimify_tui.controllers.docker.facts import GRACE_S, UP, facts_of, name_of, owner_in
-from nimify_tui.controllers.docker.fronted import Fronted, again, draft_scale, fronted, look_scaled
+from nimify_tui.controllers.docker.fronted import Fronted, again, draft_scale, fronted, look_fronted
+from nimify_tui.controllers.docker.imaging import draft_image, look_single, pulled
 from nimify_tui.controllers.docker.orders import calls_for
 from nimify_tui.controllers.docker.reading import (
     identity,
@@ -26,6 +27,7 @@ from nimify_tui.controllers.docker.reading import (
     serves,
 )
 from nimify_tui.controllers.docker.replicas import Replicas
+from nimify_tui.controllers.docker.single import Single
 from nimify_tui.controllers.wording import diff
 from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
@@ -39,7 +41,10 @@ _MORE_S = 30.0
 #: Without a health check: running for so long counts as serving, seconds.
 STEADY_S = 2.0
 _KEPT = 256
-_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE)
+_IMAGES = (Verb.SET_IMAGE, Verb.ROLLBACK)
+_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES)
+#: What makes other containers: it is looked at what there is by name, not at those of before.
+_OTHERS = (Verb.SCALE, *_IMAGES)
 _DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
 
 
@@ -69,6 +74,8 @@ class DockerController:
         behind = await fronted(line, some)
         if part.verb is Verb.SCALE:
             return draft_scale(part, key, behind, some, await _owner(line, some))
+        if part.verb in _IMAGES:
+            return await draft_image(line, part, key, behind, some, await _owner(line, some))
         touched = _touched(part.verb, some)
         before = Precondition(key, identity(touched), 0, path_of(touched))
         if not touched:
@@ -98,11 +105,8 @@ class DockerController:
         before = _before(plan, key)
         line = self._open(key.region)
         leave = Leave(permit, plan, self._gate.verify)
-        if part.verb is Verb.SCALE:
-            service = await again(line, before)
-            if service is None or service.identity != before.uid:
-                raise _others(key)
-            await Replicas(line, service.name, leave, self._clock, say).scale(part.replicas or 0)
+        if part.verb in _OTHERS:
+            await self._change(line, part, before, leave, say)
             return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
         some = [
             each
@@ -124,6 +128,27 @@ class DockerController:
         if part.verb is Verb.START and service is not None:
             await self._told(line, service, leave, say)
         return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
+
+    async def _change(
+        self, line: Connection, part: ActionRequest, before: Precondition, leave: Leave, say: Say
+    ) -> None:
+        """What makes other containers: a number of replicas, an image."""
+        if "," not in before.path:
+            one = await inspected(line, before.path)
+            if one is None:
+                raise _others(before.key)
+            await pulled(line, part.image, leave, say)
+            await Single(line, one.plain_name, leave, self._clock, say).replace(one.id, part.image)
+            return
+        service = await again(line, before)
+        if service is None or service.identity != before.uid:
+            raise _others(before.key)
+        replicas = Replicas(line, service.name, leave, self._clock, say)
+        if part.verb is Verb.SCALE:
+            await replicas.scale(part.replicas or 0)
+            return
+        await pulled(line, part.image, leave, say)
+        await replicas.replace(part.image, int(part.mark))
 
     async def _told(self, line: Connection, service: Fronted, leave: Leave, say: Say) -> None:
         """The front learns the addresses that replicas have since their start; one that does not run will not ask."""
@@ -179,7 +204,7 @@ class DockerController:
     async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         found = await self._look(plan, part, key)
-        if part.verb is Verb.SCALE and found.state is ActionState.RUNNING and found.done:
+        if part.verb in _OTHERS and found.state is ActionState.RUNNING and found.done:
             return Standing(state=ActionState.UNKNOWN, text=f"{found.text}: it was done in part")
         if found.state is ActionState.OK:
             return Standing(state=ActionState.OK, text=f"{found.text}: it was done")
@@ -191,8 +216,9 @@ class DockerController:
         """How far it is by what the engine has now; ``done`` counts containers that are as wanted."""
         before = _before(plan, key)
         line = self._open(key.region)
-        if part.verb is Verb.SCALE:
-            return await look_scaled(line, part, before)
+        if part.verb in _OTHERS:
+            look = look_fronted if "," in before.path else look_single
+            return await look(line, part, before)
         ids = before.path.split(",")
         now = [await inspected(line, uid) for uid in ids]
         some = [each for each in now if each is not None]

@@ -96,12 +96,16 @@ def _change(verb: Verb, touched: Sequence[Container]) -> str:
 def _reverted(verb: Verb, owner: Owner) -> str:
     match owner.kind:
         case "Compose project":
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+                return f"the project's file is not changed: `{owner.by}` goes back to its image"
             if verb is Verb.DELETE:
                 return f"`{owner.by}` makes it again"
             return (
                 f"`{owner.by}` starts it again" if verb is Verb.STOP else "the project's file is not changed"
             )
         case "systemd unit":
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+                return f"the unit is not changed: `systemctl restart {owner.name}` may go back to its image"
             if verb is Verb.RESTART:
                 return (
                     f"`systemctl restart {owner.name}` would do the same; systemd may take this for a failure"

@@ -72,7 +72,7 @@ def draft_scale(
     wanted = check_replicas(part.replicas)
     if service is None:
         raise ValidationError(f"{key.name} has no front, so it has no number of replicas", _other_way(some, wanted))
-    _check_serving(service)
+    check_serving(service)
     if wanted < 1:
         raise ValidationError("a service behind a front has at least one replica", "stop it instead")
     number, before = len(service.replicas), Precondition(key, service.identity, 0, service.path)
@@ -96,15 +96,19 @@ def draft_scale(
     )
 
 
-async def look_scaled(line: Connection, part: ActionRequest, before: Precondition) -> Standing:
-    """How far a scaling is; RUNNING with ``done`` 0 when nothing of it was done."""
+async def look_fronted(line: Connection, part: ActionRequest, before: Precondition) -> Standing:
+    """How far a scaling or another image is; RUNNING with ``done`` 0 when nothing of it was done."""
     service = await again(line, before)
     if service is None:
         return Standing(state=ActionState.UNKNOWN, text="its front was removed by somebody else")
-    wanted = part.replicas or 0
-    ready = await _serving(line, service)
+    scales = part.verb is Verb.SCALE
+    wanted = (part.replicas or 0) if scales else before.path.count(",")
+    ready = [
+        each for each in await _serving(line, service) if scales or each.labels.get(REVISION) == part.mark
+    ]
     there = len(service.replicas)
-    text = f"{len(ready)} of {wanted} {'serves' if wanted == 1 else 'serve'} behind {name_of(service.front)}"
+    image = "" if scales else f" {clean_line(part.image, 120)}"
+    text = f"{len(ready)} of {wanted} {'serves' if wanted == 1 else 'serve'}{image} behind {name_of(service.front)}"
     if there == wanted == len(ready):
         return Standing(state=ActionState.OK, text=text, done=wanted, total=wanted)
     if service.identity == before.uid:
@@ -130,7 +134,8 @@ async def _serving(line: Connection, service: Fronted) -> list[Container]:
     return [each for each in service.replicas if serves(each) and each.plain_name in known]
 
 
-def _check_serving(service: Fronted) -> None:
+def check_serving(service: Fronted) -> None:
+    """Raises ValidationError, and ClusterError where there is nothing that serves."""
     check_name(service.name, "service name")
     if service.front.state.status != "running":
         raise ClusterError(f"{name_of(service.front)}, its front, does not run", "start that container first")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -12,21 +13,22 @@ from nimify_tui.backends.docker.errors import said_by
 from nimify_tui.backends.docker.groups import OURS
 from nimify_tui.backends.docker.haproxy import FrontSettings
 from nimify_tui.backends.docker.logs import lines_of
+from nimify_tui.backends.docker.pulling import find
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.errors import ClusterError, NimifyError
+from nimify_tui.base.errors import ClusterError, DeadlineError, NetworkError, NimifyError, ValidationError
 from nimify_tui.controllers.docker.orders import FRONT, Member, Patience, by_number, settings_of
+from nimify_tui.controllers.docker.replacing import Successor, successor
 from nimify_tui.controllers.world import Say
-from nimify_tui.domain.names import check_name
 
 #: So often it is looked whether something is so by now, seconds.
 LOOK_S = 0.25
 
 
 class Looking:
-    """Reads the service ``name``; changes nothing. Raises ValidationError for a name that is none."""
+    """Reads the service (or the one container) ``name``; changes nothing."""
 
     def __init__(self, connection: Connection, name: str, clock: Clock, say: Say, patience: Patience) -> None:
-        self.name = check_name(name, "service name")
+        self.name = name
         self._connection, self._clock, self._say, self._patience = connection, clock, say, patience
 
     async def _all(self) -> list[Member]:
@@ -79,6 +81,13 @@ class Looking:
         await self._until(so, self._patience.healthy_s, "a replica does not become healthy")
         return latest[0]
 
+    async def _successor(
+        self, old: Member, image: str, labels: Mapping[str, str], *, beside: bool
+    ) -> Successor:
+        """What ``old`` is with another image. Raises ClusterError for one that cannot be made again."""
+        old_image = await self._connection.get(f"/images/{old.image}/json", dict)
+        return successor(old.shown, old_image, image, labels, beside=beside)
+
     async def _last_words(self, one: Member) -> str:
         try:
             query = {"stdout": "1", "stderr": "1", "tail": "3"}
@@ -105,6 +114,37 @@ class Looking:
             if self._clock.mono_s() > end:
                 raise ClusterError(late, "look at the logs of the front and of the replica")
             await asyncio.sleep(LOOK_S)
+
+
+async def image_of(connection: Connection, named: str, image_id: str) -> str:
+    """A container's image by its name, or by its id where the name means another one by now. Raises NimifyError."""
+    with contextlib.suppress(ValidationError):
+        found = await find(connection, named)
+        if found is not None and found.Id == image_id:
+            return named
+    return image_id
+
+
+async def to_its_end(work: Awaitable[None]) -> NimifyError | None:
+    """Tidy up, also when whoever waits for us is called off meanwhile; what went wrong with it."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError, NimifyError):
+            await asyncio.shield(task)
+    error = task.exception()
+    if error is not None and not isinstance(error, NimifyError):
+        raise error
+    return error
+
+
+def went_back(error: NimifyError, old: Member, what: str, trouble: NimifyError | None) -> NimifyError:
+    """``error``, and what runs since: ``what`` ("all replicas run"), or the trouble with going back."""
+    image = said_by(old.image_name, 120)
+    if trouble is None:
+        return ClusterError(f"{error.message}; {what} {image} again", error.remedy)
+    words = f"{error.message}; going back to {image} failed, too: {trouble.message}"
+    kind = NetworkError if isinstance(trouble, NetworkError | DeadlineError) else ClusterError
+    return kind(words, "look at its containers: docker ps --all")
 
 
 class _Id(msgspec.Struct):

@@ -25,6 +25,8 @@ from nimify_tui.controllers.docker.replacing import Json
 
 FRONT = "nimify.dev/front"
 REVISION = "nimify.dev/revision"
+#: The id of the image that the container before it ran: what a roll-back goes to.
+IMAGE_BEFORE = "nimify.dev/image-before"
 _SETTINGS = "nimify.dev/front-settings"
 
 
@@ -49,12 +51,14 @@ class ServiceOrder:
 class Patience:
     """How long what may take, seconds: a replica until it is healthy, its requests until they are answered.
 
-    ``stop_s`` is what a drained replica has between the request to end and its end by force.
+    ``stop_s`` is what a drained replica has between the request to end and its end by force; ``steady_s`` is how long
+    a container without a health check has to run until that counts as serving.
     """
 
     healthy_s: float = 300.0
     drain_s: float = 60.0
     stop_s: int = 30
+    steady_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,16 @@ class Member:
     def name(self) -> str:
         """Its name."""
         return str(self.shown["Name"]).lstrip("/")
+
+    @property
+    def image(self) -> str:
+        """The id of its image."""
+        return str(self.shown["Image"])
+
+    @property
+    def image_name(self) -> str:
+        """What its image was called when it was made."""
+        return str(self.shown["Config"].get("Image") or "")
 
     @property
     def running(self) -> bool:

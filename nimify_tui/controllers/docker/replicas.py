@@ -6,23 +6,23 @@ engine's labels each time: another console, or this one after its end, goes on f
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import remove, start_body, start_new
-from nimify_tui.backends.docker.errors import NotThere, said_by
+from nimify_tui.backends.docker.errors import NotThere
 from nimify_tui.backends.docker.haproxy import Front, FrontSettings
 from nimify_tui.backends.docker.leave import Leave
-from nimify_tui.backends.docker.pulling import find, runnable
+from nimify_tui.backends.docker.pulling import runnable
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
 from nimify_tui.controllers.checks import check_replicas
-from nimify_tui.controllers.docker.looking import Looking
+from nimify_tui.controllers.docker.looking import Looking, image_of, to_its_end, went_back
 from nimify_tui.controllers.docker.orders import (
+    IMAGE_BEFORE,
     REVISION,
     Member,
     Patience,
@@ -34,8 +34,9 @@ from nimify_tui.controllers.docker.orders import (
     network_of,
     replica_of,
 )
-from nimify_tui.controllers.docker.replacing import Json, successor
+from nimify_tui.controllers.docker.replacing import Json
 from nimify_tui.controllers.world import Say, quiet
+from nimify_tui.domain.names import check_name
 
 
 class Replicas(Looking):
@@ -50,7 +51,7 @@ class Replicas(Looking):
         say: Say = quiet,
         patience: Patience | None = None,
     ) -> None:
-        super().__init__(connection, name, clock, say, patience or Patience())
+        super().__init__(connection, check_name(name, "service name"), clock, say, patience or Patience())
         self._leave = leave
         self._network = network_of(name)
         self._front = Front(connection, front_of(name), leave)
@@ -83,7 +84,7 @@ class Replicas(Looking):
             made.append(await start_new(self._connection, front_spec(order, servers), self._leave))
             await self._until_up([each.name for each in members])
         except BaseException:
-            await _to_its_end(self._unmake(made))
+            await to_its_end(self._unmake(made))
             raise
 
     async def scale(self, replicas: int) -> None:
@@ -101,11 +102,12 @@ class Replicas(Looking):
                 pattern = members[0]
                 name = free_name(self.name, pattern.labels.get(REVISION, "1"), taken)
                 taken.add(name)
-                one = await self._beside(pattern, await self._image_of(pattern), name, {})
+                image = await image_of(self._connection, pattern.image_name, pattern.image)
+                one = await self._beside(pattern, image, name, {})
                 new.append(one)
                 await self._admit(one, settings)
         except BaseException:
-            await _to_its_end(self._withdraw(new, settings))
+            await to_its_end(self._withdraw(new, settings))
             self._say(f"goes on with the {len(members)} that served before", len(members), wanted)
             raise
 
@@ -117,7 +119,7 @@ class Replicas(Looking):
                 await self._retire(one, settings)
                 await remove(self._connection, one.id, self._leave)
             except BaseException as error:
-                trouble = await _to_its_end(self._take_back(one, settings))
+                trouble = await to_its_end(self._take_back(one, settings))
                 self._say(f"{one.name} serves again" if trouble is None else trouble.message, number, len(going))
                 if isinstance(error, NimifyError):
                     error.message += f"; {number} of {len(going)} were removed before"
@@ -134,7 +136,7 @@ class Replicas(Looking):
             try:
                 await self._retire(one, settings)
             finally:
-                trouble = await _to_its_end(self._take_back(one, settings))
+                trouble = await to_its_end(self._take_back(one, settings))
             if trouble is not None:
                 raise trouble
             try:
@@ -160,17 +162,17 @@ class Replicas(Looking):
                 self._say(f"replaces {one.name}", number, len(old))
                 name = free_name(self.name, str(revision), taken)
                 taken.add(name)
-                new = await self._beside(one, image, name, {REVISION: str(revision)})
+                new = await self._beside(one, image, name, {REVISION: str(revision), IMAGE_BEFORE: one.image})
                 started.append(new)
                 await self._admit(new, settings)
                 done.append((one, new))
                 await self._retire(one, settings)
         except BaseException as error:
             self._say("goes back to what ran before", len(done), len(old))
-            trouble = await _to_its_end(self._go_back(done, started, settings))
+            trouble = await to_its_end(self._go_back(done, started, settings))
             if not isinstance(error, NimifyError):
                 raise
-            raise _went_back(error, old[0], trouble) from error
+            raise went_back(error, old[0], "all replicas run", trouble) from error
         for one in old:
             await remove(self._connection, one.id, self._leave)
         self._say(f"all run {found.Id[:19]}", len(old), len(old))
@@ -283,19 +285,9 @@ class Replicas(Looking):
             raise ClusterError(f"there is a network {self._network} that is not ours", "choose another name")
 
     async def _beside(self, one: Member, image: str, name: str, labels: dict[str, str]) -> Member:
-        old_image = await self._connection.get(f"/images/{one.shown['Image']}/json", dict)
-        new = successor(one.shown, old_image, image, labels, beside=True)
+        new = await self._successor(one, image, labels, beside=True)
         made = await start_body(self._connection, name, new.body, new.networks, self._leave)
         return await self._look(made)
-
-    async def _image_of(self, one: Member) -> str:
-        """Its image by name, or by id where the name means another one by now."""
-        named = str(one.shown["Config"].get("Image") or "")
-        with contextlib.suppress(ValidationError):
-            found = await find(self._connection, named)
-            if found is not None and found.Id == one.shown["Image"]:
-                return named
-        return str(one.shown["Image"])
 
     async def _until_up(self, names: Sequence[str]) -> None:
         async def so() -> bool:
@@ -325,23 +317,3 @@ class Replicas(Looking):
 
 class _Network(msgspec.Struct):
     Labels: dict[str, str] | None = None
-
-
-async def _to_its_end(work: Awaitable[None]) -> NimifyError | None:
-    """Tidy up, also when whoever waits for us is called off meanwhile; what went wrong with it."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError, NimifyError):
-            await asyncio.shield(task)
-    error = task.exception()
-    if error is not None and not isinstance(error, NimifyError):
-        raise error
-    return error
-
-
-def _went_back(error: NimifyError, old: Member, trouble: NimifyError | None) -> ClusterError:
-    image = said_by(str(old.shown["Config"].get("Image")), 120)
-    if trouble is None:
-        return ClusterError(f"{error.message}; all replicas run {image} again", error.remedy)
-    words = f"{error.message}; going back to {image} failed, too: {trouble.message}"
-    return ClusterError(words, "look at its containers: docker ps --all")
