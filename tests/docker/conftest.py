@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from nimify_tui.backends.docker.progress import Event
 from nimify_tui.controllers.docker.context import ImageOrder
 from tests import models_factory
 from tests.docker import images
+from tests.docker.behind import Service
 from tests.docker.engine import Engine, NoEngine
 from tests.docker.fixtures import missing
 from tests.docker.leaves import Leaves, acting
@@ -54,3 +55,12 @@ def runtime(engine: Engine, debian: Path, tmp_path_factory: pytest.TempPathFacto
         tag = f"nimify-test/digits:{revision}"
         events.append(acting(engine, partial(build_image, order=order, tag=tag, leave=leave)))
     return Runtime(("nimify-test/digits:1", "nimify-test/digits:2"), (models[0], models[1]), events[0])
+
+
+@pytest.fixture
+def service(engine: Engine, runtime: Runtime, tmp_path: Path) -> Iterator[Service]:
+    """``digits`` is not there yet; whatever was made of it is removed."""
+    made = Service(engine, tmp_path)
+    with engine.swept():
+        yield made
+    engine.docker("network", "prune", "--force")

@@ -30,6 +30,8 @@ FOLDER, FILE = "/etc/nimify-front", "haproxy.cfg"
 _SOCKET = "/dev/shm/nimify-front.sock"  # noqa: S108  # of the container, not of this machine
 _BACKEND = "replicas"
 _MARK = "\x1e"
+#: A configuration of ours has some 100 bytes for each server.
+_CONFIGURATION_BYTES = 1024 * 1024
 #: Each argument after the socket is one command; each answer ends with a mark. Official images have perl, some socat.
 _CLIENT = r"""s=$1; shift
 if command -v socat >/dev/null; then
@@ -168,6 +170,21 @@ def archive(settings: FrontSettings, servers: Sequence[Server]) -> bytes:
         info.size, info.mode = len(data), 0o644
         tar.addfile(info, io.BytesIO(data))
     return made.getvalue()
+
+
+def servers_in(packed: bytes) -> frozenset[str]:
+    """The names of the servers in a configuration as :func:`archive` packs it (and an engine gives it back).
+
+    Raises ClusterError when it is none.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
+            file = tar.extractfile(FILE)
+            lines = file.read(_CONFIGURATION_BYTES).decode("utf-8", "replace").splitlines() if file else []
+    except (tarfile.TarError, KeyError) as error:
+        raise ClusterError("the front's configuration cannot be read", "make the service anew") from error
+    words = [line.split() for line in lines]
+    return frozenset(each[1] for each in words if len(each) > 2 and each[0] == "server")
 
 
 def client(*commands: str) -> list[str]:

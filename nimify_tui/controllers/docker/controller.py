@@ -7,13 +7,18 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from nimify_tui.backends.docker.connection import Connection
+from nimify_tui.backends.docker.groups import Owner
 from nimify_tui.backends.docker.kinds import Container, seconds
+from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
-from nimify_tui.controllers.docker.facts import GRACE_S, facts_of, name_of, owner_in
+from nimify_tui.controllers.docker.facts import GRACE_S, UP, facts_of, name_of, owner_in
+from nimify_tui.controllers.docker.fronted import Fronted, again, draft_scale, fronted, look_fronted
+from nimify_tui.controllers.docker.imaging import draft_image, look_single, pulled
+from nimify_tui.controllers.docker.orders import calls_for
 from nimify_tui.controllers.docker.reading import (
-    Line,
     identity,
     inspected,
     members,
@@ -21,6 +26,8 @@ from nimify_tui.controllers.docker.reading import (
     path_of,
     serves,
 )
+from nimify_tui.controllers.docker.replicas import Replicas
+from nimify_tui.controllers.docker.single import Single
 from nimify_tui.controllers.wording import diff
 from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.names import ServiceKey
@@ -34,22 +41,26 @@ _MORE_S = 30.0
 #: Without a health check: running for so long counts as serving, seconds.
 STEADY_S = 2.0
 _KEPT = 256
+_IMAGES = (Verb.SET_IMAGE, Verb.ROLLBACK)
+_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES)
+#: What makes other containers: it is looked at what there is by name, not at those of before.
+_OTHERS = (Verb.SCALE, *_IMAGES)
 _DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
 
 
 class DockerController:
     """Controller of Docker regions. ``line`` finds the open connection of a region."""
 
-    def __init__(self, line: Callable[[str], Line | None], gate: Gate, clock: Clock) -> None:
+    def __init__(self, line: Callable[[str], Connection | None], gate: Gate, clock: Clock) -> None:
         self._line, self._gate, self._clock = line, gate, clock
         #: By run (container, its start): since when it has been seen running, monotonic seconds.
         self._running: dict[tuple[str, str], float] = {}
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
-        if part.verb not in (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE) or part.kind:
+        if part.verb not in _VERBS or part.kind:
             raise ValidationError(
-                f"this version cannot {part.verb} on a Docker host", "it can restart, stop, start and delete"
+                f"this version cannot {part.verb} on a Docker host", f"it can {', '.join(_VERBS)}"
             )
         service = world.service(key)
         if service is None:
@@ -60,11 +71,15 @@ class DockerController:
         some = await members(line, service.uid)
         if not some:
             raise ClusterError(f"{key.name} has no container any more", "look again")
+        behind = await fronted(line, some)
+        if part.verb is Verb.SCALE:
+            return draft_scale(part, key, behind, some, await _owner(line, some))
+        if part.verb in _IMAGES:
+            return await draft_image(line, part, key, behind, some, await _owner(line, some))
         touched = _touched(part.verb, some)
         before = Precondition(key, identity(touched), 0, path_of(touched))
         if not touched:
             return self._idle(part, key, before)
-        unit = await asyncio.to_thread(unit_of, some[0].plain_name) if line.place.here else ""
         stop = part.verb is Verb.STOP
         undo = None
         if part.verb in (Verb.STOP, Verb.START):
@@ -72,7 +87,7 @@ class DockerController:
         return Draft(
             part=msgspec.structs.replace(part, mark=f"{newest_start(some):.6f}"),
             precondition=before,
-            facts=facts_of(part.verb, some, touched, owner_in(some, unit)),
+            facts=facts_of(part.verb, some, touched, await _owner(line, some)),
             diff=diff({name_of(each): _is(each) for each in touched}, _after(part.verb, touched)),
             destructive=part.verb in (Verb.STOP, Verb.DELETE),
             undo=undo,
@@ -80,7 +95,7 @@ class DockerController:
                 Verb.RESTART: "none needed: the content is the same",
                 Verb.DELETE: "cannot be undone: what the container wrote outside of volumes is gone with it",
             }.get(part.verb, ""),
-            calls=len(touched) * (2 if part.verb is Verb.DELETE else 1),
+            calls=calls_for(len(some)) if behind is not None else len(touched) * (1 + (part.verb is Verb.DELETE)),
         )
 
     async def send(
@@ -89,22 +104,59 @@ class DockerController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         before = _before(plan, key)
         line = self._open(key.region)
+        leave = Leave(permit, plan, self._gate.verify)
+        if part.verb in _OTHERS:
+            await self._change(line, part, before, leave, say)
+            return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
         some = [
             each
             for each in [await inspected(line, uid) for uid in before.path.split(",")]
             if each is not None
         ]
         if identity(some) != before.uid:
-            raise ClusterError(f"{key.name} has other containers now", "look again, then plan anew")
+            raise _others(key)
+        service = await fronted(line, some)
+        if service is not None and part.verb is Verb.RESTART:
+            await Replicas(line, service.name, leave, self._clock, say).restart()
+            return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
         for number, one in enumerate(some):
             say(f"{name_of(one)}: {part.verb}", number, len(some))
             await self._one(line, part.verb, one, permit, plan)
             if part.verb is Verb.RESTART and number + 1 < len(some):
                 say(f"{name_of(one)}: waits until it serves", number, len(some))
                 await self._until_it_serves(line, one, len(some) - number - 1)
+        if part.verb is Verb.START and service is not None:
+            await self._told(line, service, leave, say)
         return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
 
-    async def _one(self, line: Line, verb: Verb, one: Container, permit: Permit, plan: Plan) -> None:
+    async def _change(
+        self, line: Connection, part: ActionRequest, before: Precondition, leave: Leave, say: Say
+    ) -> None:
+        """What makes other containers: a number of replicas, an image."""
+        if "," not in before.path:
+            one = await inspected(line, before.path)
+            if one is None:
+                raise _others(before.key)
+            await pulled(line, part.image, leave, say)
+            await Single(line, one.plain_name, leave, self._clock, say).replace(one.id, part.image)
+            return
+        service = await again(line, before)
+        if service is None or service.identity != before.uid:
+            raise _others(before.key)
+        replicas = Replicas(line, service.name, leave, self._clock, say)
+        if part.verb is Verb.SCALE:
+            await replicas.scale(part.replicas or 0)
+            return
+        await pulled(line, part.image, leave, say)
+        await replicas.replace(part.image, int(part.mark))
+
+    async def _told(self, line: Connection, service: Fronted, leave: Leave, say: Say) -> None:
+        """The front learns the addresses that replicas have since their start; one that does not run will not ask."""
+        if service.front.state.status == "running":
+            say(f"{name_of(service.front)}: learns their addresses", 0, 0)
+            await Replicas(line, service.name, leave, self._clock, say).refresh()
+
+    async def _one(self, line: Connection, verb: Verb, one: Container, permit: Permit, plan: Plan) -> None:
         path, name = f"/containers/{one.id}", name_of(one)
         grace_s = float(one.config.stop_timeout or GRACE_S)
 
@@ -116,13 +168,13 @@ class DockerController:
 
         match verb:
             case Verb.DELETE:
-                if one.state.status in ("running", "paused", "restarting"):
+                if one.state.status in UP:
                     await ask("POST", f"{path}/stop", "stop")
                 await ask("DELETE", path, "removal")
             case _:
                 await ask("POST", f"{path}/{verb}", str(verb))
 
-    async def _until_it_serves(self, line: Line, one: Container, left: int) -> None:
+    async def _until_it_serves(self, line: Connection, one: Container, left: int) -> None:
         """Return when it serves. Raises ClusterError when it ends or does not come up: the others go on as they are."""
         deadline_s = self._clock.mono_s() + SETTLE_S
         rest = f"the other {left} were not touched"
@@ -152,6 +204,8 @@ class DockerController:
     async def reality(self, plan: Plan, part: ActionRequest, key: ServiceKey, world: World) -> Standing:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         found = await self._look(plan, part, key)
+        if part.verb in _OTHERS and found.state is ActionState.RUNNING and found.done:
+            return Standing(state=ActionState.UNKNOWN, text=f"{found.text}: it was done in part")
         if found.state is ActionState.OK:
             return Standing(state=ActionState.OK, text=f"{found.text}: it was done")
         if found.state is ActionState.RUNNING and not found.done:
@@ -162,6 +216,9 @@ class DockerController:
         """How far it is by what the engine has now; ``done`` counts containers that are as wanted."""
         before = _before(plan, key)
         line = self._open(key.region)
+        if part.verb in _OTHERS:
+            look = look_fronted if "," in before.path else look_single
+            return await look(line, part, before)
         ids = before.path.split(",")
         now = [await inspected(line, uid) for uid in ids]
         some = [each for each in now if each is not None]
@@ -171,7 +228,7 @@ class DockerController:
             text = f"{len(ids) - len(some)} of {len(ids)} containers were removed by somebody else"
             return Standing(state=ActionState.UNKNOWN, text=text)
         if part.verb is Verb.STOP:
-            running = [each for each in some if each.state.status in ("running", "paused", "restarting")]
+            running = [each for each in some if each.state.status in UP]
             return _counted(len(ids) - len(running), len(ids), "stopped", "")
         since = float(part.mark or 0.0) if part.verb is Verb.RESTART else 0.0
         wanted = [each for each in some if part.verb is Verb.START or _was_touched(each, since)]
@@ -198,7 +255,7 @@ class DockerController:
             self._running.pop(next(iter(self._running)))
         return now_s - self._running.setdefault(run, now_s) >= STEADY_S
 
-    def _open(self, region: str) -> Line:
+    def _open(self, region: str) -> Connection:
         line = self._line(region)
         if line is None or not line.is_open:
             raise NetworkError(f"region {region} has no connection", "wait until it is LIVE again")
@@ -212,20 +269,29 @@ class DockerController:
         return Draft(part=part, precondition=before, nothing_to_do=word)
 
 
+def _others(key: ServiceKey) -> ClusterError:
+    return ClusterError(f"{key.name} has other containers now", "look again, then plan anew")
+
+
+async def _owner(line: Connection, some: Sequence[Container]) -> Owner | None:
+    """Who keeps them: their labels say so, or a systemd unit of this machine does."""
+    unit = await asyncio.to_thread(unit_of, some[0].plain_name) if line.place.here else ""
+    return owner_in(some, unit)
+
+
 def _before(plan: Plan, key: ServiceKey) -> Precondition:
     return next(item for item in plan.preconditions if item.key == key)
 
 
 def _touched(verb: Verb, some: Sequence[Container]) -> list[Container]:
     """The containers that the verb is for."""
-    up = ("running", "paused", "restarting")
     match verb:
         case Verb.DELETE:
             return list(some)
         case Verb.START:
-            return [each for each in some if each.state.status not in up]
+            return [each for each in some if each.state.status not in UP]
         case _:
-            return [each for each in some if each.state.status in up]
+            return [each for each in some if each.state.status in UP]
 
 
 def _was_touched(one: Container, since: float) -> bool:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from nimify_tui.backends.docker.groups import Owner, group_of, owner_of
 from nimify_tui.backends.docker.kinds import Container, seconds
 from nimify_tui.base.text import clean_line
+from nimify_tui.controllers.docker.orders import FRONT
 from nimify_tui.controllers.docker.reading import serves
 from nimify_tui.controllers.drafts import plural
 from nimify_tui.domain.plans import Verb
 
 #: What the engine gives a container to end by default, seconds.
 GRACE_S = 10
+#: States in which a container has a process.
+UP = ("running", "paused", "restarting")
 _NAMED = 6
 
 
@@ -33,28 +36,41 @@ def facts_of(
     verb: Verb, some: Sequence[Container], touched: Sequence[Container], owner: Owner | None
 ) -> tuple[tuple[str, str], ...]:
     """The lines of a plan."""
-    found = [("objects", _objects(some)), ("change", _change(verb, touched))]
-    if owner is not None:
-        found.append(("owner", f"{owner.words}; {_reverted(verb, owner)}"))
+    found = [("objects", objects_of(some)), ("change", _change(verb, touched)), *owned(verb, owner)]
+    found += _address_of(some)
     found.append(("capacity", _capacity(verb, some, touched)))
     if verb in (Verb.RESTART, Verb.STOP, Verb.DELETE):
         grace = max((each.config.stop_timeout or GRACE_S for each in touched), default=GRACE_S)
         found.append(("stop", f"asked to end, killed after {grace} s"))
     if verb in (Verb.RESTART, Verb.START):
-        found.append(("start", _start(touched)))
+        found.append(("start", last_start(touched)))
     if verb is Verb.STOP and (policy := _policy(touched)):
         found.append(("engine", policy))
     return tuple(found)
 
 
-def _objects(some: Sequence[Container]) -> str:
+def owned(verb: Verb, owner: Owner | None) -> list[tuple[str, str]]:
+    """The line that names who keeps them, and what that means; none where nobody does."""
+    return [("owner", f"{owner.words}; {_reverted(verb, owner)}")] if owner is not None else []
+
+
+def objects_of(some: Sequence[Container], front: Container | None = None) -> str:
+    """What is touched, in words; ``front`` is the HAProxy before them."""
     names = ", ".join(name_of(each) for each in some[:_NAMED])
     more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
     kind = group_of(some[0]).kind
     ready = sum(serves(each) for each in some)
-    if len(some) == 1 and kind == "Container":
+    if len(some) == 1 and kind == "Container" and front is None:
         return f"container {names}, {'serving' if ready else some[0].state.status}"
-    return f"{kind} of {len(some)} {plural('container', len(some))} ({names}{more}), {ready} of {len(some)} serving"
+    kind = f"service behind {name_of(front)}," if front is not None else f"{kind} of"
+    return f"{kind} {len(some)} {plural('container', len(some))} ({names}{more}), {ready} of {len(some)} serving"
+
+
+def _address_of(some: Sequence[Container]) -> list[tuple[str, str]]:
+    """What it means that one of them is a front."""
+    names = [each.labels[FRONT] for each in some if each.labels.get(FRONT)]
+    text = "it is the address of {}: nothing of it is reached while this does not run"
+    return [("front", text.format(clean_line(name, 80))) for name in names]
 
 
 def _change(verb: Verb, touched: Sequence[Container]) -> str:
@@ -80,19 +96,25 @@ def _change(verb: Verb, touched: Sequence[Container]) -> str:
 def _reverted(verb: Verb, owner: Owner) -> str:
     match owner.kind:
         case "Compose project":
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+                return f"the project's file is not changed: `{owner.by}` goes back to its image"
             if verb is Verb.DELETE:
                 return f"`{owner.by}` makes it again"
             return (
                 f"`{owner.by}` starts it again" if verb is Verb.STOP else "the project's file is not changed"
             )
         case "systemd unit":
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+                return f"the unit is not changed: `systemctl restart {owner.name}` may go back to its image"
             if verb is Verb.RESTART:
                 return (
                     f"`systemctl restart {owner.name}` would do the same; systemd may take this for a failure"
                 )
             return f"systemd may start it again: better `systemctl stop {owner.name}`"
         case "Swarm service":
-            return "Swarm replaces what is stopped or removed: better change the Swarm service"
+            if verb in (Verb.RESTART, Verb.START):
+                return f"`docker service update --force {owner.name}` would do the same"
+            return f"Swarm replaces what is stopped or removed: better `{owner.by} {owner.name}`"
         case _:
             return "the cluster replaces what is stopped or removed"
 
@@ -110,7 +132,7 @@ def _capacity(verb: Verb, some: Sequence[Container], touched: Sequence[Container
             return f"nothing serves afterwards ({ready} {'serves' if ready == 1 else 'serve'} now)"
 
 
-def _start(touched: Sequence[Container]) -> str:
+def last_start(touched: Sequence[Container]) -> str:
     """How long a start took last: until the first health check of now that passed."""
     took = []
     for each in touched:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +25,8 @@ from nimify_tui.controllers.docker.replacing import Json
 
 FRONT = "nimify.dev/front"
 REVISION = "nimify.dev/revision"
+#: The id of the image that the container before it ran: what a roll-back goes to.
+IMAGE_BEFORE = "nimify.dev/image-before"
 _SETTINGS = "nimify.dev/front-settings"
 
 
@@ -49,12 +51,14 @@ class ServiceOrder:
 class Patience:
     """How long what may take, seconds: a replica until it is healthy, its requests until they are answered.
 
-    ``stop_s`` is what a drained replica has between the request to end and its end by force.
+    ``stop_s`` is what a drained replica has between the request to end and its end by force; ``steady_s`` is how long
+    a container without a health check has to run until that counts as serving.
     """
 
     healthy_s: float = 300.0
     drain_s: float = 60.0
     stop_s: int = 30
+    steady_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,16 @@ class Member:
     def name(self) -> str:
         """Its name."""
         return str(self.shown["Name"]).lstrip("/")
+
+    @property
+    def image(self) -> str:
+        """The id of its image."""
+        return str(self.shown["Image"])
+
+    @property
+    def image_name(self) -> str:
+        """What its image was called when it was made."""
+        return str(self.shown["Config"].get("Image") or "")
 
     @property
     def running(self) -> bool:
@@ -152,10 +166,9 @@ def by_number(name: str) -> tuple[str, int]:
     return (head, int(tail)) if tail.isdecimal() else (name, 0)
 
 
-def free_name(service: str, revision: str, taken: Sequence[Member]) -> str:
-    """A replica's name that none of ``taken`` has."""
-    names = {each.name for each in taken}
+def free_name(service: str, revision: str, taken: Collection[str]) -> str:
+    """A replica's name that is none of ``taken``."""
     number = 1
-    while (name := f"{service}-r{revision}-{number}") in names:
+    while (name := f"{service}-r{revision}-{number}") in taken:
         number += 1
     return name

@@ -5,68 +5,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
 
-from nimify_tui.backends.docker.connection import Verify
+from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.errors import NotThere
 from nimify_tui.backends.docker.groups import group_of, labels_of, passing
 from nimify_tui.backends.docker.kinds import Container, Listed, seconds
-from nimify_tui.backends.docker.place import EnginePlace
-from nimify_tui.domain.plans import Permit, Plan
-
-T = TypeVar("T")
 
 
-class Line(Protocol):
-    """What a controller needs of ``backends.docker.connection.Connection``."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be used."""
-        ...
-
-    @property
-    def place(self) -> EnginePlace:
-        """Where the engine is."""
-        ...
-
-    async def get(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
-        """Ask."""
-        ...
-
-    async def change(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        *,
-        what: str,
-        permit: Permit,
-        plan: Plan,
-        verify: Verify,
-        body: Mapping[str, Any] | None = None,
-        deadline_s: float = 30.0,
-    ) -> bytes:
-        """Change something, once."""
-        ...
-
-
-async def members(line: Line, uid: str) -> list[Container]:
+async def members(line: Connection, uid: str) -> list[Container]:
     """The containers of a service by its group's uid, as the engine has them now, by name. Raises NimifyError."""
     kind, _, name = uid.partition(":")
     if kind == "container":
-        ids = [name]
+        found = [one] if (one := await inspected(line, name)) is not None else []
     else:
-        filters = json.dumps({"label": list(labels_of(uid))})
-        listed = await line.get("/containers/json", list[Listed], {"all": "true", "filters": filters})
-        ids = [each.id for each in listed]
-    found = await asyncio.gather(*(inspected(line, each) for each in ids))
-    ours = [each for each in found if each is not None and not passing(each) and group_of(each).uid == uid]
+        found = await labelled(line, *labels_of(uid))
+    ours = [each for each in found if not passing(each) and group_of(each).uid == uid]
     return sorted(ours, key=lambda each: each.plain_name)
 
 
-async def inspected(line: Line, container_id: str) -> Container | None:
+async def labelled(line: Connection, *labels: str) -> list[Container]:
+    """The containers with all of these labels ("name=value"), running or not. Raises NimifyError."""
+    filters = json.dumps({"label": list(labels)})
+    listed = await line.get("/containers/json", list[Listed], {"all": "true", "filters": filters})
+    found = await asyncio.gather(*(inspected(line, each.id) for each in listed))
+    return [each for each in found if each is not None]
+
+
+async def inspected(line: Connection, container_id: str) -> Container | None:
     """A container as it is now; None when it is no more."""
     try:
         return await line.get(f"/containers/{container_id}/json", Container)

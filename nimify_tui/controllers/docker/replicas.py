@@ -6,47 +6,40 @@ engine's labels each time: another console, or this one after its end, goes on f
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import remove, start_body, start_new
-from nimify_tui.backends.docker.errors import NotThere, said_by
-from nimify_tui.backends.docker.groups import OURS
+from nimify_tui.backends.docker.errors import NotThere
 from nimify_tui.backends.docker.haproxy import Front, FrontSettings
 from nimify_tui.backends.docker.leave import Leave
-from nimify_tui.backends.docker.logs import lines_of
-from nimify_tui.backends.docker.pulling import find, runnable
+from nimify_tui.backends.docker.pulling import runnable
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError, ValidationError
 from nimify_tui.controllers.checks import check_replicas
+from nimify_tui.controllers.docker.looking import Looking, image_of, to_its_end, went_back
 from nimify_tui.controllers.docker.orders import (
-    FRONT,
+    IMAGE_BEFORE,
     REVISION,
     Member,
     Patience,
     ServiceOrder,
-    by_number,
     free_name,
     front_of,
     front_spec,
     labels_of,
     network_of,
     replica_of,
-    settings_of,
 )
-from nimify_tui.controllers.docker.replacing import Json, successor
+from nimify_tui.controllers.docker.replacing import Json
 from nimify_tui.controllers.world import Say, quiet
 from nimify_tui.domain.names import check_name
 
-#: So often it is looked whether something is so by now, seconds.
-LOOK_S = 0.25
 
-
-class Replicas:
+class Replicas(Looking):
     """The service ``name`` on one engine, under one leave."""
 
     def __init__(
@@ -58,9 +51,8 @@ class Replicas:
         say: Say = quiet,
         patience: Patience | None = None,
     ) -> None:
-        self.name = check_name(name, "service name")
-        self._connection, self._leave, self._clock, self._say = connection, leave, clock, say
-        self._patience = patience or Patience()
+        super().__init__(connection, check_name(name, "service name"), clock, say, patience or Patience())
+        self._leave = leave
         self._network = network_of(name)
         self._front = Front(connection, front_of(name), leave)
 
@@ -92,7 +84,7 @@ class Replicas:
             made.append(await start_new(self._connection, front_spec(order, servers), self._leave))
             await self._until_up([each.name for each in members])
         except BaseException:
-            await _to_its_end(self._unmake(made))
+            await to_its_end(self._unmake(made))
             raise
 
     async def scale(self, replicas: int) -> None:
@@ -101,21 +93,58 @@ class Replicas:
         if wanted < 1:
             raise ValidationError("a service behind a front has at least one replica", "stop it instead")
         members, settings = await self._members()
-        for one in reversed(members[wanted:]):
-            await self._retire(one, settings)
-            await remove(self._connection, one.id, self._leave)
+        await self._fewer(members, wanted, settings)
+        taken = {each.name for each in await self._all()}
         new: list[Member] = []
         try:
             for number in range(len(members), wanted):
                 self._say(f"starts replica {number + 1} of {wanted}", number, wanted)
                 pattern = members[0]
-                name = free_name(self.name, pattern.labels.get(REVISION, "1"), [*members, *new])
-                one = await self._beside(pattern, await self._image_of(pattern), name, {})
+                name = free_name(self.name, pattern.labels.get(REVISION, "1"), taken)
+                taken.add(name)
+                image = await image_of(self._connection, pattern.image_name, pattern.image)
+                one = await self._beside(pattern, image, name, {})
                 new.append(one)
                 await self._admit(one, settings)
         except BaseException:
-            await _to_its_end(self._withdraw(new, settings))
+            await to_its_end(self._withdraw(new, settings))
+            self._say(f"goes on with the {len(members)} that served before", len(members), wanted)
             raise
+
+    async def _fewer(self, members: Sequence[Member], wanted: int, settings: FrontSettings) -> None:
+        """Drain and remove the last ones; a drained one that is not removed serves again."""
+        going = list(reversed(members[wanted:]))
+        for number, one in enumerate(going):
+            try:
+                await self._retire(one, settings)
+                await remove(self._connection, one.id, self._leave)
+            except BaseException as error:
+                trouble = await to_its_end(self._take_back(one, settings))
+                self._say(f"{one.name} serves again" if trouble is None else trouble.message, number, len(going))
+                if isinstance(error, NimifyError):
+                    error.message += f"; {number} of {len(going)} were removed before"
+                raise
+
+    async def restart(self) -> None:
+        """Drain and restart one after the other, each has to serve again before the next.
+
+        Raises ClusterError at the first that does not; the front asks it again as soon as it is healthy.
+        """
+        members, settings = await self._members()
+        for number, one in enumerate(members):
+            self._say(f"restarts {one.name}", number, len(members))
+            try:
+                await self._retire(one, settings)
+            finally:
+                trouble = await to_its_end(self._take_back(one, settings))
+            if trouble is not None:
+                raise trouble
+            try:
+                await self._healthy(one.id)
+                await self._until_up([one.name])
+            except ClusterError as error:
+                error.message += f"; the other {len(members) - number - 1} were not touched"
+                raise
 
     async def replace(self, image: str, revision: int) -> None:
         """Give every replica another image, one after the other; each has to be healthy before an old one goes.
@@ -125,23 +154,25 @@ class Replicas:
         """
         found = await runnable(self._connection, image)
         old, settings = await self._members()
+        taken = {each.name for each in await self._all()}
         done: list[tuple[Member, Member]] = []
         started: list[Member] = []
         try:
             for number, one in enumerate(old):
                 self._say(f"replaces {one.name}", number, len(old))
-                name = free_name(self.name, str(revision), [*old, *started])
-                new = await self._beside(one, image, name, {REVISION: str(revision)})
+                name = free_name(self.name, str(revision), taken)
+                taken.add(name)
+                new = await self._beside(one, image, name, {REVISION: str(revision), IMAGE_BEFORE: one.image})
                 started.append(new)
                 await self._admit(new, settings)
                 done.append((one, new))
                 await self._retire(one, settings)
         except BaseException as error:
             self._say("goes back to what ran before", len(done), len(old))
-            trouble = await _to_its_end(self._go_back(done, started, settings))
+            trouble = await to_its_end(self._go_back(done, started, settings))
             if not isinstance(error, NimifyError):
                 raise
-            raise _went_back(error, old[0], trouble) from error
+            raise went_back(error, old[0], "all replicas run", trouble) from error
         for one in old:
             await remove(self._connection, one.id, self._leave)
         self._say(f"all run {found.Id[:19]}", len(old), len(old))
@@ -205,17 +236,25 @@ class Replicas:
         self, done: Sequence[tuple[Member, Member]], started: Sequence[Member], settings: FrontSettings
     ) -> None:
         for old, new in reversed(done):
-            now = await self._look(old.id)
-            if not now.running:
-                await self._change("POST", f"/containers/{old.id}/start", f"start of {old.name}")
-            serving = {each.name for each in await self._front.stats()}
-            if old.name in serving:
-                await self._front.undrain(old.name)
-                await self._until_up([old.name])
-            else:
-                await self._admit(now, settings)
+            await self._take_back(old, settings)
+            await self._healthy(old.id)
+            await self._until_up([old.name])
             await self._withdraw([new], settings)
         await self._withdraw([each for each in started if each not in [new for _, new in done]], settings)
+
+    async def _take_back(self, one: Member, settings: FrontSettings) -> None:
+        """It runs, and the front asks it as soon as its check says yes."""
+        if not (await self._look(one.id)).running:
+            await self._change("POST", f"/containers/{one.id}/start", f"start of {one.name}")
+        server = (await self._look(one.id)).server(self._network)
+        known = {each.name: each for each in await self._front.stats()}.get(one.name)
+        if known is not None and known.address in ("", server.place):
+            await self._front.undrain(one.name)
+        else:
+            if known is not None:
+                await self._forget(one.name)
+            await self._front.add(server)
+        await self._save_serving(settings)
 
     async def _withdraw(self, some: Sequence[Member], settings: FrontSettings) -> None:
         """Out of the front, and away."""
@@ -246,80 +285,9 @@ class Replicas:
             raise ClusterError(f"there is a network {self._network} that is not ours", "choose another name")
 
     async def _beside(self, one: Member, image: str, name: str, labels: dict[str, str]) -> Member:
-        old_image = await self._connection.get(f"/images/{one.shown['Image']}/json", dict)
-        new = successor(one.shown, old_image, image, labels, beside=True)
+        new = await self._successor(one, image, labels, beside=True)
         made = await start_body(self._connection, name, new.body, new.networks, self._leave)
         return await self._look(made)
-
-    async def _image_of(self, one: Member) -> str:
-        """Its image by name, or by id where the name means another one by now."""
-        named = str(one.shown["Config"].get("Image") or "")
-        with contextlib.suppress(ValidationError):
-            found = await find(self._connection, named)
-            if found is not None and found.Id == one.shown["Image"]:
-                return named
-        return str(one.shown["Image"])
-
-    # -- looking ------------------------------------------------------------------------------------------------
-
-    async def _all(self) -> list[Member]:
-        found: dict[str, Member] = {}
-        for label in (OURS, FRONT):
-            filters = msgspec.json.encode({"label": [f"{label}={self.name}"]}).decode()
-            listed = await self._connection.get(
-                "/containers/json", list[_Id], {"all": "true", "filters": filters}
-            )
-            for each in listed:
-                found[each.Id] = await self._look(each.Id)
-        return sorted(found.values(), key=lambda each: by_number(each.name))
-
-    async def _members(self) -> tuple[list[Member], FrontSettings]:
-        """The replicas that run, in order, and the front's settings."""
-        every = await self._all()
-        front = next((each for each in every if FRONT in each.labels and each.running), None)
-        members = [each for each in every if FRONT not in each.labels and each.running]
-        if front is None:
-            raise ClusterError(
-                f"{self.name} has no front that runs", "start its container, or make the service anew"
-            )
-        if not members:
-            raise ClusterError(f"{self.name} has no replica that runs", "start one first")
-        return members, settings_of(front)
-
-    async def _look(self, container: str) -> Member:
-        return Member(await self._connection.get(f"/containers/{container}/json", dict))
-
-    async def _healthy(self, container: str) -> Member:
-        """Raises ClusterError with its last words when it ends, is unhealthy, or takes too long."""
-        latest: list[Member] = []
-
-        async def so() -> bool:
-            now = await self._look(container)
-            latest[:] = [now]
-            state = now.shown["State"]
-            health = (state.get("Health") or {}).get("Status", "healthy")
-            wrong = ""
-            if now.shown.get("RestartCount"):
-                wrong = "ends again and again"
-            elif not state.get("Running"):
-                wrong = f"ended (exit code {state.get('ExitCode')})"
-            elif health == "unhealthy":
-                wrong = "does not pass its health check"
-            if wrong:
-                raise ClusterError(f"{now.name} {wrong}: {await self._last_words(now)}", "look at its log")
-            return bool(health == "healthy")
-
-        await self._until(so, self._patience.healthy_s, "a replica does not become healthy")
-        return latest[0]
-
-    async def _last_words(self, one: Member) -> str:
-        try:
-            query = {"stdout": "1", "stderr": "1", "tail": "3"}
-            text = await self._connection.read(f"/containers/{one.id}/logs", query, 64 * 1024)
-            lines = lines_of(text, tty=bool(one.shown["Config"].get("Tty")))
-        except NimifyError:
-            return "its log cannot be read"
-        return said_by(lines[-1], 200) if lines else "it said nothing"
 
     async def _until_up(self, names: Sequence[str]) -> None:
         async def so() -> bool:
@@ -329,24 +297,6 @@ class Replicas:
             return set(names) <= up
 
         await self._until(so, self._patience.healthy_s, "the front does not reach the replica", asking=True)
-
-    async def _until(
-        self, probe: Callable[[], Awaitable[bool]], limit_s: float, why: str, *, asking: bool = False
-    ) -> None:
-        """Return when it is so. ``asking``: an HAProxy that cannot be asked yet is asked again. Raises ClusterError."""
-        end = self._clock.mono_s() + limit_s
-        while True:
-            try:
-                if await probe():
-                    return
-                late = f"{why} after {limit_s:g} s"
-            except ClusterError as error:
-                if not asking:
-                    raise
-                late = error.message
-            if self._clock.mono_s() > end:
-                raise ClusterError(late, "look at the logs of the front and of the replica")
-            await asyncio.sleep(LOOK_S)
 
     async def _save_serving(self, settings: FrontSettings) -> None:
         serving = {each.name for each in await self._front.stats() if each.status not in ("DRAIN", "MAINT")}
@@ -367,27 +317,3 @@ class Replicas:
 
 class _Network(msgspec.Struct):
     Labels: dict[str, str] | None = None
-
-
-class _Id(msgspec.Struct):
-    Id: str = ""
-
-
-async def _to_its_end(work: Awaitable[None]) -> NimifyError | None:
-    """Tidy up, also when whoever waits for us is called off meanwhile; what went wrong with it."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError, NimifyError):
-            await asyncio.shield(task)
-    error = task.exception()
-    if error is not None and not isinstance(error, NimifyError):
-        raise error
-    return error
-
-
-def _went_back(error: NimifyError, old: Member, trouble: NimifyError | None) -> ClusterError:
-    image = said_by(str(old.shown["Config"].get("Image")), 120)
-    if trouble is None:
-        return ClusterError(f"{error.message}; all replicas run {image} again", error.remedy)
-    words = f"{error.message}; going back to {image} failed, too: {trouble.message}"
-    return ClusterError(words, "look at its containers: docker ps --all")

@@ -1,0 +1,220 @@
+"""Another image, for a service behind a front and for one container, from plan to undo; the engine's inspect judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimify_tui.base.errors import ClusterError, GateRefused, ValidationError
+from nimify_tui.controllers.docker.single import Single
+from nimify_tui.domain.plans import ActionState, Verb
+from tests.docker.acting import acting, fact, region_toml, write_config
+from tests.docker.behind import Service
+from tests.docker.conftest import Runtime
+from tests.docker.engine import Engine
+from tests.docker.registry import registry
+from tests.docker.test_service_acting import diff, ends, ready
+
+#: Of "HostConfig" nothing may differ but these: the engine puts a nameless volume's name in, where it had none.
+MAY_DIFFER = {"Mounts", "Binds"}
+
+
+@pytest.fixture
+def config(engine: Engine, tmp_path: Path) -> Path:
+    return write_config(tmp_path, region_toml("dock", url=engine.url))
+
+
+@pytest.fixture
+def images(engine: Engine) -> tuple[str, str]:
+    """Two images of busybox that differ, the first with a volume of its own."""
+    first = engine.busybox("nimify-test/swap:1", "ENV VERSION=1 MODE=slow", "VOLUME /scratch")
+    return first, engine.busybox("nimify-test/swap:2", "ENV VERSION=2 MODE=slow")
+
+
+def test_a_service_gets_another_image_and_goes_back(
+    service: Service, runtime: Runtime, config: Path
+) -> None:
+    first, second = runtime.images
+    service.create(first, 2)
+    with acting(config, "dock") as desk:
+        ready(desk, 2)
+        plan = desk.plan(Verb.SET_IMAGE, "digits", image=second)
+        assert plan.summary == f"Set the image of digits to {second} in dock"
+        assert fact(plan, "change").startswith(f"image {first} → {second}; mounts, environment, shm")
+        assert fact(plan, "capacity").endswith("its old one is drained: 2 serve all the time")
+        assert fact(plan, "undo") == f"back to {first}"
+        assert len(diff(plan)) == 4
+        assert diff(plan)[0].startswith(f"- digits-r1-1: {first} (")
+        told: list[Any] = []
+        failed = service.under_load(lambda: told.append(desk.do(plan)), 6000)
+        assert (told[0].state, failed) == (ActionState.OK, []), (told, desk.said)
+        assert told[0].message == f"2 of 2 serve {second} behind digits-front"
+        assert service.names() == ["digits-r2-1", "digits-r2-2"]
+        assert ends(desk, plan) == ["action.begin", "action.end"]
+        service.answers(runtime.models[1])
+        ready(desk, 2)
+        with pytest.raises(ValidationError, match="runs nimify-test/digits:2 already"):
+            desk.plan(Verb.SET_IMAGE, "digits", image=second)
+        desk.undo(told[0])
+        assert service.names() == ["digits-r3-1", "digits-r3-2"]
+        service.answers(runtime.models[0])
+        ready(desk, 2)
+        # A roll-back needs no memory of ours: the containers know what was before them.
+        back = desk.plan(Verb.ROLLBACK, "digits")
+        assert fact(back, "undo") == f"back to {first}"
+        assert desk.do(back).state is ActionState.OK, desk.said
+        service.answers(runtime.models[1])
+
+
+def test_an_image_that_does_not_serve_goes_back_by_itself(
+    service: Service, engine: Engine, runtime: Runtime, config: Path
+) -> None:
+    bad = f'FROM {runtime.images[0]}\nENTRYPOINT ["/bin/sh", "-c", "echo no such model; exit 3"]\n'
+    engine.docker("build", "--tag", "nimify-test/bad:1", "-", data=bad.encode())
+    service.create(runtime.images[0], 2)
+    before = {name: engine.inspect(name)["Id"] for name in service.names()}
+    with acting(config, "dock") as desk:
+        ready(desk, 2)
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "digits", image="nimify-test/bad:1"))
+        assert (result.state, result.undo) == (ActionState.FAILED, None)
+        assert "no such model; all replicas run nimify-test/digits:1 again" in result.message
+        assert {name: engine.inspect(name)["Id"] for name in service.names()} == before
+        service.answers(runtime.models[0])
+
+
+def test_one_container_keeps_all_but_its_image(
+    engine: Engine, config: Path, images: tuple[str, str], tmp_path: Path
+) -> None:
+    """Sabotage: a successor without its ``ShmSize`` (or any other field of HostConfig) fails the comparison."""
+    (tmp_path / "bound").mkdir()
+    engine.docker("network", "create", "--subnet", "10.99.78.0/24", "swapped")
+    try:
+        with engine.swept(), acting(config, "dock") as desk:
+            engine.run(
+                "--name", "kept_one", "--env", "TOKEN=a b'c", "--label", "team=vision", "--network", "swapped",
+                "--ip", "10.99.78.9", "--network-alias", "model", "--shm-size", "96m", "--ipc", "shareable",
+                "--ulimit", "nofile=4096:8192", "--device", "/dev/null:/dev/zilch:r",
+                "--mount", f"type=bind,src={tmp_path / 'bound'},dst=/bound,readonly", "--volume", "named:/named",
+                "--tmpfs", "/fast:size=1m", "--memory", "64m", "--cpus", "0.5", "--cap-drop", "ALL", "--read-only",
+                "--publish", "127.0.0.1:18999:8000", "--restart", "on-failure:3", "--stop-timeout", "3",
+                "--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.service=web",
+                image=images[0],
+            )  # fmt: skip
+            engine.docker("exec", "kept_one", "sh", "-c", "echo learnt > /scratch/it")
+            old = engine.inspect("kept_one")
+            desk.until_row("shop-web", state="OK")
+            plan = desk.plan(Verb.SET_IMAGE, "shop-web", image=images[1])
+            assert fact(plan, "owner") == (
+                "Compose project shop (service web); the project's file is not changed: `docker compose up` goes back "
+                "to its image"
+            )
+            assert fact(plan, "capacity").startswith("nothing serves until the new one does")
+            with pytest.raises(GateRefused):
+                desk.do(plan, "")
+            assert engine.inspect("kept_one")["Id"] == old["Id"]
+            result = desk.do(desk.plan(Verb.SET_IMAGE, "shop-web", image=images[1]))
+            assert (result.state, result.message) == (ActionState.OK, f"kept_one runs {images[1]}"), desk.said
+            new = engine.inspect("kept_one")
+            for field in set(old["HostConfig"]) - MAY_DIFFER:
+                assert new["HostConfig"][field] == old["HostConfig"][field], field
+            assert new["Config"]["Image"] == images[1]
+            assert set(new["Config"]["Env"]) == {"TOKEN=a b'c", "VERSION=2", "MODE=slow", "PATH=/bin"}
+            joined = new["NetworkSettings"]["Networks"]["swapped"]
+            assert joined["IPAddress"] == "10.99.78.9"
+            assert "model" in joined["Aliases"]
+            assert engine.docker("exec", "kept_one", "cat", "/scratch/it") == "learnt\n"
+            assert {each["Destination"] for each in new["Mounts"]} == {"/bound", "/named", "/scratch"}
+            assert engine.containers("label=team=vision") == ["kept_one"]
+            desk.until_row("shop-web", state="OK")
+            desk.undo(result)
+            again = engine.inspect("kept_one")
+            assert again["Image"] == old["Image"]
+            assert again["HostConfig"]["ShmSize"] == old["HostConfig"]["ShmSize"]
+            assert engine.docker("exec", "kept_one", "cat", "/scratch/it") == "learnt\n"
+    finally:
+        engine.docker("network", "rm", "swapped")
+
+
+def test_one_that_does_not_serve_with_it_runs_again_as_before(
+    engine: Engine, config: Path, images: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sabotage: without ``_go_back`` the container is gone or stands aside under another name."""
+    ends_at_once = engine.busybox("nimify-test/ends:1", 'ENTRYPOINT ["/bin/sh", "-c", "echo no good; exit 4"]')
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "sturdy", "--volume", "/data", image=images[0])
+        old = engine.inspect("sturdy")
+        desk.until_row("sturdy", state="OK")
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "sturdy", image=ends_at_once))
+        assert result.state is ActionState.FAILED
+        assert "sturdy ended (exit code 4): no good; the old container runs nimify-test/swap:1 again" in result.message
+        stays(engine, old)
+
+        async def stopped(self: Single, made: str) -> None:
+            assert desk.session._desk.stop(self._leave.plan.id, now=True)
+            await self._until(_never, 30, "it was not stopped")
+
+        monkeypatch.setattr(Single, "_steady", stopped)
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "sturdy", image=images[1]))
+        assert result.state is ActionState.UNKNOWN
+        assert "seen last: sturdy runs as before" in result.message
+        stays(engine, old)
+
+
+async def _never() -> bool:
+    return False
+
+
+def stays(engine: Engine, old: Any) -> None:
+    now = engine.inspect("sturdy")
+    assert (now["Id"], now["State"]["Running"]) == (old["Id"], True)
+    assert engine.containers("name=sturdy") == ["sturdy"]
+
+
+def test_an_image_that_the_engine_has_not_is_pulled_first(
+    engine: Engine, config: Path, images: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "registry").mkdir()
+    with registry(tmp_path / "registry") as store, engine.swept(), acting(config, "dock") as desk:
+        remote = store.push(engine, images[1], "team/swap:2")
+        engine.run("--name", "pulls", image=images[0])
+        desk.until_row("pulls", state="OK")
+        plan = desk.plan(Verb.SET_IMAGE, "pulls", image=remote)
+        assert fact(plan, "image") == "not on the engine yet: pulled first, nothing stops for that"
+        result = desk.do(plan)
+        assert result.state is ActionState.OK, result
+        assert any(text.startswith(f"pulls {remote}: ") for text in desk.said), desk.said
+        assert engine.inspect("pulls")["Config"]["Image"] == remote
+        before = engine.inspect("pulls")["Id"]
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "pulls", image=f"{store.host}/team/none:1"))
+        assert result.state is ActionState.FAILED
+        assert engine.inspect("pulls")["Id"] == before
+
+
+def test_what_cannot_be_given_another_image_says_why(
+    engine: Engine, config: Path, images: tuple[str, str]
+) -> None:
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "swarmed", "--label", "com.docker.swarm.service.name=web", image=images[0])
+        engine.run("--name", "passing", "--rm", image=images[0])
+        for number in (1, 2):
+            labels = ("com.docker.compose.project=shop", "com.docker.compose.service=two")
+            given = [part for each in labels for part in ("--label", each)]
+            engine.run("--name", f"shop-two-{number}", *given, image=images[0])
+        for name in ("web", "passing", "shop-two"):
+            desk.until_row(name, state="OK")
+        plan = desk.plan(Verb.SET_IMAGE, "web", image=images[1])
+        assert plan.obstacle == "Swarm service web keeps it"
+        assert plan.obstacle_remedy == "change it there: `docker service update`"
+        assert fact(plan, "owner").startswith("Swarm service web; Swarm replaces what is stopped")
+        with pytest.raises(GateRefused, match="keeps it"):
+            desk.do(plan)
+        with pytest.raises(ClusterError, match="removes itself"):
+            desk.plan(Verb.SET_IMAGE, "passing", image=images[1])
+        with pytest.raises(ValidationError, match="2 containers without a front"):
+            desk.plan(Verb.SET_IMAGE, "shop-two", image=images[1])
+        with pytest.raises(ValidationError, match="no other image that is known"):
+            desk.plan(Verb.ROLLBACK, "web")
+        with pytest.raises(ValidationError, match="no name of an image"):
+            desk.plan(Verb.SET_IMAGE, "web", image="a b")
