@@ -64,6 +64,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
     ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
     Absent families are None, not zero. ``models`` are the numbers by model, None where there is only one.
+    ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
+    away, and its clock is another one. ``no_latency`` says why there is no ``duration``.
     """
 
     at: float
@@ -86,6 +88,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     rss_bytes: float | None = None
     open_fds: float | None = None
     models: dict[str, ModelSample] | None = None
+    every_s: float | None = None
+    no_latency: str = ""
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

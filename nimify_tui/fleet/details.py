@@ -20,7 +20,7 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
 )
 from nimify_tui.fleet.health import UNWELL
-from nimify_tui.fleet.numbers import ABSENT_S, STALE_INTERVALS, latencies
+from nimify_tui.fleet.numbers import ABSENT_S, NO_HISTOGRAM, STALE_INTERVALS, lag_columns, latencies
 from nimify_tui.fleet.quantiles import merge, quantile
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
@@ -127,7 +127,7 @@ class Detail:
         )
 
     def _extend(self, tracks: Sequence[ServiceTrack], at: float) -> None:
-        last = int((at - CLOSE_S) // COLUMN_S) - 1
+        last = int((at - CLOSE_S) // COLUMN_S) - 1 - max(map(lag_columns, tracks), default=0)
         if self._columns:
             first = round(self._columns[-1].at / COLUMN_S) + 1
         else:
@@ -169,7 +169,8 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     if replica.state in (ReplicaState.BACKOFF, ReplicaState.EXITED):
         why = "it does not run"
     elif not track.at:
-        why = track.failed or ("no scrape answered yet" if replica.admin_url else "it tells no address for metrics")
+        told = replica.admin_url or (service.service is not None and service.service.metrics_at)
+        why = track.failed or ("no scrape answered yet" if told else "it tells no address for metrics")
     elif at - track.at > ABSENT_S:
         why = f"no scrape answered for {span(at - track.at)}" + (f" ({track.failed})" if track.failed else "")
     else:
@@ -179,7 +180,7 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
         if track.use is not None and at - track.use.at <= ABSENT_S:
             cpu, rss = _used(track.use, at, why)
         return ReplicaRow(replica=replica, rps=rps, p95=p95, cpu_ratio=cpu, rss=rss, in_flight=busy)
-    stale = at - track.at > STALE_INTERVALS * scrape_s
+    stale = at - track.at > STALE_INTERVALS * (service.every_s or scrape_s)
     state = MeasureState.STALE if stale else MeasureState.FRESH
     reason = f"last scrape {span(at - track.at)} ago" + (f" ({track.failed})" if track.failed else "") if stale else ""
 
@@ -201,7 +202,7 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     p95 = (
         latencies(track.bounds, counts, track.at, "metrics", state, reason)[1]
         if counts
-        else absent("s", "this runtime has no latency histogram", "metrics")
+        else absent("s", service.no_latency or NO_HISTOGRAM, "metrics")
     )
     cpu = gauge((now.cpu_s - begin.cpu_s) / span_s if track.mask & HAS_CPU else None, "ratio")
     rps = Measure((now.total - begin.total) / span_s, "rps", track.at, "metrics", state, reason)
@@ -247,7 +248,8 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             ("refused by the rate limit", told(window.rate(LIMITED), "rps")),
             ("refused for overload", told(window.rate(UNAVAILABLE), "rps")),
         ]
-    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= STALE_INTERVALS * scrape_s]
+    fresh_s = STALE_INTERVALS * (track.every_s or scrape_s)
+    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= fresh_s]
     for name, attribute, unit in (
         ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
     ):  # fmt: skip

@@ -100,9 +100,9 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "failed", "findings",
-        "fold_id", "hostile", "key", "mask", "models", "next_at", "numbers", "place", "region", "replicas", "row",
-        "row_id", "sampled_at", "series", "service", "weight", "window",
+        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
+        "findings", "fold_id", "hostile", "key", "mask", "models", "next_at", "no_latency", "numbers", "place",
+        "region", "replicas", "row", "row_id", "sampled_at", "series", "service", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -119,6 +119,10 @@ class ServiceTrack:
         self.hostile: deque[tuple[float, str, float]] | None = None
         self.mask = 0
         self.sampled_at = 0.0
+        #: How often its replicas are read where that is not the fleet's own pace (0.0), seconds.
+        self.every_s = 0.0
+        #: Why it has no latency histogram, in the words of who reads it; "" where those know nothing better.
+        self.no_latency = ""
         self.failed = ""
         self.burn: BurnTrack | None = None
         self.window: Window | None = None
