@@ -19,7 +19,6 @@ from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import ServiceRow
-from nimify_tui.session import Needs
 from nimify_tui.sources.metrics import proxied
 from tests import models_factory
 from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload
@@ -115,7 +114,7 @@ def test_the_numbers_of_pods_are_in_row_chart_and_detail(cluster: Cluster, serve
     """Only one path is asked, only with GET, and with nothing else of the pod."""
     served(cluster, "chat", server.admin_port)
     begin = len(cluster.audited())
-    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, needs=Needs(numbers=True)) as it:
+    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
 
         def ask() -> None:
             for _ in range(5):
@@ -157,7 +156,7 @@ def test_no_more_requests_than_the_cap_whatever_there_is(cluster: Cluster, serve
     served(cluster, "many", server.admin_port, replicas=60)
     served(cluster, "more", server.admin_port, replicas=40)
     begin = len(cluster.audited())
-    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, needs=Needs(numbers=True)) as it:
+    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
         found = until(it, "many", lambda row: row.rps.value is not None, "numbers", nothing)
         wait_for(lambda: row(it, "many").rps.source == "metrics of 60 replicas", 40, why="all of them")
         other = row(it, "more")
@@ -185,7 +184,7 @@ def test_a_right_that_is_missing_is_the_reason_and_is_asked_for_once(
     served(cluster, "chat", server.admin_port, replicas=5)
     grant(cluster, SPACE, "viewer", *READS)
     begin = len(cluster.audited())
-    with acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, needs=Needs(numbers=True)) as it:
+    with acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, numbers=True) as it:
         reason = f"no right to pods/proxy in ns {SPACE}"
         found = until(it, "chat", lambda row: reason in row.rps.reason, "the reason", nothing)
         assert found.rps.state is MeasureState.ABSENT
@@ -204,6 +203,6 @@ def test_what_does_not_answer_says_so(cluster: Cluster, tmp_path: Path) -> None:
         free.bind(("0.0.0.0", 0))
         port = free.getsockname()[1]
     served(cluster, "mute", port)
-    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, needs=Needs(numbers=True)) as it:
+    with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
         reason = f"metrics cannot be read: port {port} does not answer (connection refused)"
         until(it, "mute", lambda row: row.rps.reason == reason, "the reason", nothing)
