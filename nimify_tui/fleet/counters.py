@@ -18,7 +18,8 @@ from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
 from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
-from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
+from nimify_tui.fleet.tokens import TokenTrack
+from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
 
 #: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
 GAP_INTERVALS = 4.5
@@ -57,7 +58,7 @@ def observe(
     at = sample.at
     if at <= track.at:
         return
-    service.every_s, service.no_latency = sample.every_s or 0.0, sample.no_latency
+    service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:
@@ -87,6 +88,10 @@ def observe(
         if service.caches is None:
             service.caches = CacheTracks()
         service.caches.observe(track, sample, caches)
+    if sample.tokens is not None:
+        if track.tokens is None:
+            track.tokens = TokenTrack()
+        track.tokens.observe(sample.tokens, sample.at, sample.started_at, GAP_INTERVALS * (sample.every_s or scrape_s))
     _remember(track, sample, scalars, mask)
     service.mask = mask
     if at > service.sampled_at:
@@ -185,11 +190,12 @@ def _mask(sample: ReplicaSample) -> int:
     """Which families are there: absent is not zero, so a family that comes or goes is no increase."""
     return (
         (sample.requests is not None)
-        | (sample.duration is not None) << 1
+        | (sample.duration is not None and bool(sample.duration.bounds_s)) << 1
         | (sample.compute is not None) << 2
         | (sample.batch_count is not None) << 3
         | (sample.cpu_s is not None) << 4
         | (sample.queue is not None) << 5
+        | (sample.requests is not None and "" not in sample.requests) * HAS_STATUS
     )
 
 

@@ -9,7 +9,7 @@ from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.caches import stats
-from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_QUEUE
+from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_DURATION, HAS_QUEUE
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.frames import (
     ChartColumn,
@@ -29,6 +29,7 @@ from nimify_tui.fleet.series import (
     COMPUTE_S,
     COMPUTES,
     CPU_S,
+    DURATION_S,
     ERRORS,
     HOSTILE,
     HOUR_COLUMNS,
@@ -36,7 +37,9 @@ from nimify_tui.fleet.series import (
     QUEUE_S,
     TOTAL,
     UNAVAILABLE,
+    Window,
 )
+from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
 from nimify_tui.fleet.words import span
 
@@ -201,8 +204,8 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     counts = list(map(sub, now.counts, begin.counts))
     p95 = (
         latencies(track.bounds, counts, track.at, "metrics", state, reason)[1]
-        if counts
-        else absent("s", service.no_latency or NO_HISTOGRAM, "metrics")
+        if track.bounds
+        else absent("s", service.latency_note or NO_HISTOGRAM, "metrics")
     )
     cpu = gauge((now.cpu_s - begin.cpu_s) / span_s if track.mask & HAS_CPU else None, "ratio")
     rps = Measure((now.total - begin.total) / span_s, "rps", track.at, "metrics", state, reason)
@@ -240,6 +243,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             return Measure(value, unit, base.at, base.source, base.state, base.reason)
 
         lines += [
+            ("latency, mean", _mean_latency(track, window, base)),
             ("compute time per run", told(window.mean(COMPUTE_S, COMPUTES), "s", HAS_COMPUTE)),
             ("time in the queue", told(window.mean(QUEUE_S, COMPUTES), "s", HAS_QUEUE | HAS_COMPUTE)),
             ("items per run (batch)", told(window.mean(BATCH_ITEMS, BATCHES), "count", HAS_BATCHES)),
@@ -258,7 +262,18 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         newest = max((each.at for each in fresh), default=None)
         value = Measure(sum(known), unit, newest, source) if known else absent(unit, base.reason or "not told")
         lines.append((name, value))
+    lines += token_lines(track, fresh, base)
     return [MetricLine(name=name, region=region, measure=value) for name, value in lines]
+
+
+def _mean_latency(track: ServiceTrack, window: Window, base: Measure) -> Measure:
+    """Over what was answered well, where its durations are counted for that alone; all requests elsewhere."""
+    total_s, count = window.values[DURATION_S], window.values[TOTAL]
+    if not track.mask & HAS_DURATION:
+        count -= window.values[ERRORS]
+    if not total_s or count < 0.5:
+        return absent("s", "no requests in the window" if track.mask & HAS_DURATION else "not told", base.source)
+    return Measure(total_s / count, "s", base.at, base.source, base.state, base.reason)
 
 
 def _why(

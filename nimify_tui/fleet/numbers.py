@@ -22,7 +22,7 @@ from nimify_tui.fleet.health import (
 )
 from nimify_tui.fleet.quantiles import Bounds, merge, quantile, share_within
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
-from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.tracks import HAS_STATUS, ServiceTrack
 from nimify_tui.fleet.words import seconds, short, span
 
 #: Columns in the window of a row: five whole ones and the open one.
@@ -37,6 +37,7 @@ BURN_SHORT_COLUMNS = 75
 BURN_LONG_COLUMNS = 900
 #: A row burns when its budget of 30 days would last two (same source: 14.4).
 BURN_PAGE = 14.4
+NO_STATUS = "this runtime does not tell which requests failed"
 NO_HISTOGRAM = "this runtime has no latency histogram"
 _QUANTILES = (0.5, 0.95, 0.99)
 
@@ -130,7 +131,7 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
         reason = f"last scrape {span(age)} ago" + (f" ({track.failed})" if track.failed else "")
     source = _source(track, at, scrape_s)
     return of_window(
-        window, track.mask, track.sampled_at, source, state, reason, series.conflict, track.no_latency
+        window, track.mask, track.sampled_at, source, state, reason, series.conflict, track.latency_note
     )
 
 
@@ -147,7 +148,7 @@ def of_window(
     state: MeasureState,
     reason: str,
     conflict: str = "",
-    no_latency: str = "",
+    latency_note: str = "",
 ) -> Numbers:
     """All numbers out of the sums of a window."""
     total = window.values[TOTAL]
@@ -157,13 +158,16 @@ def of_window(
     else:
         rps = Measure(max(0.0, window.rps), "rps", at, source, state, reason)
         error = (
-            Measure(min(1.0, window.values[ERRORS] / total), "ratio", at, source, state, reason)
+            absent("ratio", NO_STATUS, source)
+            if not mask & HAS_STATUS
+            else Measure(min(1.0, window.values[ERRORS] / total), "ratio", at, source, state, reason)
             if total >= 0.5
             else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
         )
     if not mask & HAS_DURATION:
-        missing = absent("s", no_latency or NO_HISTOGRAM, source)
+        missing = absent("s", latency_note or NO_HISTOGRAM, source)
         return Numbers(rps, missing, missing, missing, error)
+    source = ", ".join(filter(None, (source, latency_note)))
     p50, p95, p99 = latencies(window.bounds, window.counts, at, source, state, reason, conflict)
     return Numbers(rps, p50, p95, p99, error)
 
@@ -246,15 +250,11 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     rps = Measure(total_rps, "rps", at, source, rps_state, part)
     windows = [track.window for track, _ in known if track.window is not None]
     total = sum(window.values[TOTAL] for window in windows)
+    failed = sum(window.values[ERRORS] for window in windows)
     error = (
-        Measure(
-            min(1.0, sum(window.values[ERRORS] for window in windows) / total),
-            "ratio",
-            at,
-            source,
-            state,
-            part,
-        )
+        absent("ratio", NO_STATUS, source)
+        if not all(track.mask & HAS_STATUS for track, _ in known)
+        else Measure(min(1.0, failed / total), "ratio", at, source, state, part)
         if total >= 0.5
         else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
     )
@@ -262,7 +262,7 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     if together is None:
         reason = "its regions have histograms without a common bucket bound"
         if not any(window.bounds for window in windows):
-            reason = next((track.no_latency for track, _ in known if track.no_latency), NO_HISTOGRAM)
+            reason = next((track.latency_note for track, _ in known if track.latency_note), NO_HISTOGRAM)
         missing = absent("s", reason, source)
         return Numbers(rps, missing, missing, missing, error)
     conflicts = [track.series.conflict for track, _ in known if track.series is not None]

@@ -140,7 +140,7 @@ class Publisher:
     def _measure(self, track: ServiceTrack, slo: Slo | None, at: float) -> None:
         world = self._world
         numbers = track.numbers = measure(track, at, world.scrape_s)
-        track.region.count(track, track.window if numbers.rps.value is not None else None, numbers.rps.value)
+        track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
         track.burnt = burn(slo, [track.burn] if track.burn is not None else [], track.sampled_at or None, "metrics")

@@ -50,6 +50,8 @@ MAX_BYTES = 2 * 1024 * 1024
 PLAN_S, LOOK_S = 2.0, 0.1
 #: A right that is missing is asked for again after this; a server in trouble is let be for so long, seconds.
 REFUSED_S, TROUBLE_S = 60.0, 5.0
+#: What is there and tells nothing that is known here is asked so seldom, seconds.
+STRANGER_S = 60.0
 _ACCEPT = "text/plain;version=0.0.4, */*;q=0.5"
 _READ = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.HUNG})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
@@ -270,7 +272,7 @@ class ProxiedScrapes:
             ):
                 body = await answer.read()
             region.allowed.add(spot.key.service.namespace)
-            self._take(spot, body, every_s)
+            self._take(region, spot, body, every_s)
         except TimeoutError:
             self._failed(spot, f"no answer within {TIMEOUT_S:g} s")
         except Forbidden as error:
@@ -283,10 +285,11 @@ class ProxiedScrapes:
         finally:
             region.busy.pop(spot.key, None)
 
-    def _take(self, spot: Spot, body: bytes, every_s: float) -> None:
+    def _take(self, region: _Region, spot: Spot, body: bytes, every_s: float) -> None:
         at = self._clock.now()
         sample = self._reader.read(body, at, f"pod port {spot.place}")
         if sample is None:
+            region.due_s[spot.key] = self._clock.mono_s() + STRANGER_S
             self._failed(spot, "its metrics are of a runtime that is not known here")
         else:
             self._found.append(Sampled(at, spot.key, msgspec.structs.replace(sample, every_s=every_s)))
@@ -319,6 +322,8 @@ class ProxiedScrapes:
                 region.next_s = max(region.next_s, now_s + TROUBLE_S)
             case Refused() | ServerTrouble():
                 region.allowed.add(spot.key.service.namespace)
+                if error.status == 404:
+                    region.due_s[spot.key] = now_s + STRANGER_S
         self._failed(spot, _why(error, spot))
 
 
