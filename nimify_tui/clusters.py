@@ -13,7 +13,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.config import Config
 from nimify_tui.domain.names import ServiceKey, suggest_name
-from nimify_tui.domain.regions import Region, RegionKind
+from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.gate.policy import make_region
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: A larger kubeconfig is not looked through for its current context.
 MAX_BYTES = 8 * 1024 * 1024
+#: Regions whose servers answer: pods can be asked through them.
+ANSWERING = (RegionState.LIVE, RegionState.THROTTLED, RegionState.STALE)
 _CURRENT = re.compile(
     r"""(?:^|[{,])[ \t]*["']?current-context["']?[ \t]*:[ \t]*["']?([^"'\n,#}]+)""", re.MULTILINE
 )
@@ -174,9 +176,25 @@ class ClusterRegions:
         link = self.link(region)
         return link.sockets(verify) if link is not None else None
 
-    def fleet_work(self) -> tuple[FleetWork, ...]:
-        """What runs beside the regions: what is looked up on demand. Nothing where there is no cluster."""
-        return (self._logs, self._objects, self._starts) if self._where else ()
+    def fleet_work(self, numbers: bool) -> tuple[FleetWork, ...]:
+        """What runs beside the regions: what is looked up on demand and, with ``numbers``, the metrics of pods.
+
+        Nothing where there is no cluster.
+        """
+        if not self._where:
+            return ()
+        on_demand = (self._logs, self._objects, self._starts)
+        return (*on_demand, self._numbers) if numbers else on_demand
+
+    async def _numbers(self, fleet: Fleet, sink: Sink) -> None:
+        """Read the metrics of pods, until cancelled."""
+        from nimify_tui.sources.metrics.proxied import ProxiedScrapes
+
+        def live() -> list[str]:
+            rows = fleet.frame.regions
+            return [row.region.name for row in rows if row.health.state in ANSWERING and row.region.name in self._where]
+
+        await ProxiedScrapes(fleet, self.link, live, self._clock).run(sink)
 
     async def _objects(self, fleet: Fleet, sink: Sink) -> None:
         """Read what objects are looked at, until cancelled."""

@@ -109,7 +109,7 @@ class Session:
                 }
             ),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(), *hosts.fleet_work(),
+                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(needs.numbers), *hosts.fleet_work(),
                 lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),

@@ -55,7 +55,13 @@ class StartDemand(msgspec.Struct, frozen=True):
     key: ServiceKey
 
 
-Demand = DetailDemand | LogDemand | ObjectDemand | RightsDemand | StartDemand
+class NumbersDemand(msgspec.Struct, frozen=True):
+    """The numbers of a service that is in view: where not all can be read, these are."""
+
+    key: ServiceKey
+
+
+Demand = DetailDemand | LogDemand | NumbersDemand | ObjectDemand | RightsDemand | StartDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

@@ -58,12 +58,33 @@ class ModelSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     duration: Histogram | None = None
 
 
+class TokenSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a scrape said of a server of language models; counters since that process started, None: not told.
+
+    ``ttft`` is the time to the first token, ``itl`` the time between two tokens. Prefix counters are in whatever
+    the server counts (vLLM: tokens). ``kv_ratio`` is the mean use of the KV cache over its engines, 0 to 1.
+    """
+
+    ttft: Histogram | None = None
+    itl: Histogram | None = None
+    prompt_tokens: float | None = None
+    generation_tokens: float | None = None
+    prefix_queries: float | None = None
+    prefix_hits: float | None = None
+    preemptions: float | None = None
+    kv_ratio: float | None = None
+
+
 class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one scrape of one replica said; cumulative counters since that process started.
 
     ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
     ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
     Absent families are None, not zero. ``models`` are the numbers by model, None where there is only one.
+    ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
+    away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
+    bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
+    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models.
     """
 
     at: float
@@ -86,6 +107,9 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     rss_bytes: float | None = None
     open_fds: float | None = None
     models: dict[str, ModelSample] | None = None
+    every_s: float | None = None
+    latency_note: str = ""
+    tokens: TokenSample | None = None
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

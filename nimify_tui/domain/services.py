@@ -90,7 +90,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``generation`` counts changes of the desired state; ``observed_generation`` equals it when the
     region has made it true. ``progress`` says in words what a roll-out is doing ("1 of 3
     replaced"). ``endpoint`` is where this host reaches it ("http://127.0.0.1:43117"). ``around`` is what
-    a cluster has around it. ``models`` are the names that its objects say it answers to, as far as they do;
+    a cluster has around it. ``metrics_at`` ("8000/metrics", "https:8443/metrics") is where each replica tells its
+    numbers to whoever asks through its region, "" if nowhere.
+    ``models`` are the names that its objects say it answers to, as far as they do;
     ``models_note`` says what is not known of them ("which adapters ..., the server alone knows").
     """
 
@@ -107,6 +109,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     progress: str = ""
     failure: str = ""
     endpoint: str = ""
+    metrics_at: str = ""
     model_name: str = ""
     model_sha256: str = ""
     models: tuple[ServedModel, ...] = ()

@@ -18,7 +18,8 @@ from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
 from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
-from nimify_tui.fleet.tracks import NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
+from nimify_tui.fleet.tokens import TokenTrack
+from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
 
 #: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
 GAP_INTERVALS = 4.5
@@ -57,29 +58,29 @@ def observe(
     at = sample.at
     if at <= track.at:
         return
+    service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:
         service.detector = Detector()
         series = service.series = Series(service.learn)
-    grown = _grown(track, sample, scalars, mask, scrape_s)
+    grown = _grown(track, sample, scalars, mask, sample.every_s or scrape_s)
     if grown is None:
         track.mid = track.old = None
         track.security = None
     else:
         begin, values = grown
-        column = int((begin + at) / 2.0 // COLUMN_S)
-        values[COVERED_S] = at - begin
         if values[CLIENT_ERRORS] > 0.0 and sample.requests and service.detector is not None:
             track.refused = service.detector.refusals.note(track.refused, sample.requests, at)
-        if column != track.column:
-            track.column = column
-            values[REPLICAS] = 1.0
+        bounds = duration.bounds_s if duration is not None else series.bounds
         if duration is None:
             values += [0.0] * (len(series.bounds) + 1)
-            series.add(column, values, series.bounds)
-        else:
-            series.add(column, values, duration.bounds_s)
+        for column, covered_s, share in _columns(begin, at, whole=not sample.every_s):
+            part = values if share == 1.0 else [each * share for each in values]
+            part[COVERED_S] = covered_s
+            part[REPLICAS] = float(column != track.column)
+            track.column = column
+            series.add(column, part, bounds)
     if sample.security is not None and sample.security != track.security:
         _note_hostile(service, at, track.security, sample.security)
         track.security = sample.security
@@ -87,10 +88,31 @@ def observe(
         if service.caches is None:
             service.caches = CacheTracks()
         service.caches.observe(track, sample, caches)
+    if sample.tokens is not None:
+        if track.tokens is None:
+            track.tokens = TokenTrack()
+        track.tokens.observe(sample.tokens, sample.at, sample.started_at, GAP_INTERVALS * (sample.every_s or scrape_s))
     _remember(track, sample, scalars, mask)
     service.mask = mask
     if at > service.sampled_at:
         service.sampled_at = at
+
+
+def _columns(begin: float, at: float, *, whole: bool) -> list[tuple[int, float, float]]:
+    """(column, seconds of it, share) for what grew between ``begin`` and ``at``: the one in the middle if ``whole``.
+
+    Scrapes further apart than a column is long would leave every other column empty; nobody knows when in between
+    something happened, so it is spread evenly (as Prometheus' ``rate`` does it).
+    """
+    span_s = at - begin
+    if whole:
+        return [(int((begin + at) / 2.0 // COLUMN_S), span_s, 1.0)]
+    found = []
+    for column in range(int(begin // COLUMN_S), int(at // COLUMN_S) + 1):
+        covered_s = min(at, (column + 1) * COLUMN_S) - max(begin, column * COLUMN_S)
+        if covered_s > 0.0:
+            found.append((column, covered_s, covered_s / span_s))
+    return found
 
 
 def _grown(
@@ -109,7 +131,9 @@ def _grown(
             values += map(sub, counts, track.counts)
             if min(values) >= 0.0:
                 return track.at, values
-    if started_at is not None and 0.0 < at - started_at <= YOUNG_S and started_at >= track.at - _SAME_START_S:
+    # The clock of who is far away is another one: its start is no time of ours to divide by.
+    near = sample.every_s is None
+    if near and started_at is not None and 0.0 < at - started_at <= YOUNG_S and started_at >= track.at - _SAME_START_S:
         track.mid = track.old = None
         track.security = {}
         return started_at, [*scalars, *counts]
@@ -166,11 +190,12 @@ def _mask(sample: ReplicaSample) -> int:
     """Which families are there: absent is not zero, so a family that comes or goes is no increase."""
     return (
         (sample.requests is not None)
-        | (sample.duration is not None) << 1
+        | (sample.duration is not None and bool(sample.duration.bounds_s)) << 1
         | (sample.compute is not None) << 2
         | (sample.batch_count is not None) << 3
         | (sample.cpu_s is not None) << 4
         | (sample.queue is not None) << 5
+        | (sample.requests is not None and "" not in sample.requests) * HAS_STATUS
     )
 
 

@@ -9,7 +9,7 @@ from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.caches import stats
-from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_QUEUE
+from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_DURATION, HAS_QUEUE
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.frames import (
     ChartColumn,
@@ -20,7 +20,7 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
 )
 from nimify_tui.fleet.health import UNWELL
-from nimify_tui.fleet.numbers import ABSENT_S, STALE_INTERVALS, latencies
+from nimify_tui.fleet.numbers import ABSENT_S, NO_HISTOGRAM, STALE_INTERVALS, lag_columns, latencies
 from nimify_tui.fleet.quantiles import merge, quantile
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
@@ -29,6 +29,7 @@ from nimify_tui.fleet.series import (
     COMPUTE_S,
     COMPUTES,
     CPU_S,
+    DURATION_S,
     ERRORS,
     HOSTILE,
     HOUR_COLUMNS,
@@ -36,7 +37,9 @@ from nimify_tui.fleet.series import (
     QUEUE_S,
     TOTAL,
     UNAVAILABLE,
+    Window,
 )
+from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
 from nimify_tui.fleet.words import span
 
@@ -127,7 +130,7 @@ class Detail:
         )
 
     def _extend(self, tracks: Sequence[ServiceTrack], at: float) -> None:
-        last = int((at - CLOSE_S) // COLUMN_S) - 1
+        last = int((at - CLOSE_S) // COLUMN_S) - 1 - max(map(lag_columns, tracks), default=0)
         if self._columns:
             first = round(self._columns[-1].at / COLUMN_S) + 1
         else:
@@ -169,7 +172,8 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     if replica.state in (ReplicaState.BACKOFF, ReplicaState.EXITED):
         why = "it does not run"
     elif not track.at:
-        why = track.failed or ("no scrape answered yet" if replica.admin_url else "it tells no address for metrics")
+        told = replica.admin_url or (service.service is not None and service.service.metrics_at)
+        why = track.failed or ("no scrape answered yet" if told else "it tells no address for metrics")
     elif at - track.at > ABSENT_S:
         why = f"no scrape answered for {span(at - track.at)}" + (f" ({track.failed})" if track.failed else "")
     else:
@@ -179,7 +183,7 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
         if track.use is not None and at - track.use.at <= ABSENT_S:
             cpu, rss = _used(track.use, at, why)
         return ReplicaRow(replica=replica, rps=rps, p95=p95, cpu_ratio=cpu, rss=rss, in_flight=busy)
-    stale = at - track.at > STALE_INTERVALS * scrape_s
+    stale = at - track.at > STALE_INTERVALS * (service.every_s or scrape_s)
     state = MeasureState.STALE if stale else MeasureState.FRESH
     reason = f"last scrape {span(at - track.at)} ago" + (f" ({track.failed})" if track.failed else "") if stale else ""
 
@@ -200,8 +204,8 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     counts = list(map(sub, now.counts, begin.counts))
     p95 = (
         latencies(track.bounds, counts, track.at, "metrics", state, reason)[1]
-        if counts
-        else absent("s", "this runtime has no latency histogram", "metrics")
+        if track.bounds
+        else absent("s", service.latency_note or NO_HISTOGRAM, "metrics")
     )
     cpu = gauge((now.cpu_s - begin.cpu_s) / span_s if track.mask & HAS_CPU else None, "ratio")
     rps = Measure((now.total - begin.total) / span_s, "rps", track.at, "metrics", state, reason)
@@ -239,6 +243,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             return Measure(value, unit, base.at, base.source, base.state, base.reason)
 
         lines += [
+            ("latency, mean", _mean_latency(track, window, base)),
             ("compute time per run", told(window.mean(COMPUTE_S, COMPUTES), "s", HAS_COMPUTE)),
             ("time in the queue", told(window.mean(QUEUE_S, COMPUTES), "s", HAS_QUEUE | HAS_COMPUTE)),
             ("items per run (batch)", told(window.mean(BATCH_ITEMS, BATCHES), "count", HAS_BATCHES)),
@@ -247,7 +252,8 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             ("refused by the rate limit", told(window.rate(LIMITED), "rps")),
             ("refused for overload", told(window.rate(UNAVAILABLE), "rps")),
         ]
-    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= STALE_INTERVALS * scrape_s]
+    fresh_s = STALE_INTERVALS * (track.every_s or scrape_s)
+    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= fresh_s]
     for name, attribute, unit in (
         ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
     ):  # fmt: skip
@@ -256,7 +262,18 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         newest = max((each.at for each in fresh), default=None)
         value = Measure(sum(known), unit, newest, source) if known else absent(unit, base.reason or "not told")
         lines.append((name, value))
+    lines += token_lines(track, fresh, base)
     return [MetricLine(name=name, region=region, measure=value) for name, value in lines]
+
+
+def _mean_latency(track: ServiceTrack, window: Window, base: Measure) -> Measure:
+    """Over what was answered well, where its durations are counted for that alone; all requests elsewhere."""
+    total_s, count = window.values[DURATION_S], window.values[TOTAL]
+    if not track.mask & HAS_DURATION:
+        count -= window.values[ERRORS]
+    if not total_s or count < 0.5:
+        return absent("s", "no requests in the window" if track.mask & HAS_DURATION else "not told", base.source)
+    return Measure(total_s / count, "s", base.at, base.source, base.state, base.reason)
 
 
 def _why(

@@ -22,7 +22,7 @@ from nimify_tui.fleet.health import (
 )
 from nimify_tui.fleet.quantiles import Bounds, merge, quantile, share_within
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
-from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.tracks import HAS_STATUS, ServiceTrack
 from nimify_tui.fleet.words import seconds, short, span
 
 #: Columns in the window of a row: five whole ones and the open one.
@@ -37,6 +37,8 @@ BURN_SHORT_COLUMNS = 75
 BURN_LONG_COLUMNS = 900
 #: A row burns when its budget of 30 days would last two (same source: 14.4).
 BURN_PAGE = 14.4
+NO_STATUS = "this runtime does not tell which requests failed"
+NO_HISTOGRAM = "this runtime has no latency histogram"
 _QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -115,7 +117,9 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
         track.window = None
         failed = f" ({track.failed})" if track.failed else ""
         return _absent(f"no scrape answered for {span(age)}{failed}")
-    newest = series.newest
+    scrape_s = track.every_s or scrape_s
+    # What is read seldom has told of the newest columns only in part.
+    newest = series.newest - lag_columns(track)
     if age <= STALE_INTERVALS * scrape_s or track.window is None:
         track.window = series.window(newest - WINDOW_COLUMNS + 1, newest)
     window = track.window
@@ -126,11 +130,25 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
         state = MeasureState.STALE
         reason = f"last scrape {span(age)} ago" + (f" ({track.failed})" if track.failed else "")
     source = _source(track, at, scrape_s)
-    return of_window(window, track.mask, track.sampled_at, source, state, reason, series.conflict)
+    return of_window(
+        window, track.mask, track.sampled_at, source, state, reason, series.conflict, track.latency_note
+    )
+
+
+def lag_columns(track: ServiceTrack) -> int:
+    """So many of the newest columns are not told by all replicas yet: none at the fleet's own pace."""
+    return math.ceil(track.every_s / COLUMN_S)
 
 
 def of_window(
-    window: Window, mask: int, at: float, source: str, state: MeasureState, reason: str, conflict: str = ""
+    window: Window,
+    mask: int,
+    at: float,
+    source: str,
+    state: MeasureState,
+    reason: str,
+    conflict: str = "",
+    latency_note: str = "",
 ) -> Numbers:
     """All numbers out of the sums of a window."""
     total = window.values[TOTAL]
@@ -140,13 +158,16 @@ def of_window(
     else:
         rps = Measure(max(0.0, window.rps), "rps", at, source, state, reason)
         error = (
-            Measure(min(1.0, window.values[ERRORS] / total), "ratio", at, source, state, reason)
+            absent("ratio", NO_STATUS, source)
+            if not mask & HAS_STATUS
+            else Measure(min(1.0, window.values[ERRORS] / total), "ratio", at, source, state, reason)
             if total >= 0.5
             else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
         )
     if not mask & HAS_DURATION:
-        missing = absent("s", "this runtime has no latency histogram", source)
+        missing = absent("s", latency_note or NO_HISTOGRAM, source)
         return Numbers(rps, missing, missing, missing, error)
+    source = ", ".join(filter(None, (source, latency_note)))
     p50, p95, p99 = latencies(window.bounds, window.counts, at, source, state, reason, conflict)
     return Numbers(rps, p50, p95, p99, error)
 
@@ -189,7 +210,8 @@ def _why_not(track: ServiceTrack) -> str:
         return f"metrics cannot be read: {track.failed}"
     if not track.replicas:
         return "no replica"
-    if any(each.replica.admin_url for each in track.replicas.values()):
+    told = track.service is not None and track.service.metrics_at
+    if told or any(each.replica.admin_url for each in track.replicas.values()):
         return "no scrape answered yet"
     return "its replicas tell no address for metrics"
 
@@ -228,15 +250,11 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     rps = Measure(total_rps, "rps", at, source, rps_state, part)
     windows = [track.window for track, _ in known if track.window is not None]
     total = sum(window.values[TOTAL] for window in windows)
+    failed = sum(window.values[ERRORS] for window in windows)
     error = (
-        Measure(
-            min(1.0, sum(window.values[ERRORS] for window in windows) / total),
-            "ratio",
-            at,
-            source,
-            state,
-            part,
-        )
+        absent("ratio", NO_STATUS, source)
+        if not all(track.mask & HAS_STATUS for track, _ in known)
+        else Measure(min(1.0, failed / total), "ratio", at, source, state, part)
         if total >= 0.5
         else absent("ratio", f"no requests in {WINDOW_S:.0f} s", source)
     )
@@ -244,7 +262,7 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     if together is None:
         reason = "its regions have histograms without a common bucket bound"
         if not any(window.bounds for window in windows):
-            reason = "this runtime has no latency histogram"
+            reason = next((track.latency_note for track, _ in known if track.latency_note), NO_HISTOGRAM)
         missing = absent("s", reason, source)
         return Numbers(rps, missing, missing, missing, error)
     conflicts = [track.series.conflict for track, _ in known if track.series is not None]

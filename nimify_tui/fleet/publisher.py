@@ -140,7 +140,7 @@ class Publisher:
     def _measure(self, track: ServiceTrack, slo: Slo | None, at: float) -> None:
         world = self._world
         numbers = track.numbers = measure(track, at, world.scrape_s)
-        track.region.count(track, track.window if numbers.rps.value is not None else None, numbers.rps.value)
+        track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
         track.burnt = burn(slo, [track.burn] if track.burn is not None else [], track.sampled_at or None, "metrics")
@@ -179,8 +179,9 @@ class Publisher:
         if not track.sampled_at:
             return
         age = at - track.sampled_at
-        if age <= self._stale_s:
-            track.next_at = min(track.next_at, track.sampled_at + self._stale_s + 0.001)
+        stale_s = STALE_INTERVALS * track.every_s or self._stale_s
+        if age <= stale_s:
+            track.next_at = min(track.next_at, track.sampled_at + stale_s + 0.001)
         elif age <= ABSENT_S:
             # Reasons tell the age: renewed now and then, so that a row is not another one each second.
             track.next_at = min(track.next_at, at + 5.0, track.sampled_at + ABSENT_S + 0.001)

@@ -227,14 +227,17 @@ def _together(regions: Iterable[RegionTrack], at: float, stale_s: float) -> tupl
     rps = Measure(max(0.0, sum(track.rps for track in telling)), "rps", newest, source, state)
     sums = [pair for track in telling for pair in track.sums.items()]
     total, errors = (sum(values[index] for _, values in sums) for index in (TOTAL, ERRORS))
-    if total < 0.5:
-        reason = f"no requests in {measuring.WINDOW_S:.0f} s"
-        return rps, absent("s", reason, source), absent("ratio", reason, source)
-    error = Measure(min(1.0, max(0.0, errors / total)), "ratio", newest, source, state)
-
+    none = f"no requests in {measuring.WINDOW_S:.0f} s"
+    error = (
+        Measure(min(1.0, max(0.0, errors / total)), "ratio", newest, source, state)
+        if total >= 0.5
+        else absent("ratio", none, source)
+    )
     merged = merge((bounds, values[BUCKETS:]) for bounds, values in sums)
     if merged is None:
-        return rps, absent("s", "histograms without a common bucket bound", source), error
+        told = any(bounds for bounds, _ in sums)
+        reason = none if total < 0.5 and not told else "histograms without a common bucket bound"
+        return rps, absent("s", reason, source), error
     return rps, measuring.latencies(*merged, newest, source, state)[1], error
 
 

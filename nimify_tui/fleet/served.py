@@ -45,7 +45,7 @@ def observe_models(
         own.replica = replica.replica
         of_model = ReplicaSample(
             at=sample.at, source=sample.source, started_at=sample.started_at, requests=part.requests,
-            duration=part.duration,
+            duration=part.duration, every_s=sample.every_s, latency_note=sample.latency_note,
         )  # fmt: skip
         observe(track, own, of_model, scrape_s, caches)
 

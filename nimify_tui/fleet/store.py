@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from nimify_tui.domain.demands import Demand, DetailDemand, LogDemand
 from nimify_tui.domain.regions import RegionState
-from nimify_tui.domain.services import Replica
+from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import RegionListed, Update
 from nimify_tui.fleet import memory
@@ -72,6 +72,16 @@ class Fleet:
             for service in self._world.services.values()
             if service.region.last_known_at is None
             for track in service.replicas.values()
+        ]
+
+    def metered(self) -> list[tuple[Service, list[Replica]]]:
+        """The services whose numbers are read through their region, with all replicas; none from the disk."""
+        return [
+            (track.service, track.facts)
+            for region in self._world.regions.values()
+            if region.last_known_at is None
+            for track in region.services.values()
+            if track.service is not None and track.service.metrics_at
         ]
 
     def replicas(self, at: float) -> list[ReplicaRow]:

@@ -19,12 +19,15 @@ from nimify_tui.fleet.frames import ModelRow, RegionRow, ServiceRow
 from nimify_tui.fleet.health import Episode, Finding
 from nimify_tui.fleet.quantiles import Bounds
 from nimify_tui.fleet.series import CPU_S, TOTAL, Series, Window
+from nimify_tui.fleet.tokens import TokenTrack
 
 if TYPE_CHECKING:
     from nimify_tui.fleet.numbers import BurnTrack, Numbers
 
 #: States in which what a region has told still counts.
 SEEN = frozenset({RegionState.LIVE, RegionState.THROTTLED, RegionState.STALE, RegionState.PAUSED})
+#: The bit of a service's mask for "it tells which requests failed" (the others: fleet.counters).
+HAS_STATUS = 64
 #: No buckets.
 NOTHING = array("d")
 
@@ -53,7 +56,7 @@ class ReplicaTrack:
 
     __slots__ = (
         "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "models",
-        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at", "use",
+        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at", "tokens", "use",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -81,6 +84,8 @@ class ReplicaTrack:
         #: What it says that it serves, None while it has not.
         self.models: tuple[ServedModel, ...] | None = None
         self.use: ReplicaUse | None = None
+        #: Of servers of language models alone.
+        self.tokens: TokenTrack | None = None
 
     def forget_counters(self) -> None:
         """The next scrape is of another process: nothing is subtracted from it."""
@@ -89,6 +94,7 @@ class ReplicaTrack:
         self.mid = self.old = None
         self.security = None
         self.models = None
+        self.tokens = None
 
     @property
     def now(self) -> Mark:
@@ -100,9 +106,9 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "failed", "findings",
-        "fold_id", "hostile", "key", "mask", "models", "next_at", "numbers", "place", "region", "replicas", "row",
-        "row_id", "sampled_at", "series", "service", "weight", "window",
+        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
+        "findings", "fold_id", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers", "place",
+        "region", "replicas", "row", "row_id", "sampled_at", "series", "service", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -119,6 +125,10 @@ class ServiceTrack:
         self.hostile: deque[tuple[float, str, float]] | None = None
         self.mask = 0
         self.sampled_at = 0.0
+        #: How often its replicas are read where that is not the fleet's own pace (0.0), seconds.
+        self.every_s = 0.0
+        #: Why it has no latency histogram, or what that one measures; "" where who reads it has nothing to say.
+        self.latency_note = ""
         self.failed = ""
         self.burn: BurnTrack | None = None
         self.window: Window | None = None
@@ -144,8 +154,18 @@ class ServiceTrack:
         """A column has closed."""
         if self.detector is not None:
             self.detector.learn(window)
-        if self.burn is not None:
+        if self.burn is not None and self.mask & HAS_STATUS:
             self.burn.learn(window)
+
+    @property
+    def countable(self) -> Window | None:
+        """Its window as it counts in sums over services: who does not tell its failures has no part in their ratio."""
+        window = self.window
+        if window is None or self.mask & HAS_STATUS:
+            return window
+        values = list(window.values)
+        values[TOTAL] = 0.0
+        return Window(window.bounds, values, window.span_s)
 
     @property
     def facts(self) -> list[Replica]:

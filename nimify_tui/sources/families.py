@@ -42,6 +42,8 @@ class Family:
     """A runtime: recognised by a label, by the image's path or by words of its command line.
 
     ``metrics_port`` and ``metrics_path``: where it tells its numbers unless its container says otherwise.
+    Flags: tritonserver --help, docs.vllm.ai (serve), docs.sglang.ai (server arguments); NIM_SERVER_PORT:
+    docs.nvidia.com/nim (environment variables).
     """
 
     name: str
@@ -50,6 +52,9 @@ class Family:
     words: tuple[str, ...] = ()
     metrics_port: int = 0
     metrics_path: str = "/metrics"
+    #: What names another port: flags of its command line, best first, and a variable.
+    port_flags: tuple[str, ...] = ()
+    port_env: str = ""
 
 
 def _images(pattern: str) -> re.Pattern[str]:
@@ -60,12 +65,15 @@ def _images(pattern: str) -> re.Pattern[str]:
 #: the runtimes themselves: a predictor that is a Triton is told as a Triton.
 FAMILIES: tuple[Family, ...] = (
     Family("ours", _images(r"(^|/)nimify(-tui|-serve)?$"), (("app.kubernetes.io/managed-by", "nimify-tui"),),
-           ("nimify-tui serve",), 8000),
+           ("nimify-tui serve",), 8000, port_flags=("--admin-port", "--port")),
     Family("nim", _images(r"^nvcr\.io/nim/|(^|/)llm-nim$"), (("app.kubernetes.io/managed-by", "k8s-nim-operator"),),
-           (), 8000, "/v1/metrics"),
-    Family("triton", _images(r"(^|/)tritonserver[^/]*$"), (), ("tritonserver",), 8002),
-    Family("vllm", _images(r"(^|/)vllm[^/]*$"), (), ("vllm serve", "vllm.entrypoints"), 8000),
-    Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000),
+           (), 8000, "/v1/metrics", port_env="NIM_SERVER_PORT"),
+    Family("triton", _images(r"(^|/)tritonserver[^/]*$"), (), ("tritonserver",), 8002,
+           port_flags=("--metrics-port",)),
+    Family("vllm", _images(r"(^|/)vllm[^/]*$"), (), ("vllm serve", "vllm.entrypoints"), 8000,
+           port_flags=("--port",)),
+    Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,
+           port_flags=("--port",)),
     Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
 )  # fmt: skip
 

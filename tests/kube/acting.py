@@ -132,6 +132,7 @@ def acting(
     read_write: bool = True,
     production: bool = False,
     read_only: bool = False,
+    numbers: bool = False,
 ) -> Iterator[Acting]:
     """A session on the current context of ``file``, whose rights are its user's."""
     text = (
@@ -141,7 +142,7 @@ def acting(
     )
     where = file.with_suffix(".toml")
     where.write_text(text, encoding="utf-8")
-    session = Session(load([where], env={}), Needs(), wanted=Wanted(kubeconfig=str(file)))
+    session = Session(load([where], env={}), Needs(numbers=numbers), wanted=Wanted(kubeconfig=str(file)))
     session.engine.start()
     try:
         made = Acting(session, region, space)

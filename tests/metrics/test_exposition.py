@@ -217,5 +217,5 @@ def test_labels_of_a_liar_are_bounded() -> None:
 
 
 def test_a_page_of_another_runtime_is_nobody_s() -> None:
-    assert Reader().read(b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3\n", 1.0, "") is None
+    assert Reader().read(b"# TYPE llamacpp:requests_deferred gauge\nllamacpp:requests_deferred 3\n", 1.0, "") is None
     assert len(ADAPTERS) >= 1

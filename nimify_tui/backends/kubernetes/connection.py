@@ -39,12 +39,18 @@ class Lane(enum.Enum):
     LIST = "list"
     STREAM = "stream"
     PROBE = "probe"
+    POD = "pod"
 
 
 def lane_of(path: str, query: Mapping[str, str]) -> Lane:
-    """Watches and followed logs are streams; health and version are probes; all else counts as a list."""
+    """Watches and followed logs are streams; health and version are probes; all else counts as a list.
+
+    Not so what a pod answers through the server: a pod that hangs would hold the place of a list.
+    """
     if query.get("watch", "") in ("1", "true") or query.get("follow", "") in ("1", "true"):
         return Lane.STREAM
+    if path.startswith("/api/v1/namespaces/") and "/proxy/" in path:
+        return Lane.POD
     return Lane.PROBE if path in _PROBES or path.startswith(("/livez/", "/readyz/")) else Lane.LIST
 
 

@@ -8,9 +8,12 @@ import msgspec
 
 from nimify_tui.sources.kubernetes.parts import Part
 
-#: Variables that name models (see sources.kubernetes.served).
+#: Variables that name models (see sources.kubernetes.served), or the port (sources.kubernetes.metered).
 TELLING_ENV = frozenset(
-    {"NIM_SERVED_MODEL_NAME", "NIM_PEFT_SOURCE", "NIM_PASSTHROUGH_ARGS", "VLLM_ALLOW_RUNTIME_LORA_UPDATING"}
+    {
+        "NIM_SERVED_MODEL_NAME", "NIM_PEFT_SOURCE", "NIM_PASSTHROUGH_ARGS", "NIM_SERVER_PORT",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+    }
 )
 _KEY_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS(?!THROUGH)|CREDENTIAL", re.IGNORECASE)
 

@@ -21,6 +21,10 @@ class Annotations(msgspec.Struct, gc=False, frozen=True):
     rollout_revision: str = msgspec.field(default="", name="rollout.argoproj.io/revision")
     change_cause: str = msgspec.field(default="", name="kubernetes.io/change-cause")
     restarted_at: str = msgspec.field(default="", name="kubectl.kubernetes.io/restartedAt")
+    scrape: str = msgspec.field(default="", name="prometheus.io/scrape")
+    scrape_port: str = msgspec.field(default="", name="prometheus.io/port")
+    scrape_path: str = msgspec.field(default="", name="prometheus.io/path")
+    scrape_scheme: str = msgspec.field(default="", name="prometheus.io/scheme")
 
     @property
     def number(self) -> int:

@@ -11,7 +11,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
-from nimify_tui.sources.families import OTHER, Family, family_of, image_of, model_of
+from nimify_tui.sources.families import OTHER, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
 from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.custom import (
@@ -32,6 +32,7 @@ from nimify_tui.sources.kubernetes.kinds import (
     Pod,
     Workload,
 )
+from nimify_tui.sources.kubernetes.metered import metrics_at
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
 from nimify_tui.sources.kubernetes.served import served_by, words_of
 
@@ -66,6 +67,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
             failure, progress = (
                 (failure or words, progress) if owner.state in _FAILED else (failure, progress or words)
             )
+    metered = metrics_at(template, family, container)
     told = served_by(family.name if family is not None else "", container, cluster.nearby.keepers(one))
     service = Service(
         key=key,
@@ -82,7 +84,8 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         model_name=clean_line(model_of(words_of(container)) or _image_words(container), 200),
         models=told.models,
         models_note=told.note,
-        labels=_labels(one, kind.name, family, container),
+        labels=_labels(one, kind.name, metered, container),
+        metrics_at=metered,
         around=msgspec.structs.replace(around, kept=kept_of(cluster, uid)),
     )
     return service, replicas
@@ -225,7 +228,7 @@ def _image_words(container: Container | None) -> str:
     return f"{name} {image.version}" if image.version else name
 
 
-def _labels(one: Workload, kind: str, family: Family | None, container: Container | None) -> dict[str, str]:
+def _labels(one: Workload, kind: str, metered: str, container: Container | None) -> dict[str, str]:
     """What is told beside the numbers: kind, image and version, then the workload's own labels."""
     told = {"kind": kind}
     if container is not None:
@@ -233,9 +236,8 @@ def _labels(one: Workload, kind: str, family: Family | None, container: Containe
         told["image"] = clean_line(image.path, _LABEL_CHARS)
         if image.version:
             told["version"] = clean_line(image.version, 80)
-        if family is not None:
-            ports = [each.container_port for each in container.ports or () if each.name == "metrics"]
-            told["metrics"] = f"{ports[0] if ports else family.metrics_port}{family.metrics_path}"
+    if metered:
+        told["metrics"] = metered
     for name, value in list((one.metadata.labels or {}).items())[:_LABELS]:
         told.setdefault(clean_line(name, _LABEL_CHARS), clean_line(value, _LABEL_CHARS))
     return told

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser
+from nimify_tui.sources.metrics.http import HttpAdapter
+from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
+from nimify_tui.sources.metrics.triton import TritonAdapter
+from nimify_tui.sources.metrics.vllm import VllmAdapter
 
 
 class Adapter(Protocol):
@@ -27,7 +32,8 @@ class Adapter(Protocol):
         ...
 
 
-ADAPTERS: tuple[type[Adapter], ...] = (NimifyAdapter,)
+#: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too.
+ADAPTERS: tuple[Callable[[], Adapter], ...] = (NimifyAdapter, VllmAdapter, NimAdapter, TritonAdapter, HttpAdapter)
 
 
 class Reader:

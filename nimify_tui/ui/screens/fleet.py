@@ -28,7 +28,7 @@ from nimify_tui.ui.present.summary import fleet_summary
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
 from nimify_tui.ui.screens.changing import Changing
 from nimify_tui.ui.screens.fleet_panels import FleetPanels
-from nimify_tui.ui.screens.starts import Starts, starting_in_view
+from nimify_tui.ui.screens.starts import Starts, metered_in_view, starting_in_view
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.table import LiveTable
 from nimify_tui.ui.widgets.textline import StatusLine, StripLine
@@ -140,7 +140,7 @@ class FleetScreen(ConsoleScreen):
         self._show_strip(frame, now, width, height)
         self._show_table(frame, now, width)
         self._demand_cursor(frame)
-        self._starts.look(app.context, starting_in_view(self.table, frame))
+        self._starts.look(app.context, starting_in_view(self.table, frame), metered_in_view(self.table, frame))
         self.panels.show(frame, now, self.selected_row(frame), self)
         # What can be done follows from the rows and the regions; an unchanged line costs no byte.
         self.show_footer()

@@ -1,0 +1,101 @@
+"""The numbers of language models in a detail: time to the first token, between tokens, tokens, caches; or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.fleet.numbers import latencies
+from nimify_tui.fleet.quantiles import merge
+from nimify_tui.fleet.tokens import TokenTrack
+from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
+
+#: Families whose numbers of tokens are missed when they are not there.
+_FAMILIES = frozenset({"vllm", "nim", "sglang"})
+_QUANTILES = ("p50", "p95", "p99")
+_TWO = "two scrapes are needed, one answered so far"
+_NOT_TOLD = "this runtime does not tell it"
+
+Line = tuple[str, Measure]
+
+
+def token_lines(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measure) -> list[Line]:
+    """One line for each number of one service in one region; none for a server of something else.
+
+    ``fresh`` are the replicas whose last scrape counts, ``base`` is the row's own number (its reason, if absent).
+    """
+    told = [(each.at, each.tokens) for each in fresh if each.tokens is not None]
+    family = track.service.family if track.service is not None else ""
+    if not told and family not in _FAMILIES:
+        return []
+    return _Lines([each for _, each in told], max((at for at, _ in told), default=None), base.reason).all()
+
+
+class _Lines:
+    def __init__(self, tracks: Sequence[TokenTrack], at: float | None, why: str) -> None:
+        self._tracks, self._at, self._why = tracks, at, why
+
+    def all(self) -> list[Line]:
+        """In the order of the screen."""
+        return [
+            *self._percentiles("time to first token", "ttft"),
+            *self._percentiles("between tokens", "itl"),
+            ("tokens generated a second", self._rate("generation_tokens")),
+            ("prompt tokens a second", self._rate("prompt_tokens")),
+            ("KV cache in use, mean", self._gauge(lambda values: sum(values) / len(values))),
+            ("KV cache in use, fullest replica", self._gauge(max)),
+            ("prefix cache hits", self._prefix()),
+            ("preemptions a second", self._rate("preemptions")),
+        ]
+
+    def _source(self, count: int) -> str:
+        every = len(self._tracks)
+        of = f"{count} of {every}" if count < every else str(count)
+        return f"metrics of {of} replica{'' if every == 1 else 's'}"
+
+    def _missing(self, unit: str, name: str) -> Measure:
+        if not self._tracks:
+            return absent(unit, self._why or _NOT_TOLD)
+        known = any(each.now is not None and getattr(each.now.sample, name) is not None for each in self._tracks)
+        return absent(unit, _TWO if known else _NOT_TOLD, self._source(len(self._tracks)))
+
+    def _percentiles(self, words: str, name: str) -> list[Line]:
+        parts = [found for each in self._tracks if (found := each.buckets(name)) is not None]
+        if not parts:
+            missing = self._missing("s", name)
+            return [(f"{words} {each}", missing) for each in _QUANTILES]
+        source, together = self._source(len(parts)), merge(parts)
+        if together is None:
+            missing = absent("s", "replicas have histograms without a common bucket bound", source)
+            return [(f"{words} {each}", missing) for each in _QUANTILES]
+        measures = latencies(*together, self._at, source)
+        return [(f"{words} {each}", measure) for each, measure in zip(_QUANTILES, measures, strict=True)]
+
+    def _rate(self, name: str) -> Measure:
+        rates = [grown / each.span_s for each in self._tracks if (grown := each.grown(name)) is not None]
+        if not rates:
+            return self._missing("count", name)
+        return Measure(sum(rates), "count", self._at, self._source(len(rates)))
+
+    def _gauge(self, of: Callable[[list[float]], float]) -> Measure:
+        values = [
+            each.now.sample.kv_ratio
+            for each in self._tracks
+            if each.now is not None and each.now.sample.kv_ratio is not None
+        ]
+        if not values:
+            return self._missing("ratio", "kv_ratio")
+        return Measure(of(values), "ratio", self._at, self._source(len(values)))
+
+    def _prefix(self) -> Measure:
+        pairs = [
+            (hits, asked)
+            for each in self._tracks
+            if (hits := each.grown("prefix_hits")) is not None and (asked := each.grown("prefix_queries")) is not None
+        ]
+        if not pairs:
+            return self._missing("ratio", "prefix_hits")
+        source, asked_all = self._source(len(pairs)), sum(asked for _, asked in pairs)
+        if asked_all <= 0.0:
+            return absent("ratio", "nothing was looked up in the window", source)
+        return Measure(min(1.0, sum(hits for hits, _ in pairs) / asked_all), "ratio", self._at, source)

@@ -1,0 +1,337 @@
+"""Reads the metrics of pods through their cluster's API server: by a few requests a second, what is looked at first.
+
+Services are read whole or not at all, so that no sum is made of a part of their replicas. The proxy of a pod is asked
+for exactly one path, with GET; it takes the right ``get pods/proxy``.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-get-requests-to-proxy-of-pod
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import (
+    CredentialsFailed,
+    Forbidden,
+    Refused,
+    ServerTrouble,
+    Throttled,
+    TlsFailed,
+    Unauthorized,
+    Unreachable,
+)
+from nimify_tui.backends.kubernetes.rights import Access, Review
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.errors import NimifyError
+from nimify_tui.base.text import clean_line
+from nimify_tui.domain.demands import Demand, DetailDemand, NumbersDemand
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.domain.updates import Sampled, SampleFailed, Update
+from nimify_tui.sources.metrics.adapters import Reader
+
+log = logging.getLogger(__name__)
+#: Requests a second in one region; client-go lets a single controller make 5 to 10.
+CAP_RPS = 10.0
+#: A pod is read so often, seconds: the shorter where there are few. Beyond the longer a row's window has too little.
+SHORTEST_S, LONGEST_S = 4.0, 8.0
+#: Requests under way in one region, and how long a pod may take to answer, seconds.
+AT_ONCE, TIMEOUT_S = 16, 3.0
+#: A page of vLLM has some 300 kB.
+MAX_BYTES = 2 * 1024 * 1024
+#: Who is read is decided anew so often; what is due is looked for so often, seconds.
+PLAN_S, LOOK_S = 2.0, 0.1
+#: A right that is missing is asked for again after this; a server in trouble is let be for so long, seconds.
+REFUSED_S, TROUBLE_S = 60.0, 5.0
+#: What is there and tells nothing that is known here is asked so seldom, seconds.
+STRANGER_S = 60.0
+_ACCEPT = "text/plain;version=0.0.4, */*;q=0.5"
+_READ = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.HUNG})
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
+_PLACE = re.compile(r"((?:https:)?)(\d{1,5})(/[A-Za-z0-9._~/-]{1,200})\Z")
+
+
+class Answer(Protocol):
+    """A good answer of the server."""
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        ...
+
+
+class Link(Protocol):
+    """The open connection of a region."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        ...
+
+    def get(
+        self, path: str, *, accept: str, read_timeout_s: float, limit_bytes: int
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Ask the server; raises the errors of the connection."""
+        ...
+
+    async def may(self, access: Access) -> Review:
+        """Whether these credentials have a right, by the server's own word."""
+        ...
+
+
+class Metered(Protocol):
+    """Who knows the services, and what is looked at; the fleet is one."""
+
+    def metered(self) -> list[tuple[Service, list[Replica]]]:
+        """The services whose numbers are read through their region."""
+        ...
+
+    def demands(self) -> Collection[Demand]:
+        """What is looked at now."""
+        ...
+
+
+class Spot(NamedTuple):
+    """One pod: who it is, and what is asked of the API server."""
+
+    key: ReplicaKey
+    path: str
+    place: str
+
+
+class Plan(NamedTuple):
+    """Who is read, how often (seconds), and who is not, with the reason."""
+
+    spots: tuple[Spot, ...]
+    every_s: float
+    left_out: tuple[tuple[ReplicaKey, str], ...]
+
+
+def spots_of(service: Service, replicas: Sequence[Replica]) -> list[Spot]:
+    """The pods of a service that can answer."""
+    match = _PLACE.match(service.metrics_at)
+    space = service.key.namespace
+    if match is None or not _NAME.match(space) or "/." in match[3]:
+        return []
+    scheme, port, path = match.groups()
+    pods, place = f"/api/v1/namespaces/{space}/pods", f"{port}{path}"
+    return [
+        Spot(each.key, f"{pods}/{scheme}{each.key.replica}:{port}/proxy{path}", place)
+        for each in replicas
+        if each.state in _READ and _NAME.match(each.key.replica)
+    ]
+
+
+def planned(
+    services: Sequence[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand], refused: Collection[str] = ()
+) -> Plan:
+    """Who of one region is read: what is looked at in detail, then what is in view, then the others by their names.
+
+    ``refused`` are namespaces without the right.
+    """
+    rows = {each.row_id for each in looked_at if isinstance(each, DetailDemand)}
+    shown = {each.key for each in looked_at if isinstance(each, NumbersDemand)}
+
+    def place(pair: tuple[Service, Sequence[Replica]]) -> tuple[int, ServiceKey]:
+        key = pair[0].key
+        return (0 if key.row_id in rows or key.fold_id in rows else 1 if key in shown else 2), key
+
+    most = int(CAP_RPS * LONGEST_S)
+    spots: list[Spot] = []
+    left_out: list[tuple[ReplicaKey, str]] = []
+    for service, replicas in sorted(services, key=place):
+        found = spots_of(service, replicas)
+        if not found:
+            continue
+        if service.key.namespace in refused:
+            left_out += [(each.key, f"no right to pods/proxy in ns {service.key.namespace}") for each in found]
+        elif len(found) > most:
+            why = f"its {len(found)} replicas are more than the {most} that are read by {CAP_RPS:g} requests a second"
+            left_out += [(each.key, why) for each in found]
+        elif len(spots) + len(found) > most:
+            why = f"not read now: {CAP_RPS:g} requests a second reach for {most} replicas; what is looked at is read"
+            left_out += [(each.key, why) for each in found]
+        else:
+            spots += found
+    return Plan(tuple(spots), max(SHORTEST_S, len(spots) / CAP_RPS), tuple(left_out))
+
+
+class _Region:
+    """What is under way in one region."""
+
+    def __init__(self) -> None:
+        self.plan = Plan((), SHORTEST_S, ())
+        self.due_s: dict[ReplicaKey, float] = {}
+        self.busy: dict[ReplicaKey, asyncio.Task[None]] = {}
+        self.told: dict[ReplicaKey, str] = {}
+        #: By namespace: until when the right is known to be missing; and where it is known to be there.
+        self.refused_s: dict[str, float] = {}
+        self.allowed: set[str] = set()
+        self.next_s = 0.0
+
+    def trying(self, namespace: str) -> bool:
+        """Whether somebody is finding out if the right is there: one request is enough to be told that it is not."""
+        return namespace not in self.allowed and any(key.service.namespace == namespace for key in self.busy)
+
+
+class ProxiedScrapes:
+    """Reads all regions for which ``link`` gives a connection and that are ``live``, until cancelled."""
+
+    def __init__(
+        self,
+        fleet: Metered,
+        link: Callable[[str], Link | None],
+        live: Callable[[], Collection[str]],
+        clock: Clock,
+        cap_rps: float = CAP_RPS,
+    ) -> None:
+        self._fleet, self._link, self._live, self._clock, self._cap_rps = fleet, link, live, clock, cap_rps
+        self._regions: dict[str, _Region] = {}
+        self._found: list[Update] = []
+        self._reader = Reader()
+
+    async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
+        """Read until cancelled."""
+        plan_s = 0.0
+        try:
+            while True:
+                now_s = self._clock.mono_s()
+                if now_s >= plan_s:
+                    plan_s = now_s + PLAN_S
+                    self._plan(now_s)
+                for name, region in self._regions.items():
+                    self._start(name, region, now_s)
+                if self._found:
+                    found, self._found = self._found, []
+                    sink(found)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            tasks = [task for region in self._regions.values() for task in region.busy.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _plan(self, now_s: float) -> None:
+        live, demands = self._live(), self._fleet.demands()
+        by_region: dict[str, list[tuple[Service, Sequence[Replica]]]] = {}
+        for service, replicas in self._fleet.metered():
+            if service.key.region in live and not service.stopped:
+                by_region.setdefault(service.key.region, []).append((service, replicas))
+        for name in [*self._regions]:
+            if name not in by_region:
+                self._regions[name].plan = Plan((), SHORTEST_S, ())
+        for name, services in by_region.items():
+            region = self._regions.setdefault(name, _Region())
+            region.refused_s = {space: until for space, until in region.refused_s.items() if until > now_s}
+            plan = region.plan = planned(services, demands, region.refused_s)
+            there = {spot.key for spot in plan.spots}
+            region.due_s = {key: due for key, due in region.due_s.items() if key in there}
+            for key, why in plan.left_out:
+                if region.told.get(key) != why:
+                    self._found.append(SampleFailed(self._clock.now(), key, why))
+            region.told = dict(plan.left_out)
+
+    def _start(self, name: str, region: _Region, now_s: float) -> None:
+        if region.next_s > now_s or not region.plan.spots:
+            return
+        link = self._link(name)
+        if link is None or not link.is_open:
+            return
+        plan = region.plan
+        due = [each for each in plan.spots if region.due_s.get(each.key, 0.0) <= now_s and each.key not in region.busy]
+        due.sort(key=lambda each: region.due_s.get(each.key, 0.0))
+        for spot in due:
+            if len(region.busy) >= AT_ONCE or region.next_s > now_s:
+                return
+            space = spot.key.service.namespace
+            if region.trying(space) or space in region.refused_s:
+                continue
+            # Time that nobody used is not saved up: never more than the cap in any second.
+            region.next_s = max(region.next_s, now_s - LOOK_S) + 1.0 / self._cap_rps
+            region.due_s[spot.key] = self._next_s(spot.key, now_s, plan.every_s)
+            task = asyncio.create_task(self._scrape(region, link, spot, plan.every_s), name=f"{name}: metrics")
+            region.busy[spot.key] = task
+
+    @staticmethod
+    def _next_s(key: ReplicaKey, now_s: float, every_s: float) -> float:
+        """The next time that is this replica's: its own phase of the interval, at least half of it away."""
+        phase_s = zlib.crc32(repr(key).encode()) % 1000 / 1000 * every_s
+        return phase_s - (phase_s - now_s - every_s / 2) // every_s * every_s
+
+    async def _scrape(self, region: _Region, link: Link, spot: Spot, every_s: float) -> None:
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                link.get(spot.path, accept=_ACCEPT, read_timeout_s=3 * TIMEOUT_S, limit_bytes=MAX_BYTES) as answer,
+            ):
+                body = await answer.read()
+            region.allowed.add(spot.key.service.namespace)
+            self._take(region, spot, body, every_s)
+        except TimeoutError:
+            self._failed(spot, f"no answer within {TIMEOUT_S:g} s")
+        except Forbidden as error:
+            await self._forbidden(region, link, spot, error)
+        except NimifyError as error:
+            self._trouble(region, spot, error)
+        except Exception:  # whatever a page makes of it: it is logged whole, and the others are read on
+            log.exception("the metrics of a pod could not be understood")
+            self._failed(spot, "its metrics could not be understood")
+        finally:
+            region.busy.pop(spot.key, None)
+
+    def _take(self, region: _Region, spot: Spot, body: bytes, every_s: float) -> None:
+        at = self._clock.now()
+        sample = self._reader.read(body, at, f"pod port {spot.place}")
+        if sample is None:
+            region.due_s[spot.key] = self._clock.mono_s() + STRANGER_S
+            self._failed(spot, "its metrics are of a runtime that is not known here")
+        else:
+            self._found.append(Sampled(at, spot.key, msgspec.structs.replace(sample, every_s=every_s)))
+
+    def _failed(self, spot: Spot, why: str) -> None:
+        self._found.append(SampleFailed(self._clock.now(), spot.key, why))
+
+    async def _forbidden(self, region: _Region, link: Link, spot: Spot, error: Forbidden) -> None:
+        """A 403 may also be the pod's own word: whether the right is there, the server alone can say."""
+        space = spot.key.service.namespace
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                allowed = (await link.may(Access("get", "", "pods/proxy", space))).allowed
+        except (NimifyError, TimeoutError):
+            allowed = False
+        if allowed:
+            region.allowed.add(space)
+            self._failed(spot, f"{spot.place} answers {error.status}")
+            return
+        region.allowed.discard(space)
+        region.refused_s[space] = self._clock.mono_s() + REFUSED_S
+        self._failed(spot, f"no right to pods/proxy in ns {space}")
+
+    def _trouble(self, region: _Region, spot: Spot, error: NimifyError) -> None:
+        now_s = self._clock.mono_s()
+        match error:
+            case Throttled():
+                region.next_s = max(region.next_s, now_s + error.retry_after_s)
+            case Unreachable() | TlsFailed() | CredentialsFailed() | Unauthorized():
+                region.next_s = max(region.next_s, now_s + TROUBLE_S)
+            case Refused() | ServerTrouble():
+                region.allowed.add(spot.key.service.namespace)
+                if error.status == 404:
+                    region.due_s[spot.key] = now_s + STRANGER_S
+        self._failed(spot, _why(error, spot))
+
+
+def _why(error: NimifyError, spot: Spot) -> str:
+    """In plain words. The server quotes the whole dial of a port that does not answer."""
+    said = error.message.removeprefix(f"GET {spot.path}: ")
+    if "error trying to reach service" in said:
+        return f"port {spot.place.partition('/')[0]} does not answer ({clean_line(said.rpartition(': ')[2], 80)})"
+    if isinstance(error, Refused | ServerTrouble) and said.startswith("status "):
+        return f"{spot.place} answers {error.status}"
+    return clean_line(said, 200)

@@ -1,0 +1,111 @@
+"""Triton's metrics: counters always, histograms and summaries only where they are switched on.
+
+triton-inference-server/server: docs/user_guide/metrics.md; core: src/metrics.cc, src/infer_stats.cc (durations are
+summed for requests that succeeded, so they are divided by those alone).
+"""
+
+from __future__ import annotations
+
+from nimify_tui.domain.measures import ModelSample, ReplicaSample
+from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.reading import (
+    MAX_KEY_CHARS,
+    MAX_KEYS,
+    Histograms,
+    counts_by,
+    means,
+    parts,
+    there,
+    total,
+)
+
+_N = "nv_inference_"
+_SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING = (
+    f"{_N}{name}"
+    for name in ("request_success", "request_failure", "count", "exec_count", "pending_request_count")
+)
+_REQUEST_US, _QUEUE_US = f"{_N}request_duration_us", f"{_N}queue_duration_us"
+_COMPUTE_US = tuple(f"{_N}compute_{part}_duration_us" for part in ("input", "infer", "output"))
+_FIRST, _SUMMARY = f"{_N}first_response_histogram_ms", f"{_N}request_summary_us"
+_HITS, _MISSES = "nv_cache_num_hits_per_model", "nv_cache_num_misses_per_model"
+_OF_MODEL = (_SUCCESS, _FAILURE, f"{_FIRST}_bucket", f"{_FIRST}_sum")
+#: Why a request failed as the status that says the same; all other reasons are the server's own.
+_FAILURES = {"REJECTED": "503", "CANCELED": "499"}
+NO_HISTOGRAM = "no histogram: start it with --metrics-config histogram_latencies=true"
+#: Summaries are percentiles of one process: those of several cannot be merged, and are never averaged.
+SUMMARIES = "summaries of single replicas cannot be merged: start it with --metrics-config histogram_latencies=true"
+FIRST_RESPONSE = "time to the first response"
+
+
+class TritonAdapter:
+    """Makes samples of pages of Triton."""
+
+    name = "triton"
+    wanted = frozenset(
+        {
+            _SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING, _REQUEST_US, _QUEUE_US, *_COMPUTE_US, _HITS, _MISSES,
+            _SUMMARY, *parts(_FIRST),
+        }
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._histograms = Histograms()
+
+    def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
+        """The sample, None when the page is of another runtime."""
+        if not there(page, _SUCCESS, _FAILURE, _COUNT):
+            return None
+        series = page.series
+        answered = total(series.get(_SUCCESS))
+        duration = self._histograms.read(page, _FIRST, 1e-3)
+        note = FIRST_RESPONSE if duration is not None else SUMMARIES if there(page, _SUMMARY) else NO_HISTOGRAM
+        hits, misses = total(series.get(_HITS)), total(series.get(_MISSES))
+        return ReplicaSample(
+            at=at, source=source,
+            requests=_requests(page),
+            duration=duration or means(answered, _seconds(page, _REQUEST_US)),
+            latency_note=note,
+            queue=means(answered, _seconds(page, _QUEUE_US)),
+            compute=means(answered, _seconds(page, *_COMPUTE_US)),
+            batch_sum=total(series.get(_COUNT)),
+            batch_count=total(series.get(_EXECUTIONS)),
+            queued=total(series.get(_PENDING)),
+            cache={("l1", "hit"): hits or 0.0, ("l1", "miss"): misses or 0.0}
+            if hits is not None or misses is not None
+            else None,
+            models=self._by_model(page),
+        )  # fmt: skip
+
+    def _by_model(self, page: Page) -> dict[str, ModelSample] | None:
+        """The numbers of each of several models; None where there is one."""
+        found: dict[str, dict[str, list[Series]]] = {}
+        for name in _OF_MODEL:
+            for each in page.series.get(name, ()):
+                model = each.label("model")[:MAX_KEY_CHARS]
+                if model in found or len(found) < MAX_KEYS:
+                    found.setdefault(model, {}).setdefault(name, []).append(each)
+        if len(found) < 2:
+            return None
+        pages = {model: Page(series, page.families) for model, series in found.items()}
+        return {
+            model: ModelSample(requests=_requests(each), duration=self._histograms.read(each, _FIRST, 1e-3))
+            for model, each in pages.items()
+        }
+
+
+def _requests(page: Page) -> dict[str, float] | None:
+    answered, failures = total(page.series.get(_SUCCESS)), counts_by(page, _FAILURE, "reason")
+    if answered is None and not failures:
+        return None
+    found = {"200": answered or 0.0}
+    for reason, count in (failures or {}).items():
+        code = _FAILURES.get(reason, "500")
+        found[code] = found.get(code, 0.0) + count
+    return found
+
+
+def _seconds(page: Page, *names: str) -> float | None:
+    """Microseconds of several counters as seconds, None where one is not there."""
+    values = [total(page.series.get(name)) for name in names]
+    told = [each for each in values if each is not None]
+    return sum(told) / 1e6 if len(told) == len(names) else None

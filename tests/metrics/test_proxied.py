@@ -1,0 +1,70 @@
+"""Who is read through an API server, and how often: a pure plan. What goes over the wire: tests.kube.test_metrics."""
+
+from __future__ import annotations
+
+import pytest
+
+from nimify_tui.domain.demands import DetailDemand, NumbersDemand
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.sources.metrics.proxied import CAP_RPS, LONGEST_S, SHORTEST_S, planned, spots_of
+from tests.fleet.town import replica_fact, service_fact
+
+Pair = tuple[Service, list[Replica]]
+
+
+def service(name: str, count: int, space: str = "prod", at: str = "8000/metrics") -> Pair:
+    key = ServiceKey("use1", name, space)
+    replicas = [replica_fact(ReplicaKey(key, f"{name}-{number}"), admin_url="") for number in range(count)]
+    return service_fact(key, count, metrics_at=at), replicas
+
+
+def read(*pairs: Pair, looked_at: tuple[DetailDemand | NumbersDemand, ...] = ()) -> set[str]:
+    return {each.key.service.name for each in planned(pairs, looked_at).spots}
+
+
+def test_few_are_read_often_and_many_as_often_as_the_cap_lets() -> None:
+    few = planned([service("a", 3)], ())
+    assert (len(few.spots), few.every_s) == (3, SHORTEST_S)
+    many = planned([service("a", 30), service("b", 30)], ())
+    assert many.every_s == 60 / CAP_RPS
+    assert len(many.spots) / many.every_s <= CAP_RPS
+
+
+def test_what_is_looked_at_comes_first_and_is_read_whole_or_not_at_all() -> None:
+    a, b, c = service("a", 50), service("b", 40), service("c", 30)
+    assert read(a, b, c) == {"a", "c"}
+    shown, detail = NumbersDemand(b[0].key), DetailDemand(c[0].key.fold_id)
+    assert read(a, b, c, looked_at=(shown,)) == {"b", "c"}
+    assert read(a, b, c, looked_at=(NumbersDemand(a[0].key), detail)) == {"a", "c"}
+    found = planned([a, b, c], (shown,))
+    assert {key.service.name for key, _ in found.left_out} == {"a"}
+    assert len(found.left_out) == 50
+    assert "what is looked at is read" in found.left_out[0][1]
+
+
+def test_one_that_is_too_large_says_so_and_takes_nothing_from_others() -> None:
+    large = service("a", int(CAP_RPS * LONGEST_S) + 1)
+    found = planned([large, service("b", 2)], (DetailDemand(large[0].key.row_id),))
+    assert {each.key.service.name for each in found.spots} == {"b"}
+    assert found.left_out[0][1] == "its 81 replicas are more than the 80 that are read by 10 requests a second"
+
+
+def test_a_namespace_without_the_right_is_not_asked() -> None:
+    found = planned([service("a", 2), service("b", 1, "dev")], (), ("prod",))
+    assert [each.key.service.name for each in found.spots] == ["b"]
+    assert {why for _, why in found.left_out} == {"no right to pods/proxy in ns prod"}
+
+
+def test_only_pods_that_run_are_asked_by_a_path_that_leads_nowhere_else() -> None:
+    made, replicas = service("a", 3, at="https:8443/v1/metrics")
+    replicas[0] = replica_fact(replicas[0].key, ReplicaState.BACKOFF)
+    replicas[1] = replica_fact(ReplicaKey(made.key, "../../secrets"))
+    [spot] = spots_of(made, replicas)
+    assert spot.path == "/api/v1/namespaces/prod/pods/https:a-2:8443/proxy/v1/metrics"
+    assert spot.place == "8443/v1/metrics"
+
+
+@pytest.mark.parametrize("at", ["", "8000", "8000/../x", "8000/a?b=1", "8000/a#b", "x/metrics", "8000/a b", "http://h/"])
+def test_a_place_that_is_none_is_not_asked(at: str) -> None:
+    assert spots_of(*service("a", 1, at=at)) == []

@@ -1,0 +1,61 @@
+"""Where pods tell their numbers: annotations, ports with telling names, flags, and the default of the runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from nimify_tui.sources.families import family_of
+from nimify_tui.sources.kubernetes.kinds import Template
+from nimify_tui.sources.kubernetes.metered import metrics_at
+
+
+def place(container: dict[str, Any], annotations: dict[str, str] | None = None) -> str:
+    made = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [{"name": "main", **container}]}}
+    template = msgspec.convert(made, Template)
+    packed = [each.packed() for each in template.spec.containers or ()]
+    family, found = family_of({}, packed)
+    return metrics_at(template, family, found)
+
+
+SCRAPED = {"prometheus.io/scrape": "true"}
+
+
+@pytest.mark.parametrize(
+    ("container", "annotations", "found"),
+    [
+        ({"image": "vllm/vllm-openai:v0.13.0"}, {}, "8000/metrics"),
+        ({"image": "vllm/vllm-openai:v0.13.0", "args": ["--port", "9000"]}, {}, "9000/metrics"),
+        ({"image": "nvcr.io/nim/meta/llama:1.12.0"}, {}, "8000/v1/metrics"),
+        (
+            {"image": "nvcr.io/nim/meta/llama:1", "env": [{"name": "NIM_SERVER_PORT", "value": "9001"}]}, {},
+            "9001/v1/metrics",
+        ),
+        ({"image": "nvcr.io/nvidia/tritonserver:26.10-py3"}, {}, "8002/metrics"),
+        ({"image": "nvcr.io/nvidia/tritonserver:1", "args": ["--metrics-port=8202"]}, {}, "8202/metrics"),
+        ({"image": "r/nimify:1", "args": ["serve", "m", "--port", "80", "--admin-port", "81"]}, {}, "81/metrics"),
+        ({"image": "vllm/vllm-openai:1", "ports": [{"name": "metrics", "containerPort": 7}]}, {}, "7/metrics"),
+        ({"image": "own/app:1"}, {}, ""),
+        ({"image": "own/app:1", "ports": [{"name": "http", "containerPort": 80}]}, {}, ""),
+        ({"image": "own/app:1"}, {"prometheus.io/port": "80"}, ""),
+        ({"image": "own/app:1"}, {**SCRAPED, "prometheus.io/port": "80"}, "80/metrics"),
+        (
+            {"image": "own/app:1"},
+            {**SCRAPED, "prometheus.io/port": "80", "prometheus.io/path": "/a/m", "prometheus.io/scheme": "https"},
+            "https:80/a/m",
+        ),
+        ({"image": "own/app:1"}, {**SCRAPED, "prometheus.io/port": "99999"}, ""),
+        ({"image": "own/app:1"}, {**SCRAPED, "prometheus.io/port": "８０"}, ""),
+    ],
+)  # fmt: skip
+def test_where_it_is_told(container: dict[str, Any], annotations: dict[str, str], found: str) -> None:
+    assert place(container, annotations) == found
+
+
+@pytest.mark.parametrize(
+    "path", ["/../../secrets", "/a?x=1", "//evil", "/a#b", "metrics", "/a/./b", "/%2e%2e/b", "/a\nb"]
+)
+def test_a_path_that_leads_elsewhere_is_none(path: str) -> None:
+    assert place({"image": "own/app:1"}, {**SCRAPED, "prometheus.io/port": "80", "prometheus.io/path": path}) == ""
