@@ -10,7 +10,7 @@ from pathlib import Path
 from nimify_tui.backends.announced import announced
 from nimify_tui.backends.local import LocalBackend, Verify, ensure_supervisor, kept_model
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.files import supervisor_socket
+from nimify_tui.base.files import state_home, supervisor_socket
 from nimify_tui.domain.embedded import Announced
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.updates import RegionListed, RegionSeen
@@ -95,8 +95,9 @@ class EmbeddedRegions:
 
         async def gpus(_fleet: Fleet, sink: Sink) -> None:
             from nimify_tui.sources.gpu import GpuSource
+            from nimify_tui.sources.gpu_faults import GpuFaults
 
-            await GpuSource(self._clock).run(sink)
+            await GpuSource(self._clock, faults=GpuFaults(state_home() / "gpu-faults.json")).run(sink)
 
         return (logs, metrics, gpus) if numbers else (logs,)
 

@@ -21,6 +21,7 @@ from nimify_tui.domain.measures import Measure, absent
 from nimify_tui.domain.security import SecurityEvent, Severity
 from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.domain.xids import fault_of
+from nimify_tui.sources.gpu_faults import GpuFaults
 
 _T = TypeVar("_T")
 INTERVAL_S = 2.0
@@ -29,18 +30,24 @@ AGAIN_S = 60.0
 #: A driver that hangs is not waited for longer.
 TIMEOUT_S = 5.0
 SOURCE = "NVML"
-#: Faults of one card that are kept; the driver itself forgets each once it has told it.
-FAULTS = 20
 
 
 class GpuSource:
     """Asks NVML in a thread of its own. ``node`` is this host's name; ``open_nvml`` is for tests."""
 
-    def __init__(self, clock: Clock, node: str = "", open_nvml: Callable[[], Nvml] = Nvml) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        node: str = "",
+        open_nvml: Callable[[], Nvml] = Nvml,
+        faults: GpuFaults | None = None,
+    ) -> None:
         self._clock = clock
         self._node = node or socket.gethostname()
         self._open_nvml = open_nvml
-        self._faults: dict[int, tuple[GpuFault, ...]] = {}
+        self._faults = faults or GpuFaults()
+        #: The UUID that each card told: one that is lost tells none, and is still that card.
+        self._uuids: dict[int, str] = {}
 
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Tell what there is until cancelled; without a driver the reason, once."""
@@ -91,16 +98,20 @@ class GpuSource:
         """Note what the driver reported since the last reading; each report is an event of its own."""
         at, events = self._clock.now(), []
         for reading in readings:
+            self._uuids[reading.index] = reading.uuid or self._uuids.get(reading.index, "")
             for xid in reading.xids:
                 fault = fault_of(at, xid)
-                self._faults[reading.index] = (fault, *self._faults.get(reading.index, ()))[:FAULTS]
+                self._faults.add(self._card(reading.index), fault)
                 events.append(SecuritySeen(at, _event(self._node, reading.index, fault)))
         return events
+
+    def _card(self, index: int) -> str:
+        return self._uuids.get(index) or f"{self._node}/{index}"
 
     def _panel(self, readings: Sequence[GpuReading], reason: str) -> GpusSeen:
         at = self._clock.now()
         gpus = tuple(
-            gpu_of(self._node, reading, at, self._faults.get(reading.index, ())) for reading in readings
+            gpu_of(self._node, reading, at, self._faults.of(self._card(reading.index))) for reading in readings
         )
         return GpusSeen(at, self._node, GpuPanel(at=at, gpus=gpus, reason=reason, source=SOURCE))
 

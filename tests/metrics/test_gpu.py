@@ -21,6 +21,7 @@ from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.domain.xids import fault_of
 from nimify_tui.sources.gpu import GpuSource
+from nimify_tui.sources.gpu_faults import GpuFaults
 
 
 class Refused(Exception):
@@ -253,6 +254,34 @@ def test_xids_are_kept_classified_and_an_event_each() -> None:
     assert (len(lost.faults), lost.note) == (2, "XID 79, fell off the bus 18:31, not reachable: gpu is lost")
     assert (other.faults[0].xid, other.faults[0].hardware, other.note) == (31, False, "")
     assert "log of the service" in other.faults[0].remedy
+
+
+def test_faults_are_there_again_after_a_restart_also_when_the_file_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "gpu-faults.json"
+    kept = GpuFaults(file)
+    for number in range(25):
+        kept.add("GPU-1", fault_of(float(number), 79))
+    again = GpuFaults(file).of("GPU-1")
+    assert [each.at for each in again] == [float(each) for each in range(24, 4, -1)]
+    assert GpuFaults(file).of("GPU-2") == ()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_bytes(b'{"GPU-1": [{"at": 1}')
+    damaged = GpuFaults(file)
+    assert damaged.of("GPU-1") == ()
+    damaged.add("GPU-1", fault_of(30.0, 13))
+    assert [each.xid for each in GpuFaults(file).of("GPU-1")] == [13]
+
+
+def test_faults_are_kept_by_the_cards_own_number_not_by_its_place(tmp_path: Path) -> None:
+    library = RecordedCards(cards=1)
+    nvml = Nvml(library)
+    library.xids = [(0, 79)]
+    told: list[Update] = []
+    faults = GpuFaults(tmp_path / "f.json")
+    source = GpuSource(ManualClock(5.0), node="n", open_nvml=lambda: nvml, faults=faults)
+    asyncio.run(until(source, told, lambda: bool(told)))
+    uuid = next(each for each in told if isinstance(each, GpusSeen)).panel.gpus[0].uuid
+    assert [each.xid for each in GpuFaults(tmp_path / "f.json").of(uuid)] == [79]
 
 
 def test_an_xid_that_nobody_here_knows_is_one_of_the_hardware() -> None:
