@@ -13,6 +13,8 @@ CUSTOM = {
     "nimservices": ("NIMService", "apps.nvidia.com", "v1alpha1"),
     "nimcaches": ("NIMCache", "apps.nvidia.com", "v1alpha1"),
     "inferenceservices": ("InferenceService", "serving.kserve.io", "v1beta1"),
+    "llminferenceservices": ("LLMInferenceService", "serving.kserve.io", "v1alpha2"),
+    "trainedmodels": ("TrainedModel", "serving.kserve.io", "v1alpha1"),
     "rollouts": ("Rollout", "argoproj.io", "v1alpha1"),
 }
 

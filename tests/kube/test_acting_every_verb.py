@@ -194,3 +194,39 @@ def test_each_verb_that_never_arrived_was_not_done_and_is_not_sent_again(
             assert "it was not done" in result.message, (what, result)
             assert written(cluster, since) == [], what
             it.do(it.replan(case.request(it)))
+
+
+def test_a_drain_whose_cordon_cannot_be_looked_up_is_unknown_and_says_what_is_so(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Nothing is evicted on a guess. Sabotage seen failing: pods that nobody evicts taken for pods that end."""
+    with (
+        proxied(cluster, tmp_path, {}) as proxy,
+        acting(kubeconfig(cluster, tmp_path, proxy=proxy), cluster.name, SPACE) as it,
+    ):
+        it.until_ready("web", 2)
+        node = next(
+            each for each in ("node-0", "node-1")
+            if cluster.kubectl("get", "pods", "-n", SPACE, f"--field-selector=spec.nodeName={each}", "-o", "name")
+        )  # fmt: skip
+        key = ServiceKey(it.region, node, "")
+        plan = it.replan(ActionRequest(verb=Verb.DRAIN, targets=(key,), kind="Node", force=True))
+        since, met = len(cluster.audited()), [0]
+
+        async def lost(one: Any) -> None:
+            """The cordon's answer, and the look after it, however often it is tried."""
+            if one.method != "GET":
+                met[0] += 1
+                await swallow(one)
+            elif met[0] and not any("no answer" in each for each in it.said):
+                await drop(one)
+            else:
+                await one.forward()
+
+        proxy.faults[plan.preconditions[0].path] = lost
+        it.session._desk._contact_lost_s = 2.0
+        result = it.carry_out(plan, it.session.review(plan).expected)
+        assert result.state is ActionState.UNKNOWN, result
+        assert "check before trying again" in result.message
+        assert any("cordoned, and " in each and "done in part" in each for each in it.said), it.said
+        assert written(cluster, since) == ["patch nodes"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nimify_tui.domain.regions import RegionState
+from nimify_tui.domain.served import ModelState
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.workloads import Surroundings
 from tests.kube.cluster import Cluster
@@ -143,3 +144,61 @@ def test_a_workload_takes_the_word_of_what_keeps_it(cluster: Cluster, defined: N
             assert row.reason == "the roll-out is degraded: ProgressDeadlineExceeded"
 
     run(go(), 60)
+
+
+def test_kserves_other_kinds_are_rows_and_models(cluster: Cluster, defined: None, tmp_path: Path) -> None:
+    """An LLMInferenceService is a row of its own until it keeps a workload; TrainedModels are their server's models."""
+    del defined
+    unmet = {"type": "PresetsCombined", "status": "False", "reason": "ConfigNotFound", "message": "no llm-gpu"}
+    stale = {"type": "MainWorkloadReady", "status": "False", "reason": "MinimumReplicasUnavailable"}
+    not_ready = {"type": "Ready", "status": "False", "reason": "ConfigNotFound"}
+    ready = {"type": "Ready", "status": "True"}
+    large = {"type": "MemoryResourceAvailable", "status": "False", "reason": "MemoryResourceNotAvailable"}
+    cluster.apply(
+        custom("llminferenceservices", "llm", {"replicas": 2, "model": {"name": "meta/llama", "uri": "hf://x"}},
+               {"conditions": [stale, unmet, not_ready]}),
+        custom("inferenceservices", "many", {}, {"conditions": [ready]}),
+        custom("trainedmodels", "small", {"inferenceService": "many"}, {"conditions": [ready]}),
+        custom("trainedmodels", "huge", {"inferenceService": "many"},
+               {"conditions": [large, not_ready | {"reason": large["reason"]}]}),
+        custom("trainedmodels", "stray", {"inferenceService": "gone"}, {}),
+    )  # fmt: skip
+
+    async def go() -> None:
+        watching = Watching(place_of(cluster, tmp_path))
+        async with watching.running():
+            row = await watching.until(lambda: watching.row("llm", ServiceState.STARTING), "the LLMInferenceService")
+            words = "LLMInferenceService llm not ready: PresetsCombined: a configuration that it names is not there"
+            assert row.reason.startswith(f"{words}: no llm-gpu")
+            assert (row.family, row.desired) == ("kserve", 2)
+            await watching.until(lambda: "stray" in watching.rows, "the one that nobody loads")
+            assert "there is no InferenceService gone" in watching.rows["stray"].reason
+
+            def models(name: str) -> list[tuple[str, ModelState]]:
+                key = next(iter(watching.rows[name].keys))
+                fact = watching.fleet._world.services[key].service
+                assert fact is not None
+                return [(each.name, each.state) for each in fact.models]
+
+            wanted = [("huge", ModelState.FAILED), ("small", ModelState.READY)]
+            await watching.until(lambda: "many" in watching.rows and models("many") == wanted, "its models")
+            assert not {"huge", "small"} & set(watching.rows), "they are no rows of their own"
+            made = deployment("many-predictor", TRITON)
+            made["spec"]["template"]["metadata"]["labels"]["serving.kserve.io/inferenceservice"] = "many"
+            uid = await asyncio.to_thread(
+                cluster.kubectl, "get", "llminferenceservice", "llm", "-n", SPACE, "-o", "jsonpath={.metadata.uid}"
+            )
+            kept = deployment("llm-kserve", "vllm/vllm-openai:v0.11.0")
+            owner = {"apiVersion": "serving.kserve.io/v1alpha2", "kind": "LLMInferenceService", "name": "llm"}
+            kept["metadata"]["ownerReferences"] = [owner | {"uid": uid, "controller": True}]
+            await asyncio.to_thread(cluster.apply, made, kept)
+            await watching.until(
+                lambda: "many-predictor" in watching.rows and models("many-predictor") == wanted, "on its workload"
+            )
+            await watching.until(lambda: "llm-kserve" in watching.rows and "llm" not in watching.rows, "its workload")
+            (seen,) = around(watching, "llm-kserve").owners
+            assert (seen.kind, seen.state) == ("LLMInferenceService", "not ready")
+            await asyncio.to_thread(cluster.kubectl, "delete", "trainedmodel", "huge", "-n", SPACE)
+            await watching.until(lambda: models("many-predictor") == wanted[1:], "one model fewer")
+
+    run(go(), 90)

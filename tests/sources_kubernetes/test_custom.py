@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from nimify_tui.domain.served import ModelState
 from nimify_tui.domain.services import Service, ServiceState
 from nimify_tui.domain.updates import ServiceGone, ServiceSeen
 from nimify_tui.fleet.health import judge
 from nimify_tui.sources.kubernetes.cluster import Cluster
 from nimify_tui.sources.kubernetes.custom import (
     INFERENCE_SERVICE,
+    LLM_INFERENCE_SERVICE,
     NIM_CACHE,
     NIM_PIPELINE,
     NIM_SERVICE,
     ROLLOUT,
+    TRAINED_MODEL,
     owner_seen,
 )
 from nimify_tui.sources.kubernetes.kinds import DEPLOYMENT, REPLICA_SET, Kind
@@ -191,6 +194,47 @@ def test_an_inference_service_is_found_by_what_kserve_writes_on_its_pods() -> No
     assert told.services["m-predictor"].failure == (
         "InferenceService m BlockedByFailedLoad: the model cannot be loaded: no model.onnx"
     )
+
+
+def test_an_llm_service_is_found_by_what_kserve_writes_on_its_pods() -> None:
+    """Of several nodes a LeaderWorkerSet owns the workloads; one with that name of somebody else's is not its own."""
+    told = Told()
+    told.take(LLM_INFERENCE_SERVICE, custom("m", status={"conditions": [condition("Ready", "True")]}))
+    assert told.services["m"].progress == "LLMInferenceService Ready"
+    made = sample("deployments", "triton")
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    labels["app.kubernetes.io/name"] = "m"
+    told.take(DEPLOYMENT, made)
+    assert sorted(told.services) == ["m", "triton"], "another one's"
+    told.drop(DEPLOYMENT, made)
+    labels["app.kubernetes.io/part-of"] = "llminferenceservice"
+    told.take(DEPLOYMENT, made)
+    assert list(told.services) == ["triton"]
+    assert [(each.kind, each.state) for each in told.services["triton"].around.owners] == [
+        ("LLMInferenceService", "Ready")
+    ]
+
+
+def test_a_model_moves_to_its_server_when_that_comes_and_back_when_it_goes() -> None:
+    """Sabotage seen failing: a TrainedModel that is looked at only when it changes itself."""
+    told = Told()
+    told.take(TRAINED_MODEL, custom("iris", {"inferenceService": "m"}))
+    assert told.services["iris"].progress == "TrainedModel no state yet: there is no InferenceService m"
+    told.take(INFERENCE_SERVICE, custom("m"))
+    assert list(told.services) == ["m"]
+    assert [(each.name, each.state, each.reason) for each in told.services["m"].models] == [
+        ("iris", ModelState.UNKNOWN, "no state yet")
+    ]
+    waits = [condition("InferenceServiceReady", "False", "InferenceServiceNotReady"), condition("Ready", "False")]
+    told.take(TRAINED_MODEL, custom("iris", {"inferenceService": "m"}, {"conditions": waits}))
+    [model] = told.services["m"].models
+    assert (model.state, model.source) == (ModelState.LOADING, "TrainedModel iris")
+    told.take(TRAINED_MODEL, custom("iris", {"inferenceService": "n"}, {"conditions": waits}))
+    assert told.services["m"].models == ()
+    assert "iris" in told.services
+    told.take(TRAINED_MODEL, custom("iris", {"inferenceService": "m"}, {"conditions": waits}))
+    told.drop(INFERENCE_SERVICE, custom("m"))
+    assert list(told.services) == ["iris"]
 
 
 def test_a_rollout_is_a_workload_with_revisions_of_its_own() -> None:

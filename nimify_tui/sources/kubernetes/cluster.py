@@ -329,8 +329,8 @@ class Cluster:
         """What stands around a workload."""
         return self.nearby.around(self.kind_of[uid].name, self.workloads[uid])
 
-    def alone(self, uid: str) -> tuple[Kind, Custom, str, tuple[OwnerSeen, ...]] | None:
-        """A custom resource that is a service by itself: its kind, itself, its name, and what it depends on."""
+    def alone(self, uid: str) -> tuple[Kind, Custom, str, tuple[OwnerSeen, ...], list[Custom]] | None:
+        """A custom resource that is a service by itself: its kind, itself, its name, what it depends on, its models."""
         found = self.nearby.alone(uid)
         if found is None:
             return None
@@ -338,7 +338,7 @@ class Cluster:
         meta = one.metadata
         taken = (meta.namespace, meta.name) in self._names
         name = f"{meta.name}.{kind.name.lower()}" if taken else meta.name
-        return kind, one, name, self.nearby.owners_of(one)
+        return kind, one, name, self.nearby.owners_of(one), self.nearby.trained(one)
 
 
 def runs_of(pod: Pod) -> int:

@@ -1,10 +1,12 @@
 """Custom resources of model serving: NIM Operator, KServe, Argo Rollouts. Read where a cluster has them.
 
-Fields and states: NVIDIA/k8s-nim-operator api/apps/v1alpha1, kserve/kserve pkg/apis/serving/v1beta1,
-argoproj/argo-rollouts pkg/apis/rollouts/v1alpha1.
+Fields and states: NVIDIA/k8s-nim-operator api/apps/v1alpha1, kserve/kserve pkg/apis/serving/v1beta1 and (of
+TrainedModel) v1alpha1 and (of LLMInferenceService) v1alpha2, argoproj/argo-rollouts pkg/apis/rollouts/v1alpha1.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -49,13 +51,22 @@ class Predictor(Part, frozen=True):
     model: PredictorModel | None = None
 
 
+class NamedModel(Part, frozen=True):
+    """The model of an LLMInferenceService or a TrainedModel; where its weights lie is not read, it may hold a key."""
+
+    name: str = ""
+
+
 class CustomSpec(Part, frozen=True):
-    """What the four kinds shall be; each has some of it."""
+    """What these kinds shall be; each has some of it."""
 
     replicas: int | None = None
     image: ImageParts = ImageParts()
     storage: Storage = Storage()
     predictor: Predictor = Predictor()
+    #: Of a TrainedModel: which one loads it.
+    inference_service: str = ""
+    model: NamedModel = NamedModel()
 
 
 class FailureInfo(Part, frozen=True):
@@ -98,7 +109,7 @@ class CustomStatus(Part, frozen=True):
 
 
 class Custom(Labelled, frozen=True):
-    """NIMService, NIMCache, NIMPipeline, InferenceService."""
+    """NIMService, NIMCache, NIMPipeline, InferenceService, LLMInferenceService, TrainedModel."""
 
     spec: CustomSpec = CustomSpec()
     status: CustomStatus = CustomStatus()
@@ -150,9 +161,21 @@ NIM_SERVICE = _custom("NIMService", _NIM, "nimservices")
 NIM_CACHE = _custom("NIMCache", _NIM, "nimcaches")
 NIM_PIPELINE = _custom("NIMPipeline", _NIM, "nimpipelines")
 INFERENCE_SERVICE = _custom("InferenceService", "/apis/serving.kserve.io/v1beta1", "inferenceservices")
+LLM_INFERENCE_SERVICE = _custom(
+    "LLMInferenceService", "/apis/serving.kserve.io/v1alpha2", "llminferenceservices"
+)
+TRAINED_MODEL = _custom("TrainedModel", "/apis/serving.kserve.io/v1alpha1", "trainedmodels")
 ROLLOUT = Kind("Rollout", "/apis/argoproj.io/v1alpha1", "rollouts", RolloutDecoder(), custom=True)
 #: Those that are a service of their own while they keep no workload.
-ALONE: tuple[Kind, ...] = (NIM_SERVICE, INFERENCE_SERVICE)
+ALONE: tuple[Kind, ...] = (NIM_SERVICE, INFERENCE_SERVICE, LLM_INFERENCE_SERVICE, TRAINED_MODEL)
+_OF_KSERVE = (INFERENCE_SERVICE, LLM_INFERENCE_SERVICE, TRAINED_MODEL)
+#: By kind: the label in which KServe names one of it on the pods that it makes for it.
+PODS_SAY = {
+    INFERENCE_SERVICE.name: "serving.kserve.io/inferenceservice",
+    LLM_INFERENCE_SERVICE.name: "app.kubernetes.io/name",
+}
+#: KServe's conditions that say nothing of whether it is ready.
+_BESIDE = frozenset({"Ready", "Stopped", "GroupReady", "GroupDegraded"})
 
 #: What the operator's reasons ask for (NIMService conditions).
 _HINTS = {
@@ -167,13 +190,16 @@ _HINTS = {
     "NoSupportingRuntime": "no runtime of this cluster takes this model format",
     "RuntimeNotRecognized": "its runtime is not known",
     "InvalidPredictorSpec": "its specification is refused",
+    "InvalidRenderedConfig": "its specification is refused",
+    "ConfigNotFound": "a configuration that it names is not there",
+    "CombineBaseError": "the configurations that it names cannot be joined",
 }
 _WELL = ("Ready", "")
 
 
 def owner_seen(kind: Kind, one: Custom) -> OwnerSeen:
     """A custom resource's own word about itself."""
-    state, trouble = _kserve(one) if kind is INFERENCE_SERVICE else _nim(one)
+    state, trouble = _kserve(one) if kind in _OF_KSERVE else _nim(one)
     name = clean_line(one.metadata.name, 120)
     return OwnerSeen(kind=kind.name, name=name, state=clean_line(state, 40), trouble=trouble)
 
@@ -207,8 +233,9 @@ def _kserve(one: Custom) -> tuple[str, str]:
         return "no state yet", ""
     if ready.status == "True":
         return transition, f"the model's change is {transition}"
-    for each in status.conditions or ():
-        if each.status == "False" and each.type != "Ready" and (each.reason or each.message):
+    # Without its presets an LLMInferenceService makes nothing, and its other conditions are old.
+    for each in sorted(status.conditions or (), key=lambda each: each.type != "PresetsCombined"):
+        if each.status == "False" and each.type not in _BESIDE and (each.reason or each.message):
             return "not ready", f"{clean_line(each.type, 40)}: {_words(each.reason, each.message)}"
     return "not ready", _words(ready.reason, ready.message)
 
@@ -217,6 +244,15 @@ def _words(reason: str, message: str) -> str:
     hint = _HINTS.get(reason, clean_line(reason, 60))
     said = clean_line(message, _SAID)
     return f"{hint}: {said}" if hint and said and said != hint else hint or said
+
+
+def keeper_in(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """(kind, name) of what the labels of pods say that KServe made them for."""
+    if name := labels.get(PODS_SAY[INFERENCE_SERVICE.name]):
+        return INFERENCE_SERVICE.name, name
+    if labels.get("app.kubernetes.io/part-of") == "llminferenceservice":
+        return LLM_INFERENCE_SERVICE.name, labels.get(PODS_SAY[LLM_INFERENCE_SERVICE.name], "")
+    return None
 
 
 def image_of_custom(one: Custom) -> str:

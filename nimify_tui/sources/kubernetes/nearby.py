@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -28,50 +28,19 @@ from nimify_tui.sources.kubernetes.custom import (
     NIM_CACHE,
     NIM_PIPELINE,
     NIM_SERVICE,
+    PODS_SAY,
+    TRAINED_MODEL,
     Custom,
+    keeper_in,
     owner_seen,
     uid_chain,
 )
+from nimify_tui.sources.kubernetes.index import Index, Place
 from nimify_tui.sources.kubernetes.kinds import Kind, Object, Workload
 
-T = TypeVar("T", bound=Object)
 Labels = Mapping[str, str]
-Place = tuple[str, ...]
-#: What KServe writes on everything that it makes for an InferenceService.
-_SERVED = "serving.kserve.io/inferenceservice"
 #: No owner has so many owners above it.
 _DEPTH = 5
-
-
-class Index(Generic[T]):
-    """Objects by the places at which they are looked for; an object that changes moves."""
-
-    def __init__(self, places: Callable[[T], Iterable[Place]]) -> None:
-        self.by_uid: dict[str, T] = {}
-        self._places = places
-        self._at: dict[Place, dict[str, T]] = {}
-
-    def take(self, one: T) -> None:
-        """It is so now."""
-        self.drop(one.metadata.uid)
-        self.by_uid[one.metadata.uid] = one
-        for place in self._places(one):
-            self._at.setdefault(place, {})[one.metadata.uid] = one
-
-    def drop(self, uid: str) -> None:
-        """It is no more."""
-        old = self.by_uid.pop(uid, None)
-        if old is None:
-            return
-        for place in self._places(old):
-            there = self._at.get(place, {})
-            there.pop(uid, None)
-            if not there:
-                self._at.pop(place, None)
-
-    def at(self, *place: str) -> list[T]:
-        """What is there, in the order of names."""
-        return sorted(self._at.get(place, {}).values(), key=lambda each: each.metadata.name)
 
 
 def _pair(namespace: str, labels: Labels | None) -> Place:
@@ -128,7 +97,7 @@ class Nearby:
             FRONT.name: (self._drop_front, self._take_front),
             SLICE.name: (self._drop_slice, self._take_slice),
         }
-        for kind in (NIM_SERVICE, NIM_CACHE, NIM_PIPELINE, INFERENCE_SERVICE):
+        for kind in (NIM_CACHE, NIM_PIPELINE, *ALONE):
             self.kinds[kind.name] = (self._drop_custom, self._custom_taker(kind))
 
     # -- what comes in -------------------------------------------------------------------
@@ -161,6 +130,8 @@ class Nearby:
         yield ("owner", uid_chain(meta))
         if one.spec.storage.nim_cache.name:
             yield ("cache", meta.namespace, one.spec.storage.nim_cache.name)
+        if one.spec.inference_service:
+            yield ("served", meta.namespace, one.spec.inference_service)
 
     def _take_scaler(self, one: Autoscaler) -> None:
         self._drop_scaler(one)
@@ -243,6 +214,9 @@ class Nearby:
 
     def _custom_taker(self, kind: Kind) -> Callable[[Any], None]:
         def take(one: Custom) -> None:
+            before = self._custom.by_uid.get(one.metadata.uid)
+            if before is not None and before.spec.inference_service != one.spec.inference_service:
+                self._touch_custom(before)  # the one that was to load it does so no more
             self._custom_kinds[one.metadata.uid] = kind
             self._custom.take(one)
             self._touch_custom(one)
@@ -263,6 +237,9 @@ class Nearby:
         below = self._custom.at("owner", meta.uid)
         if self._custom_kinds[meta.uid] is NIM_CACHE:
             below += self._custom.at("cache", meta.namespace, meta.name)
+        below += self._trained(one)
+        for parent in self._loaders(one):  # its row names its models
+            self._dirty.update([parent.metadata.uid, *(each.metadata.uid for each in self._kept(parent))])
         for each in below if depth else ():
             self._touch_custom(each, depth - 1)
 
@@ -275,14 +252,34 @@ class Nearby:
         """The workloads that a custom resource keeps itself."""
         meta = one.metadata
         found = self._workloads.at("owner", meta.uid)
-        if self._custom_kinds[meta.uid] is INFERENCE_SERVICE:
-            found += self._workloads.at("label", meta.namespace, _SERVED, meta.name)
+        kind = self._custom_kinds[meta.uid].name
+        if label := PODS_SAY.get(kind):
+            named = self._workloads.at("label", meta.namespace, label, meta.name)
+            found += [each for each in named if keeper_in(labels_of(each)) == (kind, meta.name)]
         return found
+
+    def _loaders(self, one: Custom) -> list[Custom]:
+        """The InferenceService that is to load a TrainedModel."""
+        name = one.spec.inference_service
+        return self._custom.at(INFERENCE_SERVICE.name, one.metadata.namespace, name) if name else []
+
+    def _trained(self, one: Custom) -> list[Custom]:
+        """The TrainedModels that an InferenceService is to load."""
+        if self._custom_kinds[one.metadata.uid] is not INFERENCE_SERVICE:
+            return []
+        return self._custom.at("served", one.metadata.namespace, one.metadata.name)
+
+    def trained(self, one: Object) -> list[Custom]:
+        """The TrainedModels of what serves them: a workload, or an InferenceService without one."""
+        every = [*self._owners(one), *([one] if isinstance(one, Custom) else [])]
+        return [model for each in every for model in self._trained(each)]
 
     def alone(self, uid: str) -> tuple[Kind, Custom] | None:
         """A custom resource that is to be shown itself: a service of which no workload is there (yet)."""
         one, kind = self._custom.by_uid.get(uid), self._custom_kinds.get(uid)
         if one is None or kind is None or kind not in ALONE:
+            return None
+        if kind is TRAINED_MODEL and self._loaders(one):
             return None
         above = self._custom_kinds.get(uid_chain(one.metadata))
         return None if above in ALONE or self._keeps(one) else (kind, one)
@@ -302,8 +299,8 @@ class Nearby:
         """The custom resources above an object, nearest first."""
         found: list[Custom] = []
         uid = uid_chain(one.metadata)
-        if uid not in self._custom.by_uid and isinstance(one, Workload) and _SERVED in labels_of(one):
-            named = self._custom.at(INFERENCE_SERVICE.name, one.metadata.namespace, labels_of(one)[_SERVED])
+        if uid not in self._custom.by_uid and isinstance(one, Workload) and (said := keeper_in(labels_of(one))):
+            named = self._custom.at(said[0], one.metadata.namespace, said[1])
             uid = named[0].metadata.uid if named else ""
         while len(found) < _DEPTH and (owner := self._custom.by_uid.get(uid)) is not None:
             found.append(owner)

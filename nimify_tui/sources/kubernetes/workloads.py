@@ -16,8 +16,10 @@ from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
 from nimify_tui.sources.kubernetes.containers import Container
 from nimify_tui.sources.kubernetes.custom import (
     INFERENCE_SERVICE,
+    LLM_INFERENCE_SERVICE,
     NIM_SERVICE,
     ROLLOUT,
+    TRAINED_MODEL,
     Custom,
     image_of_custom,
     owner_seen,
@@ -35,13 +37,14 @@ from nimify_tui.sources.kubernetes.kinds import (
 from nimify_tui.sources.kubernetes.metered import metrics_at
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
 from nimify_tui.sources.kubernetes.served import served_by, words_of
+from nimify_tui.sources.kubernetes.trained import with_trained
 
 #: Labels and names from a cluster: at most so many, of at most so many characters.
 _LABELS, _LABEL_CHARS = 40, 260
 #: States whose reason says more than "it does not get on".
 _TELLING = (ReplicaState.BACKOFF, ReplicaState.NOT_READY, ReplicaState.EXITED)
 #: Custom resources whose own word counts, and those words of theirs that mean it will not come right by itself.
-_STATED = (NIM_SERVICE.name, INFERENCE_SERVICE.name)
+_STATED = (NIM_SERVICE.name, INFERENCE_SERVICE.name, LLM_INFERENCE_SERVICE.name)
 _FAILED = ("Failed", "BlockedByFailedLoad", "InvalidSpec")
 
 
@@ -82,7 +85,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         progress=progress,
         failure=failure,
         model_name=clean_line(model_of(words_of(container)) or _image_words(container), 200),
-        models=told.models,
+        models=with_trained(told.models, cluster.nearby.trained(one)),
         models_note=told.note,
         labels=_labels(one, kind.name, metered, container),
         metrics_at=metered,
@@ -92,7 +95,13 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
 
 
 def alone_service(
-    kind: Kind, one: Custom, name: str, depends: tuple[OwnerSeen, ...], region: str, now: float
+    kind: Kind,
+    one: Custom,
+    name: str,
+    depends: tuple[OwnerSeen, ...],
+    trained: Sequence[Custom],
+    region: str,
+    now: float,
 ) -> Service:
     """A custom resource of which no workload is there: what its operator waits for, or why it failed."""
     meta, wanted = one.metadata, wanted_of(one)
@@ -102,10 +111,12 @@ def alone_service(
     image = image_of_custom(one)
     created_at = seconds(meta.creation_timestamp) or now
     waits = f"{kind.name} {own.state}"
+    if kind is TRAINED_MODEL:  # else it would be a model of that one
+        waits += f": there is no InferenceService {clean_line(one.spec.inference_service, 80) or 'named'}"
     return Service(
         key=ServiceKey(region, clean_line(name, 120), clean_line(meta.namespace, 80)),
         uid=meta.uid,
-        family="kserve" if kind is INFERENCE_SERVICE else "nim",
+        family="nim" if kind is NIM_SERVICE else "kserve",
         revision=0,
         desired_replicas=wanted,
         generation=meta.generation,
@@ -115,7 +126,8 @@ def alone_service(
         changed_at=created_at,
         progress="; ".join(map(_owner_words, told)) or waits,
         failure=_owner_words(failed) if failed is not None else "",
-        model_name=clean_line(image, 200),
+        model_name=clean_line(one.spec.model.name or image, 200),
+        models=with_trained((), trained),
         labels={"kind": kind.name} | ({"image": clean_line(image, _LABEL_CHARS)} if image else {}),
         around=Surroundings(owners=(own, *depends)),
     )
