@@ -200,14 +200,19 @@ def test_a_right_that_is_missing_is_the_reason_and_is_asked_for_once(
         until(it, "chat", lambda row: row.rps.value is not None, "numbers", nothing)
 
 
-def test_what_does_not_answer_says_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_does_not_answer_says_so_and_is_asked_ever_more_seldom(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: asking it as often as the others."""
     with socket.socket() as free:
         free.bind(("0.0.0.0", 0))
         port = free.getsockname()[1]
     served(cluster, "mute", port)
     with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
         reason = f"metrics cannot be read: port {port} does not answer (connection refused)"
+        begin = len(cluster.audited())
         until(it, "mute", lambda row: row.rps.reason == reason, "the reason", nothing)
+        wait_for(lambda: len(asked(cluster, begin)) >= 4, 60, why="asked again")
+        times = sorted(_seconds(each["requestReceivedTimestamp"]) for each in asked(cluster, begin))
+        assert times[3] - times[0] > 20.0, "not every four seconds"
 
 
 def test_a_soak_goes_by_the_numbers_that_there_are(cluster: Cluster, tmp_path: Path) -> None:
