@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import MeasureState
+from nimify_tui.domain.plans import ActionState, Progress, Verb
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.sources.metrics import proxied
@@ -198,11 +200,50 @@ def test_a_right_that_is_missing_is_the_reason_and_is_asked_for_once(
         until(it, "chat", lambda row: row.rps.value is not None, "numbers", nothing)
 
 
-def test_what_does_not_answer_says_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_does_not_answer_says_so_and_is_asked_ever_more_seldom(cluster: Cluster, tmp_path: Path) -> None:
+    """Sabotage seen failing: asking it as often as the others."""
     with socket.socket() as free:
         free.bind(("0.0.0.0", 0))
         port = free.getsockname()[1]
     served(cluster, "mute", port)
     with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
         reason = f"metrics cannot be read: port {port} does not answer (connection refused)"
+        begin = len(cluster.audited())
         until(it, "mute", lambda row: row.rps.reason == reason, "the reason", nothing)
+        wait_for(lambda: len(asked(cluster, begin)) >= 4, 60, why="asked again")
+        times = sorted(_seconds(each["requestReceivedTimestamp"]) for each in asked(cluster, begin))
+        assert times[3] - times[0] > 20.0, "not every four seconds"
+
+
+def test_a_soak_goes_by_the_numbers_that_there_are(cluster: Cluster, tmp_path: Path) -> None:
+    """It is well by them, and stops by them; where there are none, tests.kube.test_acting_waves says what happens."""
+    x, failing, over = tensor("x", [6], "FP32", [1.0] * 6), threading.Event(), threading.Event()
+    with running(models_factory.reshape(), "--host", "0.0.0.0", "--rate-limit-rps", "0") as own:
+        served(cluster, "soaked", own.admin_port)
+
+        def ask() -> None:
+            while not over.wait(0.05):
+                shape = [4, 4] if failing.is_set() else [2, 3]
+                own.infer({"inputs": [x, tensor("shape", [2], "INT64", shape)]})
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            with acting(kubeconfig(cluster, tmp_path), "us-east-1", SPACE, numbers=True) as it:
+                until(it, "soaked", lambda row: row.error_ratio.value == 0.0, "numbers", nothing)
+                plan = it.plan(Verb.SCALE, "soaked", replicas=2, soak_s=10.0)
+                result = it.carry_out(plan)
+                assert result.state is ActionState.OK, result
+                assert "well for 10 s" in result.targets[0].message
+
+                def step(progress: Progress) -> None:
+                    if "soaks" in progress.text:
+                        failing.set()
+
+                plan = it.plan(Verb.SCALE, "soaked", replicas=3, soak_s=90.0)
+                result = it.session.carry_out(plan, "y", step).result(120)
+                assert result.state is ActionState.FAILED, result
+                assert "its errors rose from 0.0% to " in result.targets[0].message
+        finally:
+            over.set()
+            asking.join()

@@ -170,6 +170,8 @@ class _Region:
         self.due_s: dict[ReplicaKey, float] = {}
         self.busy: dict[ReplicaKey, asyncio.Task[None]] = {}
         self.told: dict[ReplicaKey, str] = {}
+        #: How often each was asked in vain since it answered.
+        self.failures: dict[ReplicaKey, int] = {}
         #: By namespace: until when the right is known to be missing; and where it is known to be there.
         self.refused_s: dict[str, float] = {}
         self.allowed: set[str] = set()
@@ -232,6 +234,7 @@ class ProxiedScrapes:
             plan = region.plan = planned(services, demands, region.refused_s)
             there = {spot.key for spot in plan.spots}
             region.due_s = {key: due for key, due in region.due_s.items() if key in there}
+            region.failures = {key: count for key, count in region.failures.items() if key in there}
             for key, why in plan.left_out:
                 if region.told.get(key) != why:
                     self._found.append(SampleFailed(self._clock.now(), key, why))
@@ -274,14 +277,14 @@ class ProxiedScrapes:
             region.allowed.add(spot.key.service.namespace)
             self._take(region, spot, body, every_s)
         except TimeoutError:
-            self._failed(spot, f"no answer within {TIMEOUT_S:g} s")
+            self._failed(region, spot, f"no answer within {TIMEOUT_S:g} s")
         except Forbidden as error:
             await self._forbidden(region, link, spot, error)
         except NimifyError as error:
             self._trouble(region, spot, error)
         except Exception:  # whatever a page makes of it: it is logged whole, and the others are read on
             log.exception("the metrics of a pod could not be understood")
-            self._failed(spot, "its metrics could not be understood")
+            self._failed(region, spot, "its metrics could not be understood")
         finally:
             region.busy.pop(spot.key, None)
 
@@ -290,11 +293,16 @@ class ProxiedScrapes:
         sample = self._reader.read(body, at, f"pod port {spot.place}")
         if sample is None:
             region.due_s[spot.key] = self._clock.mono_s() + STRANGER_S
-            self._failed(spot, "its metrics are of a runtime that is not known here")
+            self._failed(region, spot, "its metrics are of a runtime that is not known here")
         else:
+            region.failures.pop(spot.key, None)
             self._found.append(Sampled(at, spot.key, msgspec.structs.replace(sample, every_s=every_s)))
 
-    def _failed(self, spot: Spot, why: str) -> None:
+    def _failed(self, region: _Region, spot: Spot, why: str) -> None:
+        """Say why, and ask ever more seldom: a pod that does not answer costs the server a dial each time."""
+        count = region.failures[spot.key] = region.failures.get(spot.key, 0) + 1
+        wait_s = min(STRANGER_S, region.plan.every_s * 2.0 ** min(count - 1, 8))
+        region.due_s[spot.key] = max(region.due_s.get(spot.key, 0.0), self._clock.mono_s() + wait_s)
         self._found.append(SampleFailed(self._clock.now(), spot.key, why))
 
     async def _forbidden(self, region: _Region, link: Link, spot: Spot, error: Forbidden) -> None:
@@ -307,11 +315,11 @@ class ProxiedScrapes:
             allowed = False
         if allowed:
             region.allowed.add(space)
-            self._failed(spot, f"{spot.place} answers {error.status}")
+            self._failed(region, spot, f"{spot.place} answers {error.status}")
             return
         region.allowed.discard(space)
         region.refused_s[space] = self._clock.mono_s() + REFUSED_S
-        self._failed(spot, f"no right to pods/proxy in ns {space}")
+        self._failed(region, spot, f"no right to pods/proxy in ns {space}")
 
     def _trouble(self, region: _Region, spot: Spot, error: NimifyError) -> None:
         now_s = self._clock.mono_s()
@@ -324,7 +332,7 @@ class ProxiedScrapes:
                 region.allowed.add(spot.key.service.namespace)
                 if error.status == 404:
                     region.due_s[spot.key] = now_s + STRANGER_S
-        self._failed(spot, _why(error, spot))
+        self._failed(region, spot, _why(error, spot))
 
 
 def _why(error: NimifyError, spot: Spot) -> str:
