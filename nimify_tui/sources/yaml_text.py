@@ -20,6 +20,9 @@ _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BAD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me"})
 
+#: So many lines of one object are shown.
+MOST_LINES = 20_000
+
 
 def yaml_lines(value: Any) -> Iterator[str]:
     """The lines of a value out of JSON. Raises RecursionError for one that is nested too deeply."""
@@ -27,6 +30,17 @@ def yaml_lines(value: Any) -> Iterator[str]:
         yield from _block(value, "")
     else:
         yield _scalar(value)
+
+
+def lines_of(value: Any) -> list[str]:
+    """The lines that an object is shown with; of one with too many the rest is cut, and said so."""
+    lines: list[str] = []
+    for line in yaml_lines(value):
+        if len(lines) >= MOST_LINES:
+            lines.append(f"# … cut: more than {MOST_LINES:,} lines")
+            break
+        lines.append(line)
+    return lines
 
 
 def _block(value: dict[str, Any] | list[Any], pad: str) -> Iterator[str]:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nimify_tui.backends.kubernetes.errors import BadAnswer
 from nimify_tui.base.redact import MASK
 from nimify_tui.sources.kubernetes.describing import words_of
-from nimify_tui.sources.kubernetes.objects import MOST_LINES, _printed
+from nimify_tui.sources.kubernetes.objects import _printed
 from nimify_tui.sources.masking import shown
-from nimify_tui.sources.yaml_text import TEXT_CHARS, yaml_lines
+from nimify_tui.sources.yaml_text import MOST_LINES, TEXT_CHARS, yaml_lines
 
 NOW = 1_795_430_000.0
 TEXT = st.one_of(

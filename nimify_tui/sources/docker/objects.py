@@ -25,9 +25,9 @@ from nimify_tui.sources.docker.region import Link
 from nimify_tui.sources.docker.words import gpus_of, size
 from nimify_tui.sources.exits import exit_words
 from nimify_tui.sources.masking import shown
-from nimify_tui.sources.yaml_text import yaml_lines
+from nimify_tui.sources.yaml_text import lines_of
 
-_MOST_BYTES, _MOST_LINES, _MOST_EVENTS = 4 * 1024 * 1024, 20_000, 200
+_MOST_BYTES, _MOST_EVENTS = 4 * 1024 * 1024, 200
 _STEPS = ("exec_create", "exec_start", "exec_die", "top", "resize")
 
 
@@ -112,13 +112,7 @@ def _printed(body: bytes) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
         if not isinstance(made, dict):
             raise BadAnswer("the engine answers with something that is no container")
         masked: dict[str, Any] = shown(made)
-        lines: list[str] = []
-        for line in yaml_lines(masked):
-            if len(lines) >= _MOST_LINES:
-                lines.append(f"# … cut: more than {_MOST_LINES:,} lines")
-                break
-            lines.append(line)
-        return tuple(lines), tuple(_words(one, masked))
+        return tuple(lines_of(masked)), tuple(_words(one, masked))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadAnswer("the engine answers with something that is no container") from error
     except RecursionError as error:

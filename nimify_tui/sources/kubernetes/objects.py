@@ -24,13 +24,12 @@ from nimify_tui.sources.kubernetes.pace import Sleep
 from nimify_tui.sources.kubernetes.pods import seconds
 from nimify_tui.sources.kubernetes.wire import Api
 from nimify_tui.sources.masking import shown
-from nimify_tui.sources.yaml_text import yaml_lines
+from nimify_tui.sources.yaml_text import lines_of
 
 #: A server that does not answer so long is told of, seconds.
 READ_S = 15.0
 #: etcd keeps objects up to 1.5 MB.
 MOST_BYTES = 8 * 1024 * 1024
-MOST_LINES = 20_000
 MOST_EVENTS = 200
 
 
@@ -139,13 +138,7 @@ def _printed(body: bytes, now: float) -> tuple[tuple[str, ...], tuple[tuple[str,
         if made.get("kind") == "Secret":
             raise BadAnswer("a Secret is never shown")
         masked: dict[str, Any] = shown(made)
-        lines: list[str] = []
-        for line in yaml_lines(masked):
-            if len(lines) >= MOST_LINES:
-                lines.append(f"# … cut: more than {MOST_LINES:,} lines")
-                break
-            lines.append(line)
-        return tuple(lines), tuple(words_of(masked, now))
+        return tuple(lines_of(masked)), tuple(words_of(masked, now))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadAnswer("the server answers with something that is no JSON") from error
     except RecursionError as error:

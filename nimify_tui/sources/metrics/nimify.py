@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from nimify_tui.domain.measures import ModelSample, ReplicaSample
-from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.exposition import Page
 from nimify_tui.sources.metrics.reading import (
     CPU,
     FDS,
-    MAX_KEY_CHARS,
-    MAX_KEYS,
     PROCESS,
     RSS,
     STARTED,
     Histograms,
+    by_model,
     counts_by,
     counts_by_two,
     one,
@@ -77,23 +76,10 @@ class NimifyAdapter:
             cpu_s=one(series.get(CPU)),
             rss_bytes=one(series.get(RSS)),
             open_fds=one(series.get(FDS)),
-            models=self._by_model(page),
+            models=by_model(page, _OF_MODEL, self._of_model),
         )  # fmt: skip
 
-    def _by_model(self, page: Page) -> dict[str, ModelSample] | None:
-        """The numbers of each of several models; None where there is one."""
-        found: dict[str, dict[str, list[Series]]] = {}
-        for name in _OF_MODEL:
-            for each in page.series.get(name, ()):
-                model = each.label("model")[:MAX_KEY_CHARS]
-                if model in found or len(found) < MAX_KEYS:
-                    found.setdefault(model, {}).setdefault(name, []).append(each)
-        if len(found) < 2:
-            return None
-        pages = {model: Page(series, page.families) for model, series in found.items()}
-        return {
-            model: ModelSample(
-                requests=counts_by(each, _REQUESTS, "code"), duration=self._histograms.read(each, _DURATION)
-            )
-            for model, each in pages.items()
-        }
+    def _of_model(self, page: Page) -> ModelSample:
+        return ModelSample(
+            requests=counts_by(page, _REQUESTS, "code"), duration=self._histograms.read(page, _DURATION)
+        )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from nimify_tui.domain.measures import Histogram
+from nimify_tui.domain.measures import Histogram, ModelSample
 from nimify_tui.sources.metrics.exposition import Page, Series
 
 #: Label values are bounded by well-behaved runtimes; lying ones are bounded here.
@@ -34,6 +34,21 @@ def there(page: Page, *names: str) -> bool:
 def means(count: float | None, seconds: float | None) -> Histogram | None:
     """What only a counter and the sum of its durations are known of: a mean, and no percentile."""
     return Histogram((), (count,), seconds) if count is not None and seconds is not None else None
+
+
+def by_model(
+    page: Page, names: Iterable[str], sample: Callable[[Page], ModelSample]
+) -> dict[str, ModelSample] | None:
+    """The numbers of each of several models (label ``model``) out of the samples ``names``; None where there is one."""
+    found: dict[str, dict[str, list[Series]]] = {}
+    for name in names:
+        for each in page.series.get(name, ()):
+            model = each.label("model")[:MAX_KEY_CHARS]
+            if model in found or len(found) < MAX_KEYS:
+                found.setdefault(model, {}).setdefault(name, []).append(each)
+    if len(found) < 2:
+        return None
+    return {model: sample(Page(series, page.families)) for model, series in found.items()}
 
 
 class Histograms:

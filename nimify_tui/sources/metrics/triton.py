@@ -7,11 +7,10 @@ summed for requests that succeeded, so they are divided by those alone).
 from __future__ import annotations
 
 from nimify_tui.domain.measures import ModelSample, ReplicaSample
-from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.exposition import Page
 from nimify_tui.sources.metrics.reading import (
-    MAX_KEY_CHARS,
-    MAX_KEYS,
     Histograms,
+    by_model,
     counts_by,
     means,
     parts,
@@ -73,24 +72,11 @@ class TritonAdapter:
             cache={("l1", "hit"): hits or 0.0, ("l1", "miss"): misses or 0.0}
             if hits is not None or misses is not None
             else None,
-            models=self._by_model(page),
+            models=by_model(page, _OF_MODEL, self._of_model),
         )  # fmt: skip
 
-    def _by_model(self, page: Page) -> dict[str, ModelSample] | None:
-        """The numbers of each of several models; None where there is one."""
-        found: dict[str, dict[str, list[Series]]] = {}
-        for name in _OF_MODEL:
-            for each in page.series.get(name, ()):
-                model = each.label("model")[:MAX_KEY_CHARS]
-                if model in found or len(found) < MAX_KEYS:
-                    found.setdefault(model, {}).setdefault(name, []).append(each)
-        if len(found) < 2:
-            return None
-        pages = {model: Page(series, page.families) for model, series in found.items()}
-        return {
-            model: ModelSample(requests=_requests(each), duration=self._histograms.read(each, _FIRST, 1e-3))
-            for model, each in pages.items()
-        }
+    def _of_model(self, page: Page) -> ModelSample:
+        return ModelSample(requests=_requests(page), duration=self._histograms.read(page, _FIRST, 1e-3))
 
 
 def _requests(page: Page) -> dict[str, float] | None:
