@@ -113,6 +113,8 @@ def test_hostile_statuses() -> None:
         ("/api/v1/pods", {"watch": "1"}, Lane.STREAM),
         ("/api/v1/pods", {"watch": "false"}, Lane.LIST),
         ("/api/v1/namespaces/a/pods/b/log", {"follow": "true"}, Lane.STREAM),
+        ("/api/v1/namespaces/a/pods/b:8000/proxy/metrics", {}, Lane.POD),
+        ("/api/v1/namespaces/proxy/pods", {}, Lane.LIST),
         ("/livez", {}, Lane.PROBE),
         ("/readyz/ping", {}, Lane.PROBE),
     ],

@@ -49,7 +49,8 @@ def lane_of(path: str, query: Mapping[str, str]) -> Lane:
     """
     if query.get("watch", "") in ("1", "true") or query.get("follow", "") in ("1", "true"):
         return Lane.STREAM
-    if path.startswith("/api/v1/namespaces/") and "/proxy/" in path:
+    parts = path.split("/")
+    if parts[5:6] == ["pods"] and parts[7:8] == ["proxy"]:
         return Lane.POD
     return Lane.PROBE if path in _PROBES or path.startswith(("/livez/", "/readyz/")) else Lane.LIST
 
