@@ -1,9 +1,13 @@
-"""Ten idle minutes on a real cluster, by its own audit log: what a console asks for when nothing happens."""
+"""Ten idle minutes on a real cluster, by its own audit log: what a console asks for when nothing happens.
+
+The numbers of pods, which it reads where no Prometheus has them, are a row of their own.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from nimify_tui.sources.metrics.proxied import CAP_RPS
 from tests.bench.harness import Result, at_most, pause
 from tests.bench.kube_lab import crowded, watching
 from tests.kube.cluster import Cluster
@@ -11,6 +15,8 @@ from tests.support import private_home
 
 IDLE_S, SETTLE_S = 600.0, 20.0
 OPENS_BAR = 3
+#: Where no Prometheus has them, the numbers are read from the pods: at most so many requests a second.
+PAGES_BAR = CAP_RPS
 
 
 def asked(cluster: Cluster, begin: int) -> Counter[tuple[str, str]]:
@@ -19,8 +25,8 @@ def asked(cluster: Cluster, begin: int) -> Counter[tuple[str, str]]:
     for each in cluster.audited()[begin:]:
         begun = each["stage"] == "ResponseStarted" if each["verb"] == "watch" else each["stage"] == "ResponseComplete"
         if each.get("userAgent", "").startswith("nimify-tui/") and begun:
-            path = each["requestURI"].partition("?")[0]
-            found[each["verb"], each.get("objectRef", {}).get("resource") or path] += 1
+            path, what = each["requestURI"].partition("?")[0], each.get("objectRef", {})
+            found[each["verb"], "/".join(filter(None, (what.get("resource"), what.get("subresource")))) or path] += 1
     return found
 
 
@@ -38,9 +44,11 @@ def run(idle_s: float = IDLE_S) -> list[Result]:
     reviews = sum(count for (_, what), count in found.items() if what.endswith("reviews"))
     opens = max((count for (verb, _), count in found.items() if verb == "watch"), default=0)
     discoveries = found.pop(("get", "/apis"), 0)
+    pages = found.pop(("get", "pods/proxy"), 0)
     others = {f"{verb} {what}": count for (verb, what), count in found.items() if verb not in ("list", "watch")}
     detail = {"heartbeats": beats, "discoveries": discoveries, "seconds": round(idle_s)}
     return [
+        at_most("ten idle minutes: pods asked for their numbers", round(pages / idle_s, 2), "/s", PAGES_BAR),
         at_most("ten idle minutes: lists", lists, "", 0, detail, problems),
         at_most("ten idle minutes: reviews of rights", reviews, "", 0, {}, problems),
         at_most("ten idle minutes: opens of one watch", opens, "", OPENS_BAR, {}, problems),
