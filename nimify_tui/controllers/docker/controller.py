@@ -15,8 +15,16 @@ from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
 from nimify_tui.controllers.docker.facts import GRACE_S, UP, facts_of, name_of, owner_in
-from nimify_tui.controllers.docker.fronted import Fronted, again, draft_scale, fronted, look_fronted
+from nimify_tui.controllers.docker.fronted import (
+    Fronted,
+    again,
+    draft_delete,
+    draft_scale,
+    fronted,
+    look_fronted,
+)
 from nimify_tui.controllers.docker.imaging import draft_image, look_single, pulled
+from nimify_tui.controllers.docker.making import Making, Recipe, look_made
 from nimify_tui.controllers.docker.orders import calls_for
 from nimify_tui.controllers.docker.reading import (
     identity,
@@ -42,17 +50,25 @@ _MORE_S = 30.0
 STEADY_S = 2.0
 _KEPT = 256
 _IMAGES = (Verb.SET_IMAGE, Verb.ROLLBACK)
-_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES)
+_MODELS = (Verb.CREATE, Verb.UPDATE)
+_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES, *_MODELS)
 #: What makes other containers: it is looked at what there is by name, not at those of before.
-_OTHERS = (Verb.SCALE, *_IMAGES)
+_OTHERS = (Verb.SCALE, *_IMAGES, *_MODELS)
 _DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
 
 
 class DockerController:
-    """Controller of Docker regions. ``line`` finds the open connection of a region."""
+    """Controller of Docker regions. ``line`` finds the open connection of a region, ``recipe`` what it builds with."""
 
-    def __init__(self, line: Callable[[str], Connection | None], gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self,
+        line: Callable[[str], Connection | None],
+        gate: Gate,
+        clock: Clock,
+        recipe: Callable[[str], Recipe] = lambda _: Recipe(),
+    ) -> None:
         self._line, self._gate, self._clock = line, gate, clock
+        self._making = Making(recipe, clock)
         #: By run (container, its start): since when it has been seen running, monotonic seconds.
         self._running: dict[tuple[str, str], float] = {}
 
@@ -62,6 +78,8 @@ class DockerController:
             raise ValidationError(
                 f"this version cannot {part.verb} on a Docker host", f"it can {', '.join(_VERBS)}"
             )
+        if part.verb is Verb.CREATE:
+            return await self._making.draft_new(self._open(key.region), part, key)
         service = world.service(key)
         if service is None:
             raise ValidationError(
@@ -76,6 +94,10 @@ class DockerController:
             return draft_scale(part, key, behind, some, await _owner(line, some))
         if part.verb in _IMAGES:
             return await draft_image(line, part, key, behind, some, await _owner(line, some))
+        if part.verb is Verb.UPDATE:
+            return await self._making.draft_revision(line, part, key, behind, some, await _owner(line, some))
+        if part.verb is Verb.DELETE and behind is not None:
+            return draft_delete(part, key, behind, some, await _owner(line, some))
         touched = _touched(part.verb, some)
         before = Precondition(key, identity(touched), 0, path_of(touched))
         if not touched:
@@ -119,6 +141,9 @@ class DockerController:
         if service is not None and part.verb is Verb.RESTART:
             await Replicas(line, service.name, leave, self._clock, say).restart()
             return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
+        if service is not None and part.verb is Verb.DELETE:
+            await Replicas(line, service.name, leave, self._clock, say).delete()
+            return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
         for number, one in enumerate(some):
             say(f"{name_of(one)}: {part.verb}", number, len(some))
             await self._one(line, part.verb, one, permit, plan)
@@ -132,7 +157,10 @@ class DockerController:
     async def _change(
         self, line: Connection, part: ActionRequest, before: Precondition, leave: Leave, say: Say
     ) -> None:
-        """What makes other containers: a number of replicas, an image."""
+        """What makes other containers: a new service, a number of replicas, an image."""
+        if part.verb is Verb.CREATE:
+            await self._making.make(line, part, before.key, leave, say)
+            return
         if "," not in before.path:
             one = await inspected(line, before.path)
             if one is None:
@@ -147,6 +175,8 @@ class DockerController:
         if part.verb is Verb.SCALE:
             await replicas.scale(part.replicas or 0)
             return
+        if part.verb is Verb.UPDATE:
+            await self._making.built(line, part, before.key, leave, say)
         await pulled(line, part.image, leave, say)
         await replicas.replace(part.image, int(part.mark))
 
@@ -217,6 +247,8 @@ class DockerController:
         before = _before(plan, key)
         line = self._open(key.region)
         if part.verb in _OTHERS:
+            if part.verb is Verb.CREATE:
+                return await look_made(line, part, key)
             look = look_fronted if "," in before.path else look_single
             return await look(line, part, before)
         ids = before.path.split(",")

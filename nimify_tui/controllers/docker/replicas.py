@@ -178,8 +178,13 @@ class Replicas(Looking):
         self._say(f"all run {found.Id[:19]}", len(old), len(old))
 
     async def delete(self) -> None:
-        """Remove the front, the replicas and the network."""
-        await self._unmake([each.id for each in await self._all()])
+        """Let the replicas end, which answer what they have; then remove them, the front and the network."""
+        every = await self._all()
+        for number, one in enumerate(every):
+            self._say(f"ends {one.name}", number, len(every))
+            await self._stop(one)
+        self._say("removes what is left", len(every), len(every))
+        await self._unmake([each.id for each in every])
 
     async def refresh(self) -> None:
         """Tell the front of replicas that came or went, or came back with another address, without our doing."""
@@ -209,12 +214,11 @@ class Replicas(Looking):
         await self._drained(one.name)
         await self._forget(one.name)
         await self._save_serving(settings)
-        await self._change(
-            "POST",
-            f"/containers/{one.id}/stop",
-            f"stop of {one.name}",
-            query={"t": str(self._patience.stop_s)},
-        )
+        await self._stop(one)
+
+    async def _stop(self, one: Member) -> None:
+        query = {"t": str(self._patience.stop_s)}
+        await self._change("POST", f"/containers/{one.id}/stop", f"stop of {one.name}", query=query)
 
     async def _drained(self, name: str) -> None:
         await self._front.drain(name)
