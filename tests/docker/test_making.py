@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -97,10 +98,21 @@ def test_a_model_becomes_a_service_gets_a_revision_and_goes(desk: Acting, engine
     gone = desk.session.plan(made.undo).result(30)
     assert gone.destructive
     assert fact(gone, "change") == "its replicas, its front and the network nimify-fresh are removed"
+    assert fact(gone, "undo").startswith("make it again as it was, without what it wrote; only this console knows how")
     assert desk.do(gone).state is ActionState.OK, desk.said
     assert engine.containers("name=fresh") == []
     assert "nimify-fresh" not in engine.docker("network", "ls")
     desk.until(lambda: desk.row("fresh") is None, "the row goes")
+
+    assert gone.undo is not None
+    back = desk.session.plan(gone.undo).result(30)
+    assert fact(back, "objects") == "2 containers, a front and a network"
+    again = desk.do(back)
+    assert (again.state, again.message) == (ActionState.OK, "3 of 3 run again"), desk.said[-5:]
+    agrees(port, path)
+    assert engine.inspect("fresh-r3-1")["HostConfig"]["Memory"] == 512 << 20
+    with pytest.raises(ValidationError, match="not kept any more"):
+        desk.session.plan(msgspec.structs.replace(gone.undo, mark="of another console")).result(30)
 
 
 def test_a_service_that_does_not_come_up_leaves_nothing(desk: Acting, engine: Engine, tmp_path: Path) -> None:

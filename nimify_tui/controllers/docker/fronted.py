@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.groups import FRONT, OURS, Owner
 from nimify_tui.backends.docker.haproxy import FILE as CONFIGURATION
@@ -104,13 +106,13 @@ def draft_scale(
 
 
 def draft_delete(
-    part: ActionRequest, key: ServiceKey, service: Fronted, some: Sequence[Container], owner: Owner | None
+    part: ActionRequest, key: ServiceKey, service: Fronted, some: Sequence[Container], owner: Owner | None, mark: str
 ) -> Draft:
     """The whole service goes: replicas, front and network."""
     every = [*some, service.front]
     ready, patience = sum(serves(each) for each in some), Patience()
     return Draft(
-        part=part,
+        part=msgspec.structs.replace(part, mark=mark),
         precondition=Precondition(key, identity(every), 0, path_of(every)),
         facts=(
             ("objects", objects_of(some, service.front)),
@@ -122,7 +124,7 @@ def draft_delete(
         ),
         diff=diff({name_of(each): f"{each.state.status}, {_image(each)}" for each in every}, {}),
         destructive=True,
-        no_undo="cannot be undone: its replicas' settings are kept nowhere else",
+        undo=ActionRequest(verb=Verb.CREATE, targets=(key,), mark=mark),
         calls=calls_for(len(some)),
     )
 
