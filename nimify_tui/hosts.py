@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock
@@ -16,6 +17,7 @@ from nimify_tui.fleet.store import Fleet
 
 if TYPE_CHECKING:
     from nimify_tui.backends.docker.connection import Connection
+    from nimify_tui.controllers.docker.making import Recipe
     from nimify_tui.domain.names import ReplicaKey, ServiceKey
     from nimify_tui.sources.docker.host import Known
     from nimify_tui.sources.docker.region import DockerSource
@@ -33,6 +35,16 @@ class DockerRegions:
     def link(self, region: str) -> Connection | None:
         """The open connection of a region, one for all that is done there; None while there is none."""
         return self._links.get(region)
+
+    def recipe(self, region: str) -> Recipe:
+        """What images are made of in a region, as it is configured."""
+        from nimify_tui.controllers.docker.making import FRONT_IMAGE, Recipe
+
+        item = self._where[region]
+        wheels = Path(item.wheelhouse).expanduser() if item.wheelhouse else None
+        return Recipe(
+            front_image=item.front_image or FRONT_IMAGE, base_image=item.base_image or "", wheelhouse=wheels
+        )
 
     async def watch(self, region: Region, sink: Sink) -> None:
         """Watch one region until cancelled."""

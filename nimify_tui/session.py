@@ -321,7 +321,7 @@ def _kubernetes(clusters: ClusterRegions, gate: Gate, clock: Clock) -> Controlle
 def _docker(hosts: DockerRegions, gate: Gate, clock: Clock) -> Controller:
     from nimify_tui.controllers.docker.controller import DockerController
 
-    return DockerController(hosts.link, gate, clock)
+    return DockerController(hosts.link, gate, clock, hosts.recipe)
 
 
 def vitals(frame: Frame, key: ServiceKey) -> Vitals:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from nimify_tui.backends.docker.place import place_of
+from nimify_tui.backends.docker.references import check_reference
 from nimify_tui.base.errors import ConfigurationError, ValidationError
 from nimify_tui.base.redact import MASK, redact
 from nimify_tui.base.text import clean_line
@@ -122,6 +123,9 @@ def _element_of(kind: Any) -> Any:
     return arguments[0] if typing.get_origin(kind) is tuple and len(arguments) == 2 else None
 
 
+_BUILDING = ("front_image", "base_image", "wheelhouse")
+
+
 def sense(merged: Merged) -> Iterator[Problem]:
     """What no type can say: names, repeats, and what this version cannot do."""
     seen: dict[str, str] = {}
@@ -152,6 +156,10 @@ def sense(merged: Merged) -> Iterator[Problem]:
 def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
     """Keys whose meaning is settled and which this version cannot honour: said, never passed over."""
     kind = item.get("kind", "embedded")
+    for key in _BUILDING:
+        if item.get(key) and kind != "docker":
+            text = "only a Docker region builds images"
+            yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
     if kind == "kubernetes":
         yield from _cluster(path, item, merged)
         return
@@ -191,6 +199,11 @@ def _engine(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
         except ConfigurationError as error:
             place = (*path, "url")
             yield Problem(merged.where(place), path_text(place), error.message, error.remedy)
+    for key in _BUILDING[:2]:
+        try:
+            check_reference(item.get(key) or "scratch")
+        except ValidationError as error:
+            yield Problem(merged.where((*path, key)), path_text((*path, key)), error.message, error.remedy)
     for key, remedy in (
         ("namespaces", "remove it"),
         ("token", "an engine is guarded by its socket, by certificates or by ssh"),

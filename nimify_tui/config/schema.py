@@ -81,6 +81,11 @@ class RegionConfig(_Table, frozen=True):
     prometheus: Endpoint | Text | None = None
     alertmanager: Endpoint | Text | None = None
     token: SecretRef | None = None
+    #: Of a Docker region: the HAProxy before a service, what our runtime's image is built on, and a folder of wheels
+    #: for engines that reach no package index.
+    front_image: Text | None = None
+    base_image: Text | None = None
+    wheelhouse: Text | None = None
 
 
 class SloConfig(_Table, frozen=True):

@@ -132,6 +132,8 @@ def _undo_words(undo: ActionRequest) -> str:
             return "delete it again"
         case Verb.APPLY:
             return "apply it as it is now, kept in this plan"
+        case Verb.CREATE if undo.spec is None:
+            return "make it again as it was, without what it wrote; only this console knows how, until it ends"
         case Verb.CREATE:
             return "create it again from its model, kept for a day; its revisions and logs do not come back"
         case _:

@@ -172,6 +172,32 @@ def stays(engine: Engine, old: Any) -> None:
     assert engine.containers("name=sturdy") == ["sturdy"]
 
 
+def test_a_removed_container_is_made_again_by_the_undo(
+    engine: Engine, config: Path, images: tuple[str, str]
+) -> None:
+    """Its environment is kept in memory alone: neither plan nor trail has it. Sabotage: its ``Env`` in the diff."""
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run(
+            "--name", "missed", "--env", "API=hush-hush-4711", "--shm-size", "96m", "--memory", "64m",
+            "--publish", "127.0.0.1:18998:8000", "--label", "team=vision", image=images[0],
+        )  # fmt: skip
+        engine.docker("exec", "missed", "sh", "-c", "echo learnt > /scratch/it")
+        old = engine.inspect("missed")
+        desk.until_row("missed", state="OK")
+        plan = desk.plan(Verb.DELETE, "missed")
+        result = desk.do(plan)
+        assert result.state is ActionState.OK
+        assert engine.containers("name=missed") == []
+        undone = desk.undo(result)
+        assert undone.message == "1 of 1 runs again"
+        new = engine.inspect("missed")
+        for field in set(old["HostConfig"]) - MAY_DIFFER:
+            assert new["HostConfig"][field] == old["HostConfig"][field], field
+        assert new["Config"]["Env"] == old["Config"]["Env"]
+        assert engine.docker("exec", "missed", "cat", "/scratch/it") == "learnt\n"
+        assert "hush-hush" not in f"{plan} {undone} {desk.said} {desk.trail()}"
+
+
 def test_an_image_that_the_engine_has_not_is_pulled_first(
     engine: Engine, config: Path, images: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -255,7 +255,7 @@ def test_hostile_lines_come_as_one_line_each_and_bounded(cluster: Cluster, tmp_p
     async def go() -> None:
         following, demand = Following(place_of(cluster, tmp_path)), LogDemand(key("hostile"))
         async with following.running(demand):
-            await following.until(lambda: following.logs._followed, "followed")
+            await following.until(lambda: following.logs._following.followed, "followed")
             write(cluster.container_log, *hostile, b"y" * 10_000_000, end)
             await following.until(lambda: end in following.texts(demand), "the last one")
             texts = [each.text for each in following.lines(demand) if not each.mark]
@@ -276,7 +276,7 @@ def test_a_flood_is_bounded_and_counted_and_the_newest_line_is_there(
     async def go() -> None:
         following, demand = Following(place_of(cluster, tmp_path)), LogDemand(key("flood"))
         async with following.running(demand):
-            await following.until(lambda: following.logs._followed, "followed")
+            await following.until(lambda: following.logs._following.followed, "followed")
             await tick(1.0)
             block = cri(*(f"line {number}" for number in range(20_000)))
             with cluster.container_log.open("ab") as log:

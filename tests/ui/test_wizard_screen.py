@@ -14,7 +14,7 @@ from nimify_tui.base.errors import ModelError
 from nimify_tui.domain.models import Finding, FindingLevel, ModelReport
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionState, Verb
-from nimify_tui.domain.regions import RegionState
+from nimify_tui.domain.regions import RegionKind, RegionState
 from nimify_tui.domain.services import Limits
 from nimify_tui.ui.present import wizard as present
 from tests.hostile import CORPUS
@@ -61,6 +61,26 @@ async def to_page(app: Any, pilot: Any, page: str) -> None:
         await pilot.press("enter")
         await until(pilot, _moved_on(app, before))
     raise AssertionError(f"never came to {page}")
+
+
+def test_a_docker_host_is_offered_and_a_cluster_is_not(models: Path) -> None:
+    """Sabotage: regions of every kind are offered. The wizard makes what the controllers of these two can make."""
+    kinds = {"dock": RegionKind.DOCKER, "eks": RegionKind.KUBERNETES}
+    more = [
+        msgspec.structs.replace(row, region=msgspec.structs.replace(row.region, kind=kind))
+        for name, kind in kinds.items()
+        for row in [frames.region(name, production=False, rps=None, p95=None)]
+    ]
+    world = World(msgspec.structs.replace(LOCAL, regions=(*LOCAL.regions, *more)))
+
+    async def script(app: Any, pilot: Any) -> str:
+        await to_page(app, pilot, "regions")
+        await until(pilot, lambda: "space takes it" in screen_text(app))
+        return screen_text(app)
+
+    text = run_console(script, world)
+    assert "dock" in text
+    assert "eks" not in text.split("in which regions?")[1].split("the plan so far")[0]
 
 
 def test_the_defaults_lead_to_an_answered_inference_and_a_command_line(models: Path) -> None:

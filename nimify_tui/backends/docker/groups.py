@@ -13,6 +13,11 @@ from nimify_tui.backends.docker.kinds import Container
 from nimify_tui.base.text import clean_line
 
 OURS = "nimify.dev/service"
+#: On the HAProxy of a service of ours: which one.
+FRONT = "nimify.dev/front"
+#: On an image of ours: the hash of its model. Such an image answers metrics and health on a port of its own.
+MODEL = "nimify.dev/model-sha256"
+ADMIN_PORT = 8001
 _COMPOSE = "com.docker.compose."
 _SWARM = "com.docker.swarm.service.name"
 _UNITS = ("PODMAN_SYSTEMD_UNIT", "systemd.unit")

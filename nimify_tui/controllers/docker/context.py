@@ -24,11 +24,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 import nimify_tui
+from nimify_tui.backends.docker.groups import ADMIN_PORT, MODEL
 from nimify_tui.base.errors import ConfigurationError, ModelError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import check_name
 
-PORT, ADMIN_PORT = 8000, 8001
+PORT = 8000
 #: What the runtime needs of the package's dependencies (as tests/test_rooms.py has it).
 RUNTIME = frozenset(
     {"msgspec", "httptools", "orjson", "uvicorn", "uvloop", "numpy", "onnxruntime", "prometheus-client"}
@@ -97,7 +98,7 @@ def build_context(order: ImageOrder) -> Iterator[Context]:
             "app.kubernetes.io/managed-by": "nimify-tui",
             "nimify.dev/service": order.service,
             "nimify.dev/revision": str(order.revision),
-            "nimify.dev/model-sha256": model_sha256,
+            MODEL: model_sha256,
             "org.opencontainers.image.title": order.service,
             "org.opencontainers.image.version": str(order.revision),
         }

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
-from nimify_tui.backends.docker.groups import Owner
+from nimify_tui.backends.docker.groups import FRONT, Owner
 from nimify_tui.backends.docker.kinds import Container, seconds
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
 from nimify_tui.controllers.docker.facts import GRACE_S, UP, facts_of, name_of, owner_in
-from nimify_tui.controllers.docker.fronted import Fronted, again, draft_scale, fronted, look_fronted
+from nimify_tui.controllers.docker.fronted import (
+    Fronted,
+    again,
+    draft_delete,
+    draft_scale,
+    fronted,
+    look_fronted,
+)
 from nimify_tui.controllers.docker.imaging import draft_image, look_single, pulled
+from nimify_tui.controllers.docker.kept import Kept
+from nimify_tui.controllers.docker.making import Making, Recipe, look_made
 from nimify_tui.controllers.docker.orders import calls_for
 from nimify_tui.controllers.docker.reading import (
     identity,
@@ -42,17 +52,25 @@ _MORE_S = 30.0
 STEADY_S = 2.0
 _KEPT = 256
 _IMAGES = (Verb.SET_IMAGE, Verb.ROLLBACK)
-_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES)
+_MODELS = (Verb.CREATE, Verb.UPDATE)
+_VERBS = (Verb.RESTART, Verb.STOP, Verb.START, Verb.DELETE, Verb.SCALE, *_IMAGES, *_MODELS)
 #: What makes other containers: it is looked at what there is by name, not at those of before.
-_OTHERS = (Verb.SCALE, *_IMAGES)
+_OTHERS = (Verb.SCALE, *_IMAGES, *_MODELS)
 _DONE = {Verb.STOP: "stopped", Verb.START: "started", Verb.DELETE: "removed"}
 
 
 class DockerController:
-    """Controller of Docker regions. ``line`` finds the open connection of a region."""
+    """Controller of Docker regions. ``line`` finds the open connection of a region, ``recipe`` what it builds with."""
 
-    def __init__(self, line: Callable[[str], Connection | None], gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self,
+        line: Callable[[str], Connection | None],
+        gate: Gate,
+        clock: Clock,
+        recipe: Callable[[str], Recipe] = lambda _: Recipe(),
+    ) -> None:
         self._line, self._gate, self._clock = line, gate, clock
+        self._making, self._kept = Making(recipe, clock), Kept()
         #: By run (container, its start): since when it has been seen running, monotonic seconds.
         self._running: dict[tuple[str, str], float] = {}
 
@@ -62,6 +80,10 @@ class DockerController:
             raise ValidationError(
                 f"this version cannot {part.verb} on a Docker host", f"it can {', '.join(_VERBS)}"
             )
+        if part.verb is Verb.CREATE and _again(part):
+            return self._kept.draft(part, key)
+        if part.verb is Verb.CREATE:
+            return await self._making.draft_new(self._open(key.region), part, key)
         service = world.service(key)
         if service is None:
             raise ValidationError(
@@ -76,16 +98,24 @@ class DockerController:
             return draft_scale(part, key, behind, some, await _owner(line, some))
         if part.verb in _IMAGES:
             return await draft_image(line, part, key, behind, some, await _owner(line, some))
+        if part.verb is Verb.UPDATE:
+            return await self._making.draft_revision(line, part, key, behind, some, await _owner(line, some))
+        if part.verb is Verb.DELETE and behind is not None:
+            return draft_delete(part, key, behind, some, await _owner(line, some), secrets.token_hex(8))
         touched = _touched(part.verb, some)
         before = Precondition(key, identity(touched), 0, path_of(touched))
         if not touched:
             return self._idle(part, key, before)
         stop = part.verb is Verb.STOP
-        undo = None
+        undo, mark = None, f"{newest_start(some):.6f}"
+        if part.verb is Verb.DELETE:
+            mark = secrets.token_hex(8) if all(_comes_back(each) for each in some) else ""
+        if part.verb is Verb.DELETE and mark:
+            undo = ActionRequest(verb=Verb.CREATE, targets=(key,), mark=mark)
         if part.verb in (Verb.STOP, Verb.START):
             undo = ActionRequest(verb=Verb.START if stop else Verb.STOP, targets=(key,))
         return Draft(
-            part=msgspec.structs.replace(part, mark=f"{newest_start(some):.6f}"),
+            part=msgspec.structs.replace(part, mark=mark),
             precondition=before,
             facts=facts_of(part.verb, some, touched, await _owner(line, some)),
             diff=diff({name_of(each): _is(each) for each in touched}, _after(part.verb, touched)),
@@ -116,8 +146,13 @@ class DockerController:
         if identity(some) != before.uid:
             raise _others(key)
         service = await fronted(line, some)
+        if part.verb is Verb.DELETE and part.mark:
+            await self._kept.keep(line, part.mark, some)
         if service is not None and part.verb is Verb.RESTART:
             await Replicas(line, service.name, leave, self._clock, say).restart()
+            return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
+        if service is not None and part.verb is Verb.DELETE:
+            await Replicas(line, service.name, leave, self._clock, say).delete()
             return Receipt(generation=0, uid=before.uid, deadline_s=SETTLE_S)
         for number, one in enumerate(some):
             say(f"{name_of(one)}: {part.verb}", number, len(some))
@@ -132,7 +167,13 @@ class DockerController:
     async def _change(
         self, line: Connection, part: ActionRequest, before: Precondition, leave: Leave, say: Say
     ) -> None:
-        """What makes other containers: a number of replicas, an image."""
+        """What makes other containers: a new service, a number of replicas, an image."""
+        if part.verb is Verb.CREATE:
+            if _again(part):
+                await self._kept.bring_back(line, part, before.key, leave, self._clock, say)
+                return
+            await self._making.make(line, part, before.key, leave, say)
+            return
         if "," not in before.path:
             one = await inspected(line, before.path)
             if one is None:
@@ -147,6 +188,8 @@ class DockerController:
         if part.verb is Verb.SCALE:
             await replicas.scale(part.replicas or 0)
             return
+        if part.verb is Verb.UPDATE:
+            await self._making.built(line, part, before.key, leave, say)
         await pulled(line, part.image, leave, say)
         await replicas.replace(part.image, int(part.mark))
 
@@ -217,6 +260,10 @@ class DockerController:
         before = _before(plan, key)
         line = self._open(key.region)
         if part.verb in _OTHERS:
+            if part.verb is Verb.CREATE:
+                if _again(part):
+                    return await self._kept.look(line, part)
+                return await look_made(line, part, key)
             look = look_fronted if "," in before.path else look_single
             return await look(line, part, before)
         ids = before.path.split(",")
@@ -271,6 +318,16 @@ class DockerController:
 
 def _others(key: ServiceKey) -> ClusterError:
     return ClusterError(f"{key.name} has other containers now", "look again, then plan anew")
+
+
+def _again(part: ActionRequest) -> bool:
+    """Whether a new service is one that was removed before."""
+    return bool(part.mark) and part.spec is None
+
+
+def _comes_back(one: Container) -> bool:
+    """Whether it alone can be made again as it was: one that runs, does not remove itself and is nobody's front."""
+    return one.state.status in UP and not one.host_config.auto_remove and not one.labels.get(FRONT)
 
 
 async def _owner(line: Connection, some: Sequence[Container]) -> Owner | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nimify_tui.backends.docker.groups import Owner, group_of, owner_of
+from nimify_tui.backends.docker.groups import FRONT, Owner, group_of, owner_of
 from nimify_tui.backends.docker.kinds import Container, seconds
 from nimify_tui.base.text import clean_line
-from nimify_tui.controllers.docker.orders import FRONT
 from nimify_tui.controllers.docker.reading import serves
 from nimify_tui.controllers.drafts import plural
 from nimify_tui.domain.plans import Verb
@@ -96,7 +95,7 @@ def _change(verb: Verb, touched: Sequence[Container]) -> str:
 def _reverted(verb: Verb, owner: Owner) -> str:
     match owner.kind:
         case "Compose project":
-            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK, Verb.UPDATE):
                 return f"the project's file is not changed: `{owner.by}` goes back to its image"
             if verb is Verb.DELETE:
                 return f"`{owner.by}` makes it again"
@@ -104,7 +103,7 @@ def _reverted(verb: Verb, owner: Owner) -> str:
                 f"`{owner.by}` starts it again" if verb is Verb.STOP else "the project's file is not changed"
             )
         case "systemd unit":
-            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK):
+            if verb in (Verb.SET_IMAGE, Verb.ROLLBACK, Verb.UPDATE):
                 return f"the unit is not changed: `systemctl restart {owner.name}` may go back to its image"
             if verb is Verb.RESTART:
                 return (

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from nimify_tui.backends.docker.connection import Connection
-from nimify_tui.backends.docker.groups import OURS, Owner
+from nimify_tui.backends.docker.groups import FRONT, OURS, Owner
 from nimify_tui.backends.docker.haproxy import FILE as CONFIGURATION
 from nimify_tui.backends.docker.haproxy import FOLDER, servers_in
 from nimify_tui.backends.docker.kinds import Container
@@ -17,7 +19,14 @@ from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.checks import check_replicas
 from nimify_tui.controllers.docker.facts import UP, last_start, name_of, objects_of, owned
-from nimify_tui.controllers.docker.orders import FRONT, REVISION, Patience, by_number, calls_for, free_name
+from nimify_tui.controllers.docker.orders import (
+    REVISION,
+    Patience,
+    by_number,
+    calls_for,
+    free_name,
+    network_of,
+)
 from nimify_tui.controllers.docker.reading import identity, inspected, labelled, members, path_of, serves
 from nimify_tui.controllers.drafts import plural
 from nimify_tui.controllers.wording import diff
@@ -96,13 +105,37 @@ def draft_scale(
     )
 
 
+def draft_delete(
+    part: ActionRequest, key: ServiceKey, service: Fronted, some: Sequence[Container], owner: Owner | None, mark: str
+) -> Draft:
+    """The whole service goes: replicas, front and network."""
+    every = [*some, service.front]
+    ready, patience = sum(serves(each) for each in some), Patience()
+    return Draft(
+        part=msgspec.structs.replace(part, mark=mark),
+        precondition=Precondition(key, identity(every), 0, path_of(every)),
+        facts=(
+            ("objects", objects_of(some, service.front)),
+            ("change", f"its replicas, its front and the network {network_of(service.name)} are removed"),
+            *owned(part.verb, owner),
+            ("capacity", f"nothing serves afterwards ({ready} {'serves' if ready == 1 else 'serve'} now)"),
+            ("stop", f"asked to end, which answers what they have; killed after {patience.stop_s} s"),
+            ("lost", "what they wrote outside of volumes with a name, and their logs; images stay"),
+        ),
+        diff=diff({name_of(each): f"{each.state.status}, {_image(each)}" for each in every}, {}),
+        destructive=True,
+        undo=ActionRequest(verb=Verb.CREATE, targets=(key,), mark=mark),
+        calls=calls_for(len(some)),
+    )
+
+
 async def look_fronted(line: Connection, part: ActionRequest, before: Precondition) -> Standing:
     """How far a scaling or another image is; RUNNING with ``done`` 0 when nothing of it was done."""
     service = await again(line, before)
     if service is None:
         return Standing(state=ActionState.UNKNOWN, text="its front was removed by somebody else")
     scales = part.verb is Verb.SCALE
-    wanted = (part.replicas or 0) if scales else before.path.count(",")
+    wanted = (part.replicas or 0) if scales or part.verb is Verb.CREATE else before.path.count(",")
     ready = [
         each for each in await _serving(line, service) if scales or each.labels.get(REVISION) == part.mark
     ]

@@ -56,13 +56,13 @@ async def draft_image(
         return Draft(part=part, precondition=before, nothing_to_do=f"runs {clean_line(part.image, 120)} already")
     if found is not None:
         await runnable(line, part.image)
-    mark = str(1 + max(_revision(each) for each in touched)) if service is not None else one.plain_name
+    mark = str(1 + max(revision_of(each) for each in touched)) if service is not None else one.plain_name
     facts = [
         ("objects", objects_of(some, service.front if service is not None else None)),
         ("change", f"image {clean_line(one.config.image, 120)} → {clean_line(part.image, 120)}; {_KEPT}"),
         *owned(part.verb, owner),
         *([] if found is not None else [("image", "not on the engine yet: pulled first, nothing stops for that")]),
-        *(_rolling(touched) if service is not None else _swapped(one)),
+        *(rolling(touched) if service is not None else _swapped(one)),
     ]
     stronger = owner is not None and owner.kind in _STRONGER
     return Draft(
@@ -136,7 +136,8 @@ def _filled(part: ActionRequest, key: ServiceKey, one: Container) -> ActionReque
     return msgspec.structs.replace(part, image=image)
 
 
-def _revision(one: Container) -> int:
+def revision_of(one: Container) -> int:
+    """The revision that a container says it is; 0 where it says none."""
     text = one.labels.get(REVISION, "")
     return int(text[:9]) if text.isascii() and text[:9].isdigit() else 0
 
@@ -147,7 +148,8 @@ def _images(touched: Sequence[Container], image: str, image_id: str) -> tuple[di
     return before, dict.fromkeys(before, after)
 
 
-def _rolling(touched: Sequence[Container]) -> list[tuple[str, str]]:
+def rolling(touched: Sequence[Container]) -> list[tuple[str, str]]:
+    """The lines of a plan about replicas that get another image one after the other."""
     patience, ready = Patience(), sum(serves(each) for each in touched)
     return [
         ("capacity", f"each new replica is healthy before its old one is drained: {ready} serve all the time"),

@@ -10,13 +10,13 @@ import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.errors import said_by
-from nimify_tui.backends.docker.groups import OURS
+from nimify_tui.backends.docker.groups import FRONT, OURS
 from nimify_tui.backends.docker.haproxy import FrontSettings
 from nimify_tui.backends.docker.logs import lines_of
 from nimify_tui.backends.docker.pulling import find
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, DeadlineError, NetworkError, NimifyError, ValidationError
-from nimify_tui.controllers.docker.orders import FRONT, Member, Patience, by_number, settings_of
+from nimify_tui.controllers.docker.orders import Member, Patience, by_number, settings_of
 from nimify_tui.controllers.docker.replacing import Successor, successor
 from nimify_tui.controllers.world import Say
 

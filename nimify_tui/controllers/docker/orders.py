@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from nimify_tui.backends.docker.groups import OURS
+from nimify_tui.backends.docker.groups import ADMIN_PORT, FRONT, OURS
 from nimify_tui.backends.docker.haproxy import FILE, FOLDER, PORT, FrontSettings, Server, archive, client
 from nimify_tui.backends.docker.specs import (
     Caps,
@@ -19,11 +19,9 @@ from nimify_tui.backends.docker.specs import (
     Safety,
     Ulimit,
 )
-from nimify_tui.controllers.docker.context import ADMIN_PORT
 from nimify_tui.controllers.docker.context import PORT as RUNTIME_PORT
 from nimify_tui.controllers.docker.replacing import Json
 
-FRONT = "nimify.dev/front"
 REVISION = "nimify.dev/revision"
 #: The id of the image that the container before it ran: what a roll-back goes to.
 IMAGE_BEFORE = "nimify.dev/image-before"

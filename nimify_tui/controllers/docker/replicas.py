@@ -7,14 +7,14 @@ engine's labels each time: another console, or this one after its end, goes on f
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import remove, start_body, start_new
 from nimify_tui.backends.docker.errors import NotThere
-from nimify_tui.backends.docker.haproxy import Front, FrontSettings
+from nimify_tui.backends.docker.haproxy import FOLDER, Front, FrontSettings, archive
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.pulling import runnable
 from nimify_tui.base.clock import Clock
@@ -33,10 +33,13 @@ from nimify_tui.controllers.docker.orders import (
     labels_of,
     network_of,
     replica_of,
+    settings_of,
 )
-from nimify_tui.controllers.docker.replacing import Json
+from nimify_tui.controllers.docker.replacing import Json, Successor
 from nimify_tui.controllers.world import Say, quiet
 from nimify_tui.domain.names import check_name
+
+_NETWORK_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/managed-by", REVISION)
 
 
 class Replicas(Looking):
@@ -72,7 +75,7 @@ class Replicas(Looking):
         await runnable(self._connection, order.front_image)  # before anything is made
         made: list[str] = []
         try:
-            await self._own_network(order)
+            await self._own_network(labels_of(order))
             for number in range(1, order.replicas + 1):
                 self._say(f"starts replica {number} of {order.replicas}", number - 1, order.replicas)
                 made.append(
@@ -82,6 +85,27 @@ class Replicas(Looking):
             self._say("starts the front", order.replicas, order.replicas)
             servers = [each.server(self._network) for each in members]
             made.append(await start_new(self._connection, front_spec(order, servers), self._leave))
+            await self._until_up([each.name for each in members])
+        except BaseException:
+            await to_its_end(self._unmake(made))
+            raise
+
+    async def bring_back(self, replicas: Sequence[tuple[str, Successor]], was: Member, front: Successor) -> None:
+        """Make it again as it was: ``replicas`` by name, and its front. Raises, and leaves, as :meth:`create`."""
+        if await self._all():
+            raise ValidationError(f"there is a service {self.name!r} again", "delete that first")
+        made: list[str] = []
+        try:
+            await self._own_network({each: was.labels.get(each, "") for each in _NETWORK_LABELS})
+            for number, (name, one) in enumerate(replicas):
+                self._say(f"starts {name}", number, len(replicas))
+                made.append(await start_body(self._connection, name, one.body, one.networks, self._leave))
+            members = [await self._healthy(each) for each in made]
+            self._say("starts the front", len(replicas), len(replicas))
+            files = {FOLDER: archive(settings_of(was), [each.server(self._network) for each in members])}
+            made.append(
+                await start_body(self._connection, was.name, front.body, front.networks, self._leave, files)
+            )
             await self._until_up([each.name for each in members])
         except BaseException:
             await to_its_end(self._unmake(made))
@@ -178,8 +202,13 @@ class Replicas(Looking):
         self._say(f"all run {found.Id[:19]}", len(old), len(old))
 
     async def delete(self) -> None:
-        """Remove the front, the replicas and the network."""
-        await self._unmake([each.id for each in await self._all()])
+        """Let the replicas end, which answer what they have; then remove them, the front and the network."""
+        every = await self._all()
+        for number, one in enumerate(every):
+            self._say(f"ends {one.name}", number, len(every))
+            await self._stop(one)
+        self._say("removes what is left", len(every), len(every))
+        await self._unmake([each.id for each in every])
 
     async def refresh(self) -> None:
         """Tell the front of replicas that came or went, or came back with another address, without our doing."""
@@ -209,12 +238,11 @@ class Replicas(Looking):
         await self._drained(one.name)
         await self._forget(one.name)
         await self._save_serving(settings)
-        await self._change(
-            "POST",
-            f"/containers/{one.id}/stop",
-            f"stop of {one.name}",
-            query={"t": str(self._patience.stop_s)},
-        )
+        await self._stop(one)
+
+    async def _stop(self, one: Member) -> None:
+        query = {"t": str(self._patience.stop_s)}
+        await self._change("POST", f"/containers/{one.id}/stop", f"stop of {one.name}", query=query)
 
     async def _drained(self, name: str) -> None:
         await self._front.drain(name)
@@ -272,13 +300,12 @@ class Replicas(Looking):
         with contextlib.suppress(NimifyError):  # it was not made yet, or somebody else is in it
             await self._change("DELETE", f"/networks/{self._network}", f"removal of network {self._network}")
 
-    async def _own_network(self, order: ServiceOrder) -> None:
+    async def _own_network(self, labels: Mapping[str, str]) -> None:
         """Make it, unless it is there from an earlier time. Raises ClusterError when it is somebody else's."""
-        labels = labels_of(order)
         try:
             found = await self._connection.get(f"/networks/{self._network}", _Network)
         except NotThere:
-            body = {"Name": self._network, "CheckDuplicate": True, "Labels": labels}
+            body = {"Name": self._network, "CheckDuplicate": True, "Labels": dict(labels)}
             await self._change("POST", "/networks/create", f"network of {self.name}", body)
             return
         if (found.Labels or {}).get("app.kubernetes.io/managed-by") != "nimify-tui":

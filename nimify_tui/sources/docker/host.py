@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from nimify_tui.backends.docker.groups import Group, group_of, owner_of, passing
+from nimify_tui.backends.docker.groups import (
+    ADMIN_PORT,
+    FRONT,
+    MODEL,
+    OURS,
+    Group,
+    group_of,
+    owner_of,
+    passing,
+)
 from nimify_tui.backends.docker.kinds import Container, seconds
 from nimify_tui.backends.docker.place import EnginePlace
 from nimify_tui.base.text import clean_line
@@ -100,6 +109,7 @@ class Host:
                 known.seen_at = now
             known.one = one
         self._dirty.add(group.uid)
+        self._told_front(one)
         return known
 
     def gone(self, container_id: str) -> None:
@@ -108,6 +118,7 @@ class Host:
         self._asked.pop(container_id, None)
         if known is None:
             return
+        self._told_front(known.one)
         uid = known.group.uid
         members = self._members[uid]
         members.discard(container_id)
@@ -115,6 +126,17 @@ class Host:
         if not members:
             del self._members[uid]
             self._name_all()
+
+    def _told_front(self, one: Container) -> None:
+        """The service behind a front has its address."""
+        if name := one.labels.get(FRONT, ""):
+            self._dirty.add(f"nimify:{name}")
+
+    def _front(self, uid: str) -> list[Container]:
+        """The front of a service of ours, where it has one."""
+        kind, _, name = uid.partition(":")
+        some = (each.one for each in self.containers.values()) if kind == "nimify" else ()
+        return [each for each in some if each.labels.get(FRONT) == name]
 
     def keep_only(self, ids: Iterable[str]) -> None:
         """Everything that is not listed any more is gone."""
@@ -256,8 +278,8 @@ class Host:
             created_at=min(made, default=now),
             changed_at=max(ended if stopped and ended else made, default=now),
             stopped=stopped,
-            endpoint=_endpoint([each.one for each in wanted], family, self.place),
-            model_name=clean_line(model_of((*line.command, *line.args)) or _image_words(newest.one), 200),
+            endpoint=_endpoint([*self._front(newest.group.uid), *(each.one for each in wanted)], family, self.place),
+            model_name=clean_line(_served(newest.one, line), 200),
             labels=_labels(newest, family),
             around=_around(newest.one),
         )
@@ -270,6 +292,8 @@ def _state_of(one: Container) -> tuple[str, str]:
 
 def _family(one: Container) -> tuple[Family | None, _Line]:
     line = _Line(one.config.image, (one.path,), one.args or ())
+    if one.labels.get(FRONT):
+        return None, line  # it has the labels of what it stands before
     return family_of(one.labels, [line])[0], line
 
 
@@ -277,7 +301,7 @@ def _metrics(one: Container, family: Family | None, place: EnginePlace) -> str:
     """Where its metrics are, without the ``/metrics`` at the end; "" where nobody knows or reaches it."""
     if family is None or not family.metrics_port:
         return ""
-    url = url_of(one, family.metrics_port, place)
+    url = url_of(one, ADMIN_PORT if one.labels.get(MODEL) else family.metrics_port, place)
     return url + family.metrics_path.removesuffix("/metrics") if url else ""
 
 
@@ -288,6 +312,12 @@ def _endpoint(some: Sequence[Container], family: Family | None, place: EnginePla
         if family is not None and family.metrics_port and (url := url_of(one, family.metrics_port, place)):
             return url
     return ""
+
+
+def _served(one: Container, line: _Line) -> str:
+    """The model's name: on the command line, in an image of ours the service's, else what the image is called."""
+    named = model_of((*line.command, *line.args))
+    return named or (one.labels.get(OURS, "") if one.labels.get(MODEL) else "") or _image_words(one)
 
 
 def _image_words(one: Container) -> str:

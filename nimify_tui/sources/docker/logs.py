@@ -20,9 +20,8 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.updates import Update
 from nimify_tui.sources.docker.host import Known
 from nimify_tui.sources.docker.region import Link, Sleep
+from nimify_tui.sources.following import Following
 
-#: How often lines are handed on, and how often it is looked at which containers there are; seconds.
-FLUSH_S, LOOK_S = 0.2, 0.5
 #: Streams at once in a region, and lines from before the demand of each.
 MOST_STREAMS, EARLIER_LINES = 40, 2_000
 #: A stream that broke is taken up again after this, seconds.
@@ -52,41 +51,18 @@ class ContainerLogs:
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._looks, self._members, self._link, self._ours = looks, members, link, ours
-        self._clock, self._sleep = clock, sleep
-        self._followed: dict[LogDemand, _Followed] = {}
+        self._members, self._link, self._clock, self._sleep = members, link, clock, sleep
+        self._following = Following(looks, ours, self._made, self._look, clock, sleep)
 
     async def run(self, _sink: Callable[[Sequence[Update]], None]) -> None:
         """Follow until cancelled."""
-        look_at_s = 0.0
-        try:
-            while True:
-                self._take_up()
-                if self._clock.mono_s() >= look_at_s:
-                    look_at_s = self._clock.mono_s() + LOOK_S
-                    for followed in self._followed.values():
-                        followed.look(self._members(followed.demand.key))
-                for followed in self._followed.values():
-                    followed.flush()
-                await self._sleep(FLUSH_S)
-        finally:
-            for followed in self._followed.values():
-                followed.end()
+        await self._following.run()
 
-    def _take_up(self) -> None:
-        wanted = {
-            each
-            for each in self._looks.demands()
-            if isinstance(each, LogDemand) and self._ours(each.key.region)
-        }
-        for demand, followed in list(self._followed.items()):
-            # One that was given back and wanted again between two looks has a new tail.
-            if demand not in wanted or self._looks.log_tail(demand) is not followed.tail:
-                self._followed.pop(demand).end()
-        for demand in wanted - self._followed.keys():
-            made = _Followed(demand, self._looks.log_tail(demand), self._link, self._clock, self._sleep)
-            self._followed[demand] = made
-            made.look(self._members(demand.key))
+    def _made(self, demand: LogDemand, tail: LogSink) -> _Followed:
+        return _Followed(demand, tail, self._link, self._clock, self._sleep)
+
+    def _look(self, one: _Followed) -> None:
+        one.look(self._members(one.demand.key))
 
 
 class _Memory:

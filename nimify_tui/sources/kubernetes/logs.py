@@ -15,6 +15,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
 from nimify_tui.domain.updates import Update
+from nimify_tui.sources.following import Following
 from nimify_tui.sources.kubernetes.cluster import Cluster
 from nimify_tui.sources.kubernetes.kinds import ContainerStatus, Pod
 from nimify_tui.sources.kubernetes.logstream import NEW_POD_LINES, Outlet, Seen, Stream
@@ -23,9 +24,6 @@ from nimify_tui.sources.kubernetes.pods import seconds
 from nimify_tui.sources.kubernetes.wire import Api
 
 log = logging.getLogger(__name__)
-#: How often lines are handed on, and how often it is looked at which containers there are; seconds.
-FLUSH_S = 0.2
-LOOK_S = 0.5
 #: Streams at once in a region: each is a connection to its API server and one of its node's agents.
 MOST_STREAMS = 40
 #: So many of them are opened at once.
@@ -59,53 +57,27 @@ class PodLogs:
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._looks, self._pods, self._link, self._ours = looks, pods, link, ours
-        self._clock, self._sleep = clock, sleep
-        self._followed: dict[LogDemand, _Followed] = {}
+        self._pods, self._link, self._clock, self._sleep = pods, link, clock, sleep
+        self._following = Following(looks, ours, self._made, self._look, clock, sleep)
         self._opening: dict[str, asyncio.Semaphore] = {}
 
     async def run(self, _sink: Callable[[Sequence[Update]], None]) -> None:
         """Follow until cancelled."""
-        look_at_s = 0.0
-        try:
-            while True:
-                self._take_up()
-                if self._clock.mono_s() >= look_at_s:
-                    look_at_s = self._clock.mono_s() + LOOK_S
-                    for followed in self._followed.values():
-                        followed.look(self._pods(followed.demand), self._room(followed))
-                for followed in self._followed.values():
-                    followed.flush()
-                await self._sleep(FLUSH_S)
-        finally:
-            for followed in self._followed.values():
-                followed.end()
+        await self._following.run()
 
-    def _take_up(self) -> None:
-        wanted = {
-            each
-            for each in self._looks.demands()
-            if isinstance(each, LogDemand) and self._ours(each.key.region)
-        }
-        for demand, followed in list(self._followed.items()):
-            # One that was given back and wanted again between two looks has a new tail.
-            if demand not in wanted or self._looks.log_tail(demand) is not followed.tail:
-                self._followed.pop(demand).end()
-        for demand in wanted - self._followed.keys():
-            region = demand.key.region
-            opening = self._opening.setdefault(region, asyncio.Semaphore(OPENING))
-            tail = self._looks.log_tail(demand)
-            followed = _Followed(
-                demand, tail, partial(self._link, region), opening, self._clock, self._sleep
-            )
-            self._followed[demand] = followed
-            followed.look(self._pods(demand), self._room(followed))
+    def _made(self, demand: LogDemand, tail: LogSink) -> _Followed:
+        region = demand.key.region
+        opening = self._opening.setdefault(region, asyncio.Semaphore(OPENING))
+        return _Followed(demand, tail, partial(self._link, region), opening, self._clock, self._sleep)
+
+    def _look(self, one: _Followed) -> None:
+        one.look(self._pods(one.demand), self._room(one))
 
     def _room(self, one: _Followed) -> int:
         """How many streams ``one`` may have, beside the other demands in its region."""
         others = sum(
             len(each.streams)
-            for each in self._followed.values()
+            for each in self._following.followed.values()
             if each is not one and each.demand.key.region == one.demand.key.region
         )
         return max(0, MOST_STREAMS - others)

@@ -255,7 +255,7 @@ class WizardScreen(ConsoleScreen):
         self._go("regions")
 
     def _regions(self, frame: Frame) -> list[RegionRow]:
-        return [each for each in frame.regions if each.region.kind is RegionKind.EMBEDDED]
+        return [each for each in frame.regions if each.region.kind in (RegionKind.EMBEDDED, RegionKind.DOCKER)]
 
     def _default_regions(self, frame: Frame) -> tuple[str, ...]:
         may = self.console_app.context.may_change
