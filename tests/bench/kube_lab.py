@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.harness import pause
-from tests.bench.loaded import FRAME_START, echo_s
+from tests.bench.loaded import FRAME_START, echo_s, way
 from tests.kube.assets import find_or_build
 from tests.kube.cluster import Cluster
 from tests.support import PYTHON, Home, wait_for
@@ -120,7 +120,8 @@ class Watcher:
         found: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            found.append(1000 * echo_s(self.tty, "j" if len(found) // 5 % 2 == 0 else "k"))
+            key = way(self.tty, "j" if len(found) // 5 % 2 == 0 else "k")
+            found.append(1000 * echo_s(self.tty, key))
             pause(every_s)
         return found
 

@@ -35,6 +35,20 @@ def cursor_row_name(tty: PtyRun) -> str:
     return ""
 
 
+def way(tty: PtyRun, wanted: str) -> str:
+    """The key that moves the cursor: ``wanted`` (``j`` or ``k``), the other at that end of the table.
+
+    The cursor follows its row, which a roll-out may have carried to either end.
+    """
+    with tty._changed:
+        lines = tty.screen.display
+        at = next((y for y, line in enumerate(lines) if line.startswith(UNICODE.cursor)), 0)
+        above, below = lines[at - 1].split(), lines[at + 1].split()
+    if not below or below[0].startswith("─"):
+        return "k"
+    return "j" if not above or above[0] == "SERVICE" else wanted
+
+
 def echo_s(tty: PtyRun, key: str, deadline_s: float = 10.0) -> float:
     """Press a key that moves the cursor; seconds until the terminal shows it on another service's row."""
     before = cursor_row_name(tty)

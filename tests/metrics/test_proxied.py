@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
-from nimify_tui.domain.demands import DetailDemand, NumbersDemand
+from nimify_tui.backends.kubernetes.errors import Forbidden
+from nimify_tui.backends.kubernetes.rights import Access, Review
+from nimify_tui.base.clock import ManualClock
+from nimify_tui.domain.demands import Demand, DetailDemand, NumbersDemand
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
-from nimify_tui.sources.metrics.proxied import CAP_RPS, LONGEST_S, SHORTEST_S, planned, spots_of
+from nimify_tui.domain.updates import SampleFailed, Update
+from nimify_tui.sources.metrics.proxied import (
+    CAP_RPS,
+    LONGEST_S,
+    SHORTEST_S,
+    Answer,
+    ProxiedScrapes,
+    planned,
+    spots_of,
+)
 from tests.fleet.town import replica_fact, service_fact
 
 Pair = tuple[Service, list[Replica]]
@@ -68,3 +84,63 @@ def test_only_pods_that_run_are_asked_by_a_path_that_leads_nowhere_else() -> Non
 @pytest.mark.parametrize("at", ["", "8000", "8000/../x", "8000/a?b=1", "8000/a#b", "x/metrics", "8000/a b", "http://h/"])
 def test_a_place_that_is_none_is_not_asked(at: str) -> None:
     assert spots_of(*service("a", 1, at=at)) == []
+
+
+class NoAnswer:
+    """A body that nobody reads."""
+
+    async def read(self) -> bytes:
+        return b""
+
+
+class Forbidding:
+    """A region whose pods answer 403 themselves; it counts the pages asked for and the reviews of the right."""
+
+    is_open = True
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.allowed, self.pages, self.reviews = allowed, 0, 0
+
+    @asynccontextmanager
+    async def get(self, path: str, **_more: object) -> AsyncIterator[Answer]:
+        self.pages += 1
+        if path:
+            raise Forbidden("no", status=403, reason="Forbidden")
+        yield NoAnswer()
+
+    async def may(self, _access: Access) -> Review:
+        self.reviews += 1
+        return Review(allowed=self.allowed)
+
+
+class Prod:
+    """A fleet of one service."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+    def metered(self) -> list[Pair]:
+        return [self.pair]
+
+    def demands(self) -> frozenset[Demand]:
+        return frozenset()
+
+
+@pytest.mark.parametrize(("allowed", "pages", "why"), [(True, 20, "8000/metrics answers 403"), (False, 5, "no right")])
+def test_the_right_is_reviewed_once_however_often_pods_refuse(allowed: bool, pages: int, why: str) -> None:
+    """Ten quiet minutes cost no review. Seen failing without the memory of what the server said."""
+    clock, link = ManualClock(1_000.0), Forbidding(allowed=allowed)
+    told: list[Update] = []
+
+    async def go() -> None:
+        scrapes = ProxiedScrapes(Prod(service("a", 5)), lambda _name: link, lambda: ["use1"], clock)
+        for _ in range(600):
+            clock.advance(1.0)
+            scrapes.step(told.extend)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    asyncio.run(go())
+    assert link.reviews == 1
+    assert link.pages >= pages
+    assert any(isinstance(each, SampleFailed) and why in each.reason for each in told)

@@ -50,6 +50,8 @@ MAX_BYTES = 2 * 1024 * 1024
 PLAN_S, LOOK_S = 2.0, 0.1
 #: A right that is missing is asked for again after this; a server in trouble is let be for so long, seconds.
 REFUSED_S, TROUBLE_S = 60.0, 5.0
+#: What the server said of a right holds for so long, seconds: as for a kind that was refused.
+REVIEWED_S = 3600.0
 #: What is there and tells nothing that is known here is asked so seldom, seconds.
 STRANGER_S = 60.0
 _ACCEPT = "text/plain;version=0.0.4, */*;q=0.5"
@@ -175,6 +177,9 @@ class _Region:
         #: By namespace: until when the right is known to be missing; and where it is known to be there.
         self.refused_s: dict[str, float] = {}
         self.allowed: set[str] = set()
+        #: By namespace: what the server said of the right, and until when that holds; who has answered since.
+        self.reviewed: dict[str, tuple[bool, float]] = {}
+        self.answered: set[ReplicaKey] = set()
         self.next_s = 0.0
 
     def trying(self, namespace: str) -> bool:
@@ -196,28 +201,32 @@ class ProxiedScrapes:
         self._fleet, self._link, self._live, self._clock, self._cap_rps = fleet, link, live, clock, cap_rps
         self._regions: dict[str, _Region] = {}
         self._found: list[Update] = []
+        self._plan_s = 0.0
         self._reader = Reader()
 
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Read until cancelled."""
-        plan_s = 0.0
         try:
             while True:
-                now_s = self._clock.mono_s()
-                if now_s >= plan_s:
-                    plan_s = now_s + PLAN_S
-                    self._plan(now_s)
-                for name, region in self._regions.items():
-                    self._start(name, region, now_s)
-                if self._found:
-                    found, self._found = self._found, []
-                    sink(found)
+                self.step(sink)
                 await asyncio.sleep(LOOK_S)
         finally:
             tasks = [task for region in self._regions.values() for task in region.busy.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def step(self, sink: Callable[[Sequence[Update]], None]) -> None:
+        """Start what is due, and tell what was found since the last step."""
+        now_s = self._clock.mono_s()
+        if now_s >= self._plan_s:
+            self._plan_s = now_s + PLAN_S
+            self._plan(now_s)
+        for name, region in self._regions.items():
+            self._start(name, region, now_s)
+        if self._found:
+            found, self._found = self._found, []
+            sink(found)
 
     def _plan(self, now_s: float) -> None:
         live, demands = self._live(), self._fleet.demands()
@@ -235,6 +244,7 @@ class ProxiedScrapes:
             there = {spot.key for spot in plan.spots}
             region.due_s = {key: due for key, due in region.due_s.items() if key in there}
             region.failures = {key: count for key, count in region.failures.items() if key in there}
+            region.answered &= there
             for key, why in plan.left_out:
                 if region.told.get(key) != why:
                     self._found.append(SampleFailed(self._clock.now(), key, why))
@@ -275,6 +285,7 @@ class ProxiedScrapes:
             ):
                 body = await answer.read()
             region.allowed.add(spot.key.service.namespace)
+            region.answered.add(spot.key)
             self._take(region, spot, body, every_s)
         except TimeoutError:
             self._failed(region, spot, f"no answer within {TIMEOUT_S:g} s")
@@ -307,12 +318,17 @@ class ProxiedScrapes:
 
     async def _forbidden(self, region: _Region, link: Link, spot: Spot, error: Forbidden) -> None:
         """A 403 may also be the pod's own word: whether the right is there, the server alone can say."""
-        space = spot.key.service.namespace
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                allowed = (await link.may(Access("get", "", "pods/proxy", space))).allowed
-        except (NimifyError, TimeoutError):
-            allowed = False
+        space, now_s = spot.key.service.namespace, self._clock.mono_s()
+        allowed, until_s = region.reviewed.get(space, (False, 0.0))
+        lost = spot.key in region.answered  # it did answer: perhaps the right was taken away
+        region.answered.discard(spot.key)
+        if until_s <= now_s or lost:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    allowed = (await link.may(Access("get", "", "pods/proxy", space))).allowed
+                region.reviewed[space] = allowed, now_s + REVIEWED_S
+            except (NimifyError, TimeoutError):
+                allowed = False
         if allowed:
             region.allowed.add(space)
             self._failed(region, spot, f"{spot.place} answers {error.status}")
