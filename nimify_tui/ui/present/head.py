@@ -71,7 +71,7 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
         (2, ((f"{fmt.measure(summary.rps)}{'/s' if narrow else ' rps'}", fmt.style_of(summary.rps)),)),
         (1, ((f"p95 {fmt.measure(summary.p95)}", fmt.style_of(summary.p95)),)),
         (3, ((f"err {_error(frame)}", fmt.style_of(summary.error_ratio)),)),
-        (4, (_alerts(frame, narrow),)),
+        (1 if summary.alerts else 4, (_alerts(frame, narrow),)),
     ]
     if summary.burning:
         items.append((2, ((f"burn {summary.burning}", "bad"),)))
