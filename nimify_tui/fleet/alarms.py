@@ -19,8 +19,10 @@ from nimify_tui.fleet.tracks import ServiceTrack
 
 #: At most so much time passes between two looks: this host slept, and what was in between nobody knows, seconds.
 LONGEST_STEP_S = 10.0
-_ABOUT_SERVICES = tuple(each for each in RULES if each.looks in JUDGES)
+_ABOUT_SERVICES = tuple((each, JUDGES[each.looks]) for each in RULES if each.looks in JUDGES)
 _ABOUT_GPUS = tuple(each for each in RULES if each.looks is Looks.GPU)
+#: Of services without a cache there is nothing to remember.
+_NOTHING = Memory()
 _RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1}
 
 
@@ -98,6 +100,7 @@ class Alarms:
         self._memories: dict[ServiceKey, Memory] = {}
         #: What the last look at a subject could judge: by rule "" or why not.
         self._said: dict[ServiceKey | str, dict[str, str]] = {}
+        self._all: dict[tuple[str, ...], dict[str, str]] = {}
         self._reasons: dict[str, Counter[str]] = {each.name: Counter() for each in RULES}
         self._active: Counter[ServiceKey] = Counter()
         self._alerts = NO_ALERTS
@@ -108,25 +111,27 @@ class Alarms:
         if row is None:
             return
         stopped = track.service is not None and (track.service.stopped or track.service.desired_replicas == 0)
-        memory = self._memories.get(key)
-        if memory is None:
+        memory = self._memories.get(key, _NOTHING)
+        if memory is _NOTHING and track.caches is not None:
             memory = self._memories[key] = Memory()
-        said = {}
-        for rule in _ABOUT_SERVICES:
-            look = Look(track, row, memory, at, self._scrape_s, rule.threshold)
+        said, active = {}, key in self._active
+        for rule, judge in _ABOUT_SERVICES:
             # A service that nobody wants to run cannot fail.
-            verdict = None if stopped else JUDGES[rule.looks](look)
+            verdict = None if stopped else judge(Look(track, row, memory, at, self._scrape_s, rule.threshold))
             if verdict is not None:
                 said[rule.name] = (verdict.text or "not known") if verdict.breach is None else ""
-            self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)
-        self._say(key, said)
+            if active or (verdict is not None and verdict.breach):
+                self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)
+        # Most services are judged by the same rules, all of them: one dictionary for all those.
+        self._say(key, said if any(said.values()) else self._all.setdefault(tuple(said), said))
 
     def forget(self, key: ServiceKey) -> None:
         """The service is gone."""
         self._memories.pop(key, None)
         self._say(key, {})
-        for rule in _ABOUT_SERVICES:
-            self._step(rule, _Subject(rule.name, key.region, key, ""), None, 0.0)
+        if key in self._active:
+            for rule, _ in _ABOUT_SERVICES:
+                self._step(rule, _Subject(rule.name, key.region, key, ""), None, 0.0)
 
     @property
     def active(self) -> tuple[ServiceKey, ...]:
@@ -188,7 +193,7 @@ class Alarms:
 
     def _say(self, who: ServiceKey | str, said: dict[str, str]) -> None:
         before = self._said.get(who, {})
-        if said == before:
+        if said is before or said == before:
             return
         for name, reason in before.items():
             self._reasons[name][reason] -= 1

@@ -79,10 +79,10 @@ def state(look: Look) -> Verdict | None:
     row = look.row
     if row.state in (ServiceState.UNKNOWN, ServiceState.STARTING):
         return Verdict(None, f"{row.state.lower()}: {row.reason}" if row.reason else row.state.lower())
-    staying = [each for each in look.track.facts if each.state is not ReplicaState.DRAINING]
     ready = Measure(float(row.ready or 0), "count", None, "the region")
     if row.state is not ServiceState.DOWN:
         return Verdict(False, "", ready, 1.0)
+    staying = [each for each in look.track.facts if each.state is not ReplicaState.DRAINING]
     # No replica was ready from the newest of these moments on; how long before that is not known from facts.
     service = look.track.service
     changed_at = service.changed_at if service is not None else None
@@ -92,8 +92,9 @@ def state(look: Look) -> Verdict | None:
 
 def errors(look: Look) -> Verdict | None:
     """More than 5 % of requests fail."""
-    most = percent(look.limit)
-    return _over(look.row.error_ratio, look.limit, lambda value: f"{percent(value)} of requests fail, more than {most}")
+    limit = look.limit
+    words = "{} of requests fail, more than {}"
+    return _over(look.row.error_ratio, limit, lambda value: words.format(percent(value), percent(limit)))
 
 
 def latency(look: Look) -> Verdict | None:
