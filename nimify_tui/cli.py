@@ -45,6 +45,7 @@ _CALLS: dict[str, tuple[str, str]] = {
     "audit verify": ("nimify_tui.headless.trail", "verify"),
     "audit show": ("nimify_tui.headless.trail", "show"),
     "audit export": ("nimify_tui.headless.trail", "export"),
+    "rules export": ("nimify_tui.headless.rules", "export"),
     "doctor": ("nimify_tui.headless.doctor", "doctor"),
 }
 
@@ -167,6 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
         "config", "The configuration, with the origin of each value.", ("show", "check", "schema", "path")
     )
     calls.group("audit", "The trail of what was done.", ("verify", "show", "export"))
+    _rules_calls(calls)
     calls.add("doctor", "What works from here, each gap with its remedy.", _output("table"))
     return parser
 
@@ -195,6 +197,17 @@ class _Calls:
         added = self.sub(name, summary, "|".join(words))
         for word in words:
             added.add_parser(word, parents=[self.common, _output("table")])
+
+
+def _rules_calls(calls: _Calls) -> None:
+    rules = calls.sub("rules", "The alert rules for a Prometheus.", "export")
+    export = rules.add_parser("export", parents=[calls.common], help="the rule file, or its unit tests")
+    export.add_argument("-o", "--output-file", dest="file", metavar="FILE", default="", help="default: stdout")
+    export.add_argument("--tests", action="store_true", help="the unit tests, for `promtool test rules`")
+    export.add_argument(
+        "--rules-file", metavar="FILE", default="nimify-rules.yml",
+        help="where the rules lie, as seen from their tests (default nimify-rules.yml)",
+    )  # fmt: skip
 
 
 def _looking_calls(calls: _Calls) -> None:

@@ -72,7 +72,7 @@ ROOMS: dict[str, Room] = {
     "advice": room("domain", "numpy msgspec", NETWORK | PROCESSES | {"asyncio", "threading"}, clock=False),
     "ui": room("fleet gate controllers base domain", "textual rich msgspec", NETWORK),
     # The calls without a screen: wiring like app.py, only without Textual.
-    "headless": room("base domain fleet gate controllers backends sources models advice WIRING", "msgspec"),
+    "headless": room("base domain fleet gate controllers backends sources models advice artifacts WIRING", "msgspec"),
     # The public ways in. Of the fleet's inside it knows nothing; ui is there for the screenshots alone.
     "demo": room("base domain models serving supervisor gate controllers ui WIRING", "msgspec onnx numpy textual"),
 }

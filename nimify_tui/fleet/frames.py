@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from nimify_tui.domain.alerts import NO_ALERTS, Alerts
 from nimify_tui.domain.changes import Change, Why
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -192,7 +193,11 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The status line's numbers over all regions that are seen."""
+    """The status line's numbers over all regions that are seen.
+
+    ``alerts`` is how many fire, ``alerts_critical`` how many of them are critical; None: nothing can be judged, and
+    ``alerts_note`` says why.
+    """
 
     regions_live: int
     regions_total: int
@@ -204,6 +209,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     burning: int
     alerts: int | None
     alerts_note: str
+    alerts_critical: int = 0
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,3 +243,4 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, tuple[ModelRow, ...]] = {}
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}
+    alerts: Alerts = NO_ALERTS

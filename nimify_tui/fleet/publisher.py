@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+from nimify_tui.domain.alerts import NO_ALERTS
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import caches, rows
+from nimify_tui.fleet.alarms import Alarms
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -63,7 +65,9 @@ class Publisher:
         self._merges: dict[str, tuple[dict[str, Numbers], Numbers]] = {}
         #: Services whose numbers are to be measured again.
         self._queue: dict[ServiceTrack, None] = {}
+        self._alarms = Alarms(world.scrape_s)
         # What the frames share.
+        self._alerts = NO_ALERTS
         self._rows: dict[str, ServiceRow] = {}
         self._order: tuple[str, ...] = ()
         self._children: dict[str, tuple[str, ...]] = {}
@@ -89,8 +93,9 @@ class Publisher:
         measured = self._next_measured(len(due))
         folds, regions, gone = set(), world.touched_regions, world.gone
         world.touched_regions, world.gone = set(), []
-        for row_id, fold_id in gone:
+        for row_id, fold_id, key in gone:
             self._working.pop(row_id, None)
+            self._alarms.forget(key)
             folds.add(fold_id)
         for track in due | measured:
             if world.services.get(track.key) is track and self._derive(track, at, track in measured):
@@ -98,6 +103,8 @@ class Publisher:
                 regions.add(track.key.region)
         if folds:
             self._fold_all(folds)
+        if second:
+            self._alarm(at)
         if second or regions or self._summary is None:
             self._summarise(at)
         if second:
@@ -130,8 +137,10 @@ class Publisher:
         row = rows.service_row(track, at, slo, world.changes)
         self._schedule(track, at)
         if row == track.row:
+            self._alarms.look(track, at)
             return models != track.models
         track.row = self._working[row.id] = row
+        self._alarms.look(track, at)
         rank, calm, gravity, since, name, row_id = rows.order_key(row)
         # Of equally bad regions the one where it is worst: the others may only suffer with it.
         track.place = (rank, calm, gravity, -track.weight, since, name, row_id)
@@ -260,6 +269,16 @@ class Publisher:
 
     # -- the rest ------------------------------------------------------------------------
 
+    def _alarm(self, at: float) -> None:
+        """Alerts that time alone moves, and GPUs; services were looked at as their rows were derived."""
+        world, alarms = self._world, self._alarms
+        for key in alarms.active:
+            track = world.services.get(key)
+            if track is not None:
+                alarms.look(track, at)
+        alarms.gpus(world.gpus.values(), at)
+        self._alerts = alarms.told()
+
     def _summarise(self, at: float) -> None:
         everything = self._world.regions.values()
         tracks = [track for track in everything if track.region is not None and track.health is not None]
@@ -272,7 +291,8 @@ class Publisher:
             made.append(track.row)
         if len(made) != len(self._regions) or any(a is not b for a, b in zip(made, self._regions, strict=True)):
             self._regions = tuple(made)
-        summary = rows.summary(tracks, (self._rows[each] for each in self._order), at, self._stale_s)
+        folds = (self._rows[each] for each in self._order)
+        summary = rows.summary(tracks, folds, self._alerts, at, self._stale_s)
         if summary != self._summary:
             self._summary = summary
 
@@ -341,7 +361,7 @@ class Publisher:
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=tuple(world.gpus.values()), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights,
-            models=self._models,
+            models=self._models, alerts=self._alerts,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from nimify_tui.domain.alerts import Alerts, AlertSeverity
 from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import STATE_RANK, Replica, ReplicaState, ServiceState
@@ -241,7 +242,9 @@ def _together(regions: Iterable[RegionTrack], at: float, stale_s: float) -> tupl
     return rps, measuring.latencies(*merged, newest, source, state)[1], error
 
 
-def summary(regions: Sequence[RegionTrack], folds: Iterable[ServiceRow], at: float, stale_s: float) -> Summary:
+def summary(
+    regions: Sequence[RegionTrack], folds: Iterable[ServiceRow], alerts: Alerts, at: float, stale_s: float
+) -> Summary:
     """The status line's numbers; regions that are paused on purpose are not among those that should be live."""
     states = [track.health.state for track in regions if track.health is not None]
     services = unhealthy = burning = 0
@@ -254,5 +257,7 @@ def summary(regions: Sequence[RegionTrack], folds: Iterable[ServiceRow], at: flo
         regions_live=states.count(RegionState.LIVE),
         regions_total=len(states) - states.count(RegionState.PAUSED),
         services=services, unhealthy=unhealthy, rps=rps, p95=p95,
-        error_ratio=error, burning=burning, alerts=None, alerts_note="no alert source is configured",
+        error_ratio=error, burning=burning,
+        alerts=len(alerts.firing) if alerts.judged else None, alerts_note=alerts.note,
+        alerts_critical=alerts.count(AlertSeverity.CRITICAL),
     )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nimify_tui.base.clock import rfc3339
+from nimify_tui.domain.alerts import Alert, AlertSeverity
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.measures import Measure, MeasureState
@@ -51,7 +52,7 @@ def project(frame: Frame, replicas: list[ReplicaRow]) -> dict[str, Any]:
         "replicas": [_replica(row) for row in replicas],
         "gpus": [_panel(panel) for panel in frame.gpus],
         "caches": [_cache(stat) for stat in frame.caches],
-        "alerts": {"count": frame.summary.alerts, "items": [], "reason": frame.summary.alerts_note},
+        "alerts": _alerts(frame),
         "security_events": [_security(event) for event in frame.security],
         "security_events_dropped": frame.security_dropped,
         "changes": [_change(change) for change in frame.changes],
@@ -213,6 +214,31 @@ def _cache(stat: CacheStat) -> dict[str, Any]:
     return {
         "tier": stat.tier, "hit_ratio": number(stat.hit_ratio), "size_bytes": number(stat.size),
         "trend": list(stat.trend), "note": stat.note,
+    }  # fmt: skip
+
+
+def _alerts(frame: Frame) -> dict[str, Any]:
+    """``count`` are those that fire, null where nothing can be judged; ``items`` hold pending ones too."""
+    judged = frame.summary.alerts is not None
+    counts = {str(each): frame.alerts.count(each) if judged else None for each in AlertSeverity}
+    return {
+        "count": frame.summary.alerts, "reason": frame.summary.alerts_note, **counts,
+        "items": [_alert(each) for each in frame.alerts.alerts],
+        "rules": [
+            {"rule": each.rule, "judged": each.judged, "not_judged": each.unjudged, "reason": each.reason}
+            for each in frame.alerts.rules
+        ],
+    }  # fmt: skip
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "rule": alert.rule, "severity": str(alert.severity), "state": str(alert.state), "region": alert.region,
+        "service": None if alert.key is None else alert.key.name,
+        "namespace": None if alert.key is None else alert.key.namespace, "subject": alert.subject or None,
+        "since": time(alert.since), "fired_at": time(alert.fired_at), "clear_since": time(alert.clear_since),
+        "value": number(alert.value), "threshold": alert.threshold, "text": alert.text, "remedy": alert.remedy,
+        "not_judged": alert.unjudged or None,
     }  # fmt: skip
 
 

@@ -75,8 +75,8 @@ class World:
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
         self.touched_regions: set[str] = set()
-        #: Rows that are gone: (row id, fold id).
-        self.gone: list[tuple[str, str]] = []
+        #: Services that are gone: (row id, fold id, key).
+        self.gone: list[tuple[str, str, ServiceKey]] = []
         self._waiting: dict[str, RegionListed] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
             Tick: self._tick,
@@ -236,7 +236,7 @@ class World:
         self.touched.discard(track)
         self.sampled.discard(track)
         self.touched_regions.add(key.region)
-        self.gone.append((track.row_id, track.fold_id))
+        self.gone.append((track.row_id, track.fold_id, key))
 
     def _replica_seen(self, update: ReplicaSeen) -> None:
         self._set_replica(update.replica)

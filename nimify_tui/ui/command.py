@@ -15,6 +15,7 @@ class Scope(enum.StrEnum):
     LOGS = "logs"
     OBJECT = "object"
     FORWARDS = "port-forwards"
+    ALERTS = "alerts"
     REVISIONS = "revisions"
     INFER = "try an inference"
     UNFINISHED = "unfinished actions"

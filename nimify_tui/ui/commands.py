@@ -189,6 +189,11 @@ COMMANDS: tuple[Command, ...] = (
     # -- port-forwards
     Command("forwards.end", ("ctrl+d",), (), "end it",
             "End the port-forward under the cursor, with its connections", Scope.FORWARDS, footer=1),
+    # -- alerts
+    Command("alerts.open", ("enter",), (), "open",
+            "The detail of the service that the alert under the cursor is about", Scope.ALERTS, bound=False, footer=1),
+    Command("alerts.other", ("tab",), (), "other list",
+            "From the alerts to the rules, or back", Scope.ALERTS, footer=2),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",
@@ -243,6 +248,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("global.copy", ("c",), ("copy", "write"), "copy",
             "What is on the screen as plain text to the terminal's clipboard; :write FILE puts it into a file",
             _G, argument="[FILE]", footer=15),
+    Command("global.alerts", ("exclamation_mark",), ("alerts",), "alerts",
+            "What fires and what is pending, since when and what to do; which rules are not judged, and why", _G),
     Command("global.actions", ("U",), ("actions", "unfinished"), "actions",
             "Actions of this session, and those that an earlier one left unfinished", _G),
     Command("global.cancel", ("X",), ("cancel",), "stop action",
@@ -269,7 +276,7 @@ COMMANDS: tuple[Command, ...] = (
 UNSENDABLE: frozenset[str] = frozenset(f"ctrl+{key}" for key in (*"imjhzbasq", "left_square_bracket"))
 _KEY_WORDS = {
     "slash": "/", "colon": ":", "question_mark": "?", "ampersand": "&", "escape": "esc", "enter": "⏎",
-    "ctrl+@": "ctrl+space",
+    "ctrl+@": "ctrl+space", "exclamation_mark": "!",
     "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 

@@ -82,6 +82,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "actions": lambda _: self._actions(),
             "cancel": lambda _: self.acting.cancel(),
             "forwards": lambda _: self._forwards(),
+            "alerts": lambda _: self._alerts(),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "login": self._login,
@@ -304,6 +305,12 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
         if not isinstance(self.top, ForwardsScreen):
             self.push_screen(ForwardsScreen())
+
+    def _alerts(self) -> None:
+        from nimify_tui.ui.screens.alerts import AlertsScreen
+
+        if not isinstance(self.top, AlertsScreen):
+            self.push_screen(AlertsScreen())
 
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"

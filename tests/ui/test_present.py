@@ -136,6 +136,11 @@ def test_no_alert_source_is_not_no_alerts() -> None:
     assert "alerts –" in text(head.status_spans(frame, facts, 200)[0])
     none = msgspec.structs.replace(frame, summary=msgspec.structs.replace(frame.summary, alerts=0))
     assert "alerts 0" in text(head.status_spans(none, facts, 200)[0])
+    some = msgspec.structs.replace(none.summary, alerts=3, alerts_critical=2)
+    three = msgspec.structs.replace(frame, summary=some)
+    assert "alerts 2 CRIT 1 WARN" in text(head.status_spans(three, facts, 200)[0])
+    two = msgspec.structs.replace(frame, summary=msgspec.structs.replace(some, alerts=2))
+    assert "alerts 2C " in text(head.status_spans(two, facts, 90)[0])
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 10)])

@@ -54,7 +54,6 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
     summary = frame.summary
     narrow = width < 100
     regions = f"{summary.regions_live}/{summary.regions_total}"
-    alerts = fmt.UNKNOWN if summary.alerts is None else str(summary.alerts)
     regions_style = "warn" if summary.regions_live < summary.regions_total else ""
     # (importance, spans): the least important go first when the line is short.
     items: list[tuple[int, Spans]] = [
@@ -72,7 +71,7 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
         (2, ((f"{fmt.measure(summary.rps)}{'/s' if narrow else ' rps'}", fmt.style_of(summary.rps)),)),
         (1, ((f"p95 {fmt.measure(summary.p95)}", fmt.style_of(summary.p95)),)),
         (3, ((f"err {_error(frame)}", fmt.style_of(summary.error_ratio)),)),
-        (4, ((f"alerts {alerts}", "bad" if summary.alerts else "dim" if summary.alerts is None else ""),)),
+        (1 if summary.alerts else 4, (_alerts(frame, narrow),)),
     ]
     if summary.burning:
         items.append((2, ((f"burn {summary.burning}", "bad"),)))
@@ -96,6 +95,17 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
 def all_demo(frame: Frame) -> bool:
     """Whether everything on the screen belongs to a demo: then it is said once, at the top."""
     return bool(frame.regions) and all(row.region.demo for row in frame.regions)
+
+
+def _alerts(frame: Frame, narrow: bool) -> Span:
+    """How many fire, by severity: "0" is none where something was judged, "–" that nothing can be judged."""
+    summary = frame.summary
+    if summary.alerts is None:
+        return f"alerts {fmt.UNKNOWN}", "dim"
+    critical, warning = summary.alerts_critical, summary.alerts - summary.alerts_critical
+    words = ("C", "W") if narrow else (" CRIT", " WARN")
+    parts = [f"{count}{word}" for count, word in zip((critical, warning), words, strict=True) if count]
+    return f"alerts {' '.join(parts) or '0'}", "bad" if critical else "warn" if warning else ""
 
 
 def _error(frame: Frame) -> str:

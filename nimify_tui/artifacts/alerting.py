@@ -1,0 +1,275 @@
+"""The alert rules as Prometheus rules, one row for each expression, and the unit tests that show them to fire.
+
+Names of our runtime's metrics: serving/metrics.py. vLLM (and NIM 2): vllm/v1/metrics/loggers.py. GPUs:
+NVIDIA/dcgm-exporter. Certificates: prometheus/blackbox_exporter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from nimify_tui.domain.rules import CACHE_USUAL, RULES, TTFT_S, Rule, rule
+
+#: Where the unit tests look for the rules unless they are told otherwise.
+RULES_FILE = "nimify-rules.yml"
+#: Traffic and hostile requests as the console's own detector has them (fleet.detect; a test keeps them the same):
+#: so many more a second, so many missing in the window, so many hostile ones a second, so many times the usual.
+TRAFFIC_RPS, MISSING, HOSTILE_RATE, HOSTILE_FACTOR = 8, 20, 1.5, 5
+#: Lookups of a cache in 5 min without which nothing is said of it.
+CACHE_LOOKUPS = 20
+#: Rates are over 2 min (four scrapes of the usual 30 s), what is usual is the hour before the last 5 min.
+_W, _USUAL = "[2m]", "[1h] offset 5m"
+
+Labels = Mapping[str, str]
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One unit test: ``series`` by name, a value each ``step``.
+
+    At ``quiet_at`` nothing fires yet, at ``fires_at`` only what has the labels ``fires``.
+    """
+
+    series: Mapping[str, str]
+    quiet_at: str
+    fires_at: str
+    fires: Labels
+    step: str = "15s"
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """One Prometheus alert: which rule of the table it is, for what (a template of labels), and where it is from."""
+
+    name: str
+    rule: str
+    expr: str
+    about: str
+    needs: str
+    cases: tuple[Case, ...]
+    words: str = ""
+
+
+def _rate(metric: str, by: str = "job", window: str = _W) -> str:
+    return f"sum by ({by}) (rate({metric}{window}))"
+
+
+_TOTAL, _SECURITY = "nimify_inference_requests_total", "nimify_security_events_total"
+_LOOKUPS, _BUCKET = "nimify_cache_requests_total", "nimify_inference_request_duration_seconds_bucket"
+_TTFT = "vllm:time_to_first_token_seconds_bucket"
+
+
+def _errors(limit: float) -> str:
+    """5xx and well-formed requests that the model could not run; series that are not there count as none."""
+    total = _rate(_TOTAL)
+    bad = _rate(_TOTAL + '{code=~"5.."}')
+    failed = _rate('nimify_requests_rejected_total{reason="failed"}')
+    return f"(({bad} or 0 * {total}) + ({failed} or 0 * {total})) / {total} > {limit:g}"
+
+
+def _quantile(bucket: str, by: str, limit: float) -> str:
+    return f"histogram_quantile(0.95, {_rate(bucket, f'{by}, le')}) > {limit:g}"
+
+
+def _cache(part: float) -> str:
+    hits, by = _LOOKUPS + '{result="hit"}', "job, tier"
+    now = f"{_rate(hits, by, '[5m]')} / {_rate(_LOOKUPS, by, '[5m]')}"
+    usual = f"({_rate(hits, by, _USUAL)} / {_rate(_LOOKUPS, by, _USUAL)})"
+    enough = f"sum by ({by}) (increase({_LOOKUPS}[5m])) >= {CACHE_LOOKUPS}"
+    return f"{now} < {part:g} * {usual} and {usual} >= {CACHE_USUAL:g} and {enough}"
+
+
+def _traffic(factor: float) -> str:
+    now, usual = _rate(_TOTAL), _rate(_TOTAL, window=_USUAL)
+    more = f"({now} > {factor:g} * {usual} and {now} - {usual} > {TRAFFIC_RPS})"
+    return f"{more} or ({now} < {usual} / {factor:g} and ({usual} - {now}) * 120 >= {MISSING})"
+
+
+def _hostile() -> str:
+    now, usual = _rate(_SECURITY), _rate(_SECURITY, window=_USUAL)
+    return f"{now} > {HOSTILE_RATE:g} and {now} > {HOSTILE_FACTOR:g} * ({usual} or 0 * {now})"
+
+
+def _histogram(metric: str, labels: str, within: str, beyond: str, share: int) -> dict[str, str]:
+    """100 requests each step, ``share`` of them within the first bound, all within the second."""
+    return {
+        f'{metric}{{{labels}, le="{le}"}}': f"0+{count}x80"
+        for le, count in ((within, share), (beyond, 100), ("+Inf", 100))
+    }
+
+
+_JOB = {"job": "chat"}
+_CHAT, _OTHER = 'job="chat"', 'job="other"'
+_OURS = "our runtime"
+
+EXPORTED: tuple[Exported, ...] = (
+    Exported(
+        name="NimifyUnavailable", rule="Unavailable", about="{{ $labels.job }}", needs=_OURS,
+        # Only jobs that were our runtime within the hour: `up` is there for all that Prometheus scrapes.
+        expr="max by (job) (up) == 0 and on (job) sum by (job) (max_over_time(nimify_build_info[1h])) > 0",
+        cases=(Case(
+            series={f"up{{{_CHAT}}}": "1x8 0x40", f"nimify_build_info{{{_CHAT}}}": "1x8 _x40",
+                    'up{job="node"}': "0x60", f"up{{{_OTHER}}}": "1x60", f"nimify_build_info{{{_OTHER}}}": "1x60"},
+            quiet_at="3m", fires_at="3m30s", fires=_JOB,
+        ),),
+    ),
+    Exported(
+        name="NimifyErrorsHigh", rule="ErrorsHigh", about="{{ $labels.job }}", needs=_OURS,
+        expr=_errors(rule("ErrorsHigh").threshold),
+        cases=(
+            Case(series={f'{_TOTAL}{{{_CHAT}, code="200"}}': "0+90x60", f'{_TOTAL}{{{_CHAT}, code="503"}}': "0+10x60",
+                         f'{_TOTAL}{{{_OTHER}, code="200"}}': "0+96x60", f'{_TOTAL}{{{_OTHER}, code="500"}}': "0+4x60"},
+                 quiet_at="2m", fires_at="3m", fires=_JOB),
+            Case(series={f'{_TOTAL}{{{_CHAT}, code="200"}}': "0+90x60", f'{_TOTAL}{{{_CHAT}, code="422"}}': "0+10x60",
+                         f'nimify_requests_rejected_total{{{_CHAT}, reason="failed"}}': "0+10x60",
+                         f'{_TOTAL}{{{_OTHER}, code="200"}}': "0+5x60", f'{_TOTAL}{{{_OTHER}, code="422"}}': "0+5x60"},
+                 quiet_at="2m", fires_at="3m", fires=_JOB),
+        ),
+    ),
+    Exported(
+        name="NimifyLatencyHigh", rule="LatencyHigh", about="{{ $labels.model }} of {{ $labels.job }}", needs=_OURS,
+        expr=_quantile(_BUCKET, "job, model", rule("LatencyHigh").threshold), words="p95 above 200 ms",
+        cases=(Case(
+            series=_histogram(_BUCKET, f'{_CHAT}, model="m"', "0.2", "0.35", 90)
+            | _histogram(_BUCKET, f'{_OTHER}, model="m"', "0.2", "0.35", 96),
+            quiet_at="5m", fires_at="6m", fires={"job": "chat", "model": "m"},
+        ),),
+    ),
+    Exported(
+        name="NimifyFirstTokenSlow", rule="LatencyHigh", about="{{ $labels.model_name }} of {{ $labels.job }}",
+        needs="vLLM, NIM 2", expr=_quantile(_TTFT, "job, model_name", TTFT_S),
+        words=f"p95 of the time to the first token above {TTFT_S:g} s",
+        cases=(Case(
+            series=_histogram(_TTFT, f'{_CHAT}, model_name="m"', "1.0", "2.5", 90)
+            | _histogram(_TTFT, f'{_OTHER}, model_name="m"', "1.0", "2.5", 96),
+            quiet_at="5m", fires_at="6m", fires={"job": "chat", "model_name": "m"},
+        ),),
+    ),
+    Exported(
+        name="NimifyGpuBusy", rule="UtilisationHigh", about="GPU {{ $labels.gpu }} of {{ $labels.Hostname }}",
+        needs="the DCGM exporter",
+        expr=f"avg by (Hostname, gpu) (DCGM_FI_DEV_GPU_UTIL) > {rule('UtilisationHigh').threshold:g}",
+        cases=(Case(
+            series={'DCGM_FI_DEV_GPU_UTIL{Hostname="n1", gpu="0"}': "90x60",
+                    'DCGM_FI_DEV_GPU_UTIL{Hostname="n1", gpu="1"}': "75x60"},
+            quiet_at="9m45s", fires_at="11m", fires={"Hostname": "n1", "gpu": "0"},
+        ),),
+    ),
+    Exported(
+        name="NimifyCacheDegraded", rule="CacheDegraded", about="cache {{ $labels.tier }} of {{ $labels.job }}",
+        needs=_OURS, expr=_cache(rule("CacheDegraded").threshold),
+        cases=(Case(
+            step="1m", quiet_at="76m", fires_at="82m", fires={"job": "chat", "tier": "l1"},
+            series={f'{_LOOKUPS}{{{_CHAT}, tier="l1", result="hit"}}': "0+80x70 5610+10x20",
+                    f'{_LOOKUPS}{{{_CHAT}, tier="l1", result="miss"}}': "0+20x70 1490+90x20",
+                    f'{_LOOKUPS}{{{_OTHER}, tier="l1", result="hit"}}': "0+80x70 5660+60x20",
+                    f'{_LOOKUPS}{{{_OTHER}, tier="l1", result="miss"}}': "0+20x70 1440+40x20"},
+        ),),
+    ),
+    Exported(
+        name="NimifyTrafficUnusual", rule="TrafficUnusual", about="{{ $labels.job }}", needs=_OURS,
+        expr=_traffic(rule("TrafficUnusual").threshold),
+        cases=(
+            Case(step="1m", quiet_at="70m", fires_at="76m", fires=_JOB,
+                 series={f'{_TOTAL}{{{_CHAT}, code="200"}}': "0+600x70 45600+3600x20",
+                         f'{_TOTAL}{{{_OTHER}, code="200"}}': "0+600x70 43200+1200x20"}),
+            Case(step="1m", quiet_at="70m", fires_at="76m", fires=_JOB,
+                 series={f'{_TOTAL}{{{_CHAT}, code="200"}}': "0+600x70 42030+30x20",
+                         f'{_TOTAL}{{{_OTHER}, code="200"}}': "0+600x70 42300+300x20"}),
+        ),
+    ),
+    Exported(
+        name="NimifyHostileRequests", rule="TrafficUnusual", about="{{ $labels.job }}", needs=_OURS,
+        expr=_hostile(), words="many more refused or malformed requests than usual",
+        cases=(Case(
+            step="1m", quiet_at="70m", fires_at="76m", fires=_JOB,
+            series={f'{_SECURITY}{{{_CHAT}, category="malformed", action="refused"}}': "0x70 120+120x20",
+                    f'{_SECURITY}{{{_OTHER}, category="malformed", action="refused"}}': "0x70 60+60x20"},
+        ),),
+    ),
+    Exported(
+        name="NimifyCertificateExpiring", rule="CertificateExpiring", about="{{ $labels.instance }}",
+        needs="the blackbox exporter",
+        expr=f"probe_ssl_earliest_cert_expiry - time() < {rule('CertificateExpiring').threshold:g}",
+        cases=(Case(
+            series={'probe_ssl_earliest_cert_expiry{instance="https://chat"}': "90000x480",
+                    'probe_ssl_earliest_cert_expiry{instance="https://other"}': "900000x480"},
+            quiet_at="59m", fires_at="61m", fires={"instance": "https://chat"},
+        ),),
+    ),
+)  # fmt: skip
+
+#: Rules of the table that no metric of the above can tell, and why.
+NOT_EXPORTED = {
+    "SecurityBreach": "our runtime counts requests that it refused: attempts, not breaches; no metric tells of one",
+}
+
+
+def rules_text() -> str:
+    """The rule file (YAML)."""
+    lines = ["# The alert rules of nimify-tui for Prometheus 2.42 and later (keep_firing_for)."]
+    lines += [f"# Not here: {name}: {why}." for name, why in NOT_EXPORTED.items()]
+    lines += ["groups:", "  - name: nimify", "    rules:"]
+    for each in EXPORTED:
+        source = rule(each.rule)
+        lines += [
+            f"      # Needs metrics of {each.needs}.",
+            f"      - alert: {each.name}",
+            f"        expr: {_quoted(each.expr)}",
+            f"        for: {source.for_s:.0f}s",
+            f"        keep_firing_for: {source.hold_s:.0f}s",
+            "        labels:",
+            f"          severity: {source.severity}",
+            "        annotations:",
+            f"          summary: {_quoted(_summary(each, source))}",
+            f"          remedy: {_quoted(source.remedy)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def unit_tests_text(rules_file: str = RULES_FILE) -> str:
+    """The unit tests of the rule file, which lies at ``rules_file`` as seen from theirs (YAML)."""
+    lines = [
+        f"# promtool test rules FILE, with the rules in {_quoted(rules_file)}.",
+        "rule_files:", f"  - {_quoted(rules_file)}", "evaluation_interval: 15s", "tests:",
+    ]  # fmt: skip
+    for each in EXPORTED:
+        for case in each.cases:
+            lines += _case(each, rule(each.rule), case)
+    return "\n".join(lines) + "\n"
+
+
+def _case(each: Exported, source: Rule, case: Case) -> list[str]:
+    lines = [f"  - interval: {case.step}", "    input_series:"]
+    for series, values in case.series.items():
+        lines += [f"      - series: {_quoted(series)}", f"        values: {_quoted(values)}"]
+    lines += [
+        "    alert_rule_test:",
+        f"      - eval_time: {case.quiet_at}", f"        alertname: {each.name}", "        exp_alerts: []",
+        f"      - eval_time: {case.fires_at}", f"        alertname: {each.name}", "        exp_alerts:",
+        "          - exp_labels:", f"              severity: {source.severity}",
+    ]  # fmt: skip
+    lines += [f"              {name}: {_quoted(value)}" for name, value in case.fires.items()]
+    summary = _summary(each, source)
+    for name, value in case.fires.items():
+        summary = summary.replace("{{ $labels." + name + " }}", value)
+    lines += [
+        "            exp_annotations:", f"              summary: {_quoted(summary)}",
+        f"              remedy: {_quoted(source.remedy)}",
+    ]  # fmt: skip
+    return lines
+
+
+def _summary(each: Exported, source: Rule) -> str:
+    return f"{each.about}: {each.words or source.words}"
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar: JSON's strings are YAML's."""
+    return msgspec.json.encode(text).decode()
+
+
+def missing() -> list[str]:
+    """Rules of the table that are neither exported nor said not to be."""
+    there = {each.rule for each in EXPORTED} | NOT_EXPORTED.keys()
+    return [each.name for each in RULES if each.name not in there]

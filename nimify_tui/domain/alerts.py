@@ -1,0 +1,96 @@
+"""Alerts: what a rule has found, for how long, and what could not be judged."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.names import ServiceKey
+
+
+class AlertSeverity(enum.StrEnum):
+    """How soon somebody has to look, worst first; the value is Prometheus' label."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+class AlertState(enum.StrEnum):
+    """PENDING: so, but not for long enough yet. What is over is no alert any more."""
+
+    FIRING = "firing"
+    PENDING = "pending"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule that holds for one subject.
+
+    ``key`` is the service, None for an alert that fits none (``subject`` then says in words what it is about).
+    ``since`` is when it began to be so, ``fired_at`` when it had been so for long enough (both unix seconds).
+    ``value`` is the newest number that was judged, ``threshold`` its limit in the same unit, None where there is no
+    single number. ``unjudged`` says why it cannot be judged at the moment ("" when it can): it then neither fires
+    nor ends. ``clear_since`` is set while it is over and only held.
+    """
+
+    rule: str
+    severity: AlertSeverity
+    state: AlertState
+    region: str
+    key: ServiceKey | None
+    subject: str
+    since: float
+    value: Measure
+    threshold: float | None
+    text: str
+    remedy: str
+    fired_at: float | None = None
+    clear_since: float | None = None
+    unjudged: str = ""
+
+
+class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule could look at: for how many subjects it was judged, for how many not, and mostly why not."""
+
+    rule: str
+    judged: int = 0
+    unjudged: int = 0
+    reason: str = ""
+
+
+class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+    """All alerts, firing and critical first, and what each rule could be judged for.
+
+    Without any judgement ``judged`` is False: that there are no alerts then says nothing.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    rules: tuple[RuleStatus, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether any rule could be judged for anything."""
+        return any(each.judged for each in self.rules) or bool(self.alerts)
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """Those that fire."""
+        return tuple(each for each in self.alerts if each.state is AlertState.FIRING)
+
+    def count(self, severity: AlertSeverity) -> int:
+        """How many of a severity fire."""
+        return sum(each.severity is severity and each.state is AlertState.FIRING for each in self.alerts)
+
+    @property
+    def note(self) -> str:
+        """Why nothing can be judged, "" when something is."""
+        if self.judged:
+            return ""
+        seen = [each for each in self.rules if each.unjudged]
+        most = max(seen, key=lambda each: each.unjudged, default=None)
+        return f"nothing can be judged: {most.reason}" if most is not None else "nothing is seen that could be judged"
+
+
+#: Before anything is looked at.
+NO_ALERTS = Alerts()

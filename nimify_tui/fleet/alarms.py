@@ -1,0 +1,216 @@
+"""The alert rules judged here, where no Alertmanager does it: pending, firing after their time, over after a hold.
+
+Time counts only while it was known to be so: what is absent or stale neither fires an alert nor ends it, and says
+why. A service is looked at when its row is derived; what is pending or fires once a second besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, RuleStatus
+from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.rules import RULES, Looks, Rule
+from nimify_tui.fleet.judges import JUDGES, Look, Memory, Verdict, gpu
+from nimify_tui.fleet.tracks import ServiceTrack
+
+#: At most so much time passes between two looks: this host slept, and what was in between nobody knows, seconds.
+LONGEST_STEP_S = 10.0
+_ABOUT_SERVICES = tuple((each, JUDGES[each.looks]) for each in RULES if each.looks in JUDGES)
+_ABOUT_GPUS = tuple(each for each in RULES if each.looks is Looks.GPU)
+#: Of services without a cache there is nothing to remember.
+_NOTHING = Memory()
+_RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1}
+
+
+class _Subject(NamedTuple):
+    """What a rule holds for: a service in a region, or (``key`` None) something else that ``words`` name."""
+
+    rule: str
+    region: str
+    key: ServiceKey | None
+    words: str
+
+
+class _Entry:
+    """One alert's life."""
+
+    __slots__ = (
+        "at", "clear_at", "clear_s", "fired_at", "held_s", "rule", "since", "subject", "unjudged", "verdict", "was",
+    )  # fmt: skip
+
+    def __init__(self, rule: Rule, subject: _Subject, verdict: Verdict, at: float) -> None:
+        self.rule, self.subject, self.verdict = rule, subject, verdict
+        self.at = at
+        self.since = min(at, verdict.since) if verdict.since is not None else at
+        #: For how long it was known to be so, and known to be over, seconds.
+        self.held_s, self.clear_s = 0.0, 0.0
+        self.fired_at: float | None = None
+        self.clear_at: float | None = None
+        #: What the last look said; None at first, and when it could not be judged.
+        self.was: bool | None = None
+        self.unjudged = ""
+        self.step(verdict, at)
+
+    def step(self, verdict: Verdict, at: float) -> bool:
+        """One more look; False when there is no alert any more."""
+        passed_s = min(max(0.0, at - self.at), LONGEST_STEP_S)
+        self.at = at
+        was, self.was = self.was, verdict.breach
+        self.unjudged = verdict.text if verdict.breach is None else ""
+        if verdict.breach is None:
+            return True
+        if not verdict.breach:
+            if self.fired_at is None:
+                return False
+            self.clear_s += passed_s if was is False else 0.0
+            self.clear_at = self.clear_at if self.clear_at is not None else at
+            self.verdict = self.verdict._replace(value=verdict.value, threshold=verdict.threshold)
+            return self.clear_s < self.rule.hold_s
+        self.clear_s, self.clear_at = 0.0, None
+        self.verdict = verdict
+        self.held_s += passed_s if was else 0.0
+        if verdict.since is not None:
+            self.held_s = max(self.held_s, at - verdict.since)
+        if self.fired_at is None and self.held_s >= self.rule.for_s:
+            self.fired_at = at
+        return True
+
+    def told(self) -> Alert:
+        """The alert as it stands."""
+        rule, subject, verdict = self.rule, self.subject, self.verdict
+        return Alert(
+            rule=rule.name, severity=rule.severity,
+            state=AlertState.PENDING if self.fired_at is None else AlertState.FIRING, region=subject.region,
+            key=subject.key, subject=subject.words, since=self.since, value=verdict.value,
+            threshold=verdict.threshold, text=verdict.text or rule.words, remedy=rule.remedy,
+            fired_at=self.fired_at, clear_since=self.clear_at, unjudged=self.unjudged,
+        )  # fmt: skip
+
+
+class Alarms:
+    """All rules over one fleet. Time comes in with each call (unix seconds)."""
+
+    def __init__(self, scrape_s: float) -> None:
+        self._scrape_s = scrape_s
+        self._entries: dict[_Subject, _Entry] = {}
+        self._memories: dict[ServiceKey, Memory] = {}
+        #: What the last look at a subject could judge: by rule "" or why not.
+        self._said: dict[ServiceKey | str, dict[str, str]] = {}
+        self._all: dict[tuple[str, ...], dict[str, str]] = {}
+        self._reasons: dict[str, Counter[str]] = {each.name: Counter() for each in RULES}
+        self._active: Counter[ServiceKey] = Counter()
+        self._alerts = NO_ALERTS
+
+    def look(self, track: ServiceTrack, at: float) -> None:
+        """Judge one service in one region by its row as it is now."""
+        row, key = track.row, track.key
+        if row is None:
+            return
+        stopped = track.service is not None and (track.service.stopped or track.service.desired_replicas == 0)
+        memory = self._memories.get(key, _NOTHING)
+        if memory is _NOTHING and track.caches is not None:
+            memory = self._memories[key] = Memory()
+        said, active = {}, key in self._active
+        for rule, judge in _ABOUT_SERVICES:
+            # A service that nobody wants to run cannot fail.
+            verdict = None if stopped else judge(Look(track, row, memory, at, self._scrape_s, rule.threshold))
+            if verdict is not None:
+                said[rule.name] = (verdict.text or "not known") if verdict.breach is None else ""
+            if active or (verdict is not None and verdict.breach):
+                self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)
+        # Most services are judged by the same rules, all of them: one dictionary for all those.
+        self._say(key, said if any(said.values()) else self._all.setdefault(tuple(said), said))
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone."""
+        self._memories.pop(key, None)
+        self._say(key, {})
+        if key in self._active:
+            for rule, _ in _ABOUT_SERVICES:
+                self._step(rule, _Subject(rule.name, key.region, key, ""), None, 0.0)
+
+    @property
+    def active(self) -> tuple[ServiceKey, ...]:
+        """Services with an alert that is pending or fires: time alone moves it."""
+        return tuple(self._active)
+
+    def gpus(self, panels: Iterable[GpuPanel], at: float) -> None:
+        """Judge all GPUs there are."""
+        subjects, there = set(), set()
+        for one in (each for panel in panels for each in panel.gpus):
+            said = {}
+            for rule in _ABOUT_GPUS:
+                subject = _Subject(rule.name, one.node, None, f"GPU {one.index} {one.name}".strip())
+                subjects.add(subject)
+                verdict = gpu(one, at, rule.threshold)
+                said[rule.name] = verdict.text if verdict.breach is None else ""
+                self._step(rule, subject, verdict, at)
+            there.add(who := f"{one.node} {one.uuid or one.index}")
+            self._say(who, said)
+        for subject in [each for each in self._entries if each.key is None and each not in subjects]:
+            del self._entries[subject]
+        for who in [each for each in self._said if isinstance(each, str) and each not in there]:
+            self._say(who, {})
+
+    def told(self) -> Alerts:
+        """All that is so now; the same object while nothing is another."""
+        alerts = sorted((each.told() for each in self._entries.values()), key=_order)
+        made = Alerts(alerts=tuple(alerts), rules=tuple(self._status(each) for each in RULES))
+        if made != self._alerts:
+            self._alerts = made
+        return self._alerts
+
+    def _status(self, rule: Rule) -> RuleStatus:
+        if rule.unjudged:
+            return RuleStatus(rule=rule.name, reason=rule.unjudged)
+        reasons = self._reasons[rule.name]
+        judged = reasons.get("", 0)
+        why = [(count, text) for text, count in reasons.items() if text]
+        reason = min(why, key=lambda each: (-each[0], each[1]))[1] if why else ""
+        return RuleStatus(
+            rule=rule.name, judged=judged, unjudged=sum(count for count, _ in why),
+            reason=reason or ("" if judged else "nothing is seen that it could be judged for"),
+        )  # fmt: skip
+
+    def _step(self, rule: Rule, subject: _Subject, verdict: Verdict | None, at: float) -> None:
+        entry = self._entries.get(subject)
+        if entry is not None:
+            if verdict is not None and entry.step(verdict, at):
+                return
+            del self._entries[subject]
+            if subject.key is not None:
+                self._active[subject.key] -= 1
+                if not self._active[subject.key]:
+                    del self._active[subject.key]
+        elif verdict is not None and verdict.breach:
+            self._entries[subject] = _Entry(rule, subject, verdict, at)
+            if subject.key is not None:
+                self._active[subject.key] += 1
+
+    def _say(self, who: ServiceKey | str, said: dict[str, str]) -> None:
+        before = self._said.get(who, {})
+        if said is before or said == before:
+            return
+        for name, reason in before.items():
+            self._reasons[name][reason] -= 1
+            if not self._reasons[name][reason]:
+                del self._reasons[name][reason]
+        for name, reason in said.items():
+            self._reasons[name][reason] += 1
+        if said:
+            self._said[who] = said
+        else:
+            del self._said[who]
+
+
+def _order(alert: Alert) -> tuple[bool, int, float, str, str, str]:
+    """Firing first, critical first, then the newest."""
+    name = alert.key.fold_id if alert.key is not None else alert.subject
+    return (
+        alert.state is AlertState.PENDING, _RANK[alert.severity], -(alert.fired_at or alert.since), alert.rule, name,
+        alert.region,
+    )  # fmt: skip

@@ -1,0 +1,220 @@
+"""One judge for each kind of rule: is it so, is it not so, or can that not be told, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.domain.gpus import Gpu
+from nimify_tui.domain.measures import Measure, MeasureState, absent
+from nimify_tui.domain.rules import CACHE_USUAL, LANGUAGE_FAMILIES, TTFT_S, Looks
+from nimify_tui.domain.services import ReplicaState, ServiceState
+from nimify_tui.fleet.baseline import Baseline
+from nimify_tui.fleet.caches import STEP_S, CacheTracks
+from nimify_tui.fleet.detect import HOSTILE_EVENTS, TRAFFIC_FACTOR
+from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.fleet.numbers import STALE_INTERVALS
+from nimify_tui.fleet.quantiles import quantile
+from nimify_tui.fleet.tokenlines import token_lines
+from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.words import percent, seconds, short
+
+#: A cache's usual hit ratio is known from so many steps (2 min), and a step from so many lookups.
+CACHE_STEPS, CACHE_LOOKUPS = 6, 20.0
+#: A degraded hit ratio that lasts so long is the new normal, seconds (as for latency, see fleet.detect).
+CACHE_ACCEPT_S = 900.0
+#: GPU numbers older than this are no judgement, seconds: they come every few seconds.
+GPU_STALE_S = 30.0
+_TTFT = "time to first token p95"
+
+
+class Verdict(NamedTuple):
+    """``breach`` None: it cannot be judged, ``text`` says why. ``since``: known to be so for at least that long."""
+
+    breach: bool | None
+    text: str
+    value: Measure = absent("count", "not measured")
+    threshold: float | None = None
+    since: float | None = None
+
+
+class Usual:
+    """The usual hit ratio of one tier of one service."""
+
+    __slots__ = ("baseline", "low_at", "step")
+
+    def __init__(self) -> None:
+        self.baseline = Baseline()
+        self.step = -1
+        self.low_at: float | None = None
+
+
+class Memory:
+    """What judging one service needs to remember."""
+
+    __slots__ = ("tiers",)
+
+    def __init__(self) -> None:
+        self.tiers: dict[str, Usual] = {}
+
+
+class Look(NamedTuple):
+    """What a judge looks at: one service in one region at ``at``, its row, and the rule's ``limit``."""
+
+    track: ServiceTrack
+    row: ServiceRow
+    memory: Memory
+    at: float
+    scrape_s: float
+    limit: float
+
+
+#: None: the rule does not concern this service.
+Judge = Callable[[Look], "Verdict | None"]
+
+
+def state(look: Look) -> Verdict | None:
+    """DOWN is a breach; one that starts or is not seen is not judged."""
+    row = look.row
+    if row.state in (ServiceState.UNKNOWN, ServiceState.STARTING):
+        return Verdict(None, f"{row.state.lower()}: {row.reason}" if row.reason else row.state.lower())
+    ready = Measure(float(row.ready or 0), "count", None, "the region")
+    if row.state is not ServiceState.DOWN:
+        return Verdict(False, "", ready, 1.0)
+    staying = [each for each in look.track.facts if each.state is not ReplicaState.DRAINING]
+    # No replica was ready from the newest of these moments on; how long before that is not known from facts.
+    service = look.track.service
+    changed_at = service.changed_at if service is not None else None
+    since = max((each.since for each in staying), default=changed_at)
+    return Verdict(True, row.reason or f"no replica, {row.desired} wanted", ready, 1.0, since)
+
+
+def errors(look: Look) -> Verdict | None:
+    """More than 5 % of requests fail."""
+    limit = look.limit
+    words = "{} of requests fail, more than {}"
+    return _over(look.row.error_ratio, limit, lambda value: words.format(percent(value), percent(limit)))
+
+
+def latency(look: Look) -> Verdict | None:
+    """Its own objective, else the time to the first token of a language model, else p95."""
+    track, row = look.track, look.row
+    if row.slo is not None and row.slo.latency_ms is not None:
+        name, limit = f"p{row.slo.quantile * 100:g}", row.slo.latency_ms / 1000
+        measure = _at_quantile(track, row, row.slo.quantile)
+        of = "its objective"
+    elif row.family in LANGUAGE_FAMILIES or any(each.tokens is not None for each in track.replicas.values()):
+        name, limit, of = _TTFT, TTFT_S, "the limit for language models"
+        fresh_s = STALE_INTERVALS * (track.every_s or look.scrape_s)
+        fresh = [each for each in track.replicas.values() if each.at and look.at - each.at <= fresh_s]
+        measure = dict(token_lines(track, fresh, row.rps)).get(_TTFT) or absent("s", "it tells no time to first token")
+    else:
+        name, measure, limit, of = "p95", row.p95, look.limit, "the limit"
+    return _over(measure, limit, lambda value: f"{name} {seconds(value)}, over {seconds(limit)} ({of})")
+
+
+def _at_quantile(track: ServiceTrack, row: ServiceRow, q: float) -> Measure:
+    known = {0.5: row.p50, 0.95: row.p95, 0.99: row.p99}.get(q)
+    if known is not None or row.p95.value is None or track.window is None:
+        return known if known is not None else row.p95
+    found = quantile(q, track.window.bounds, track.window.counts)
+    if found is None:
+        return absent("s", "no latency buckets", row.p95.source)
+    kind = MeasureState.BOUND if found.bound and row.p95.state is not MeasureState.STALE else row.p95.state
+    return Measure(found.value, "s", row.p95.at, row.p95.source, kind, found.bound or row.p95.reason)
+
+
+def traffic(look: Look) -> Verdict | None:
+    """What the detector has found against the service's own past: much more, much less, or many hostile requests."""
+    row = look.row
+    unknown = _unusable(row.rps)
+    if unknown:
+        return Verdict(None, unknown)
+    detector = look.track.detector
+    usual = detector.rps.value if detector is not None else None
+    if detector is None or usual is None:
+        return Verdict(None, "what is usual is not known yet")
+    flag = detector.flags.get(ChangeKind.ATTACK)
+    if flag is not None:
+        value = Measure(flag.factor, "count", row.rps.at, row.rps.source)
+        return Verdict(True, f"attacked: {flag.text}", value, HOSTILE_EVENTS, flag.onset)
+    flag = detector.flags.get(ChangeKind.TRAFFIC)
+    limit = usual * TRAFFIC_FACTOR
+    if flag is None:
+        return Verdict(False, "", row.rps, limit)
+    less = row.rps.value is not None and row.rps.value < usual
+    return Verdict(True, flag.text, row.rps, usual / TRAFFIC_FACTOR if less else limit, flag.onset)
+
+
+def cache(look: Look) -> Verdict | None:
+    """The worst of its tiers against the usual hit ratio of each; None where it tells of no cache."""
+    at, tracks = look.at, look.track.caches
+    if tracks is None or not tracks.tiers:
+        return None
+    if at - tracks.at > STEP_S:
+        return Verdict(None, f"cache counters are {at - tracks.at:.0f} s old")
+    verdicts = [_tier(tracks, look.memory, tier, at, look.limit) for tier in tracks.tiers]
+    breaches = [each for each in verdicts if each.breach]
+    judged = [each for each in verdicts if each.breach is not None]
+    return (breaches or judged or verdicts)[0]
+
+
+def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float) -> Verdict:
+    usual = memory.tiers.setdefault(tier, Usual())
+    step = int(at // STEP_S)
+    # The step that is not over yet tells of a part only, and the one before of a whole one.
+    sums = tracks.sums(tier, at)
+    hits, lookups = (sum(sums.get(each, (0.0, 0.0))[index] for each in (step - 2, step - 1)) for index in (0, 1))
+    if lookups < CACHE_LOOKUPS:
+        return Verdict(None, f"{short(lookups)} lookups in {2 * STEP_S:.0f} s: too few to judge")
+    ratio = hits / lookups
+    normal = usual.baseline.value
+    known = normal is not None and usual.baseline.n >= CACHE_STEPS
+    low = known and normal is not None and normal >= CACHE_USUAL and ratio < part * normal
+    if low and usual.low_at is not None and at - usual.low_at > CACHE_ACCEPT_S:
+        usual.baseline, usual.low_at, low, known = Baseline(), None, False, False
+    usual.low_at = (usual.low_at if usual.low_at is not None else at) if low else None
+    if step != usual.step:
+        usual.step = step
+        if not low:
+            usual.baseline.learn(ratio)
+    if not known or normal is None:
+        return Verdict(None, "what is usual is not known yet")
+    value = Measure(ratio, "ratio", tracks.at, "metrics")
+    text = f"cache {tier}: {percent(ratio)} hits, usually {percent(normal)}" if low else ""
+    return Verdict(low, text, value, part * normal)
+
+
+def gpu(one: Gpu, at: float, limit: float) -> Verdict:
+    """Busy for more than so much of the time (percent)."""
+    measure = one.utilisation
+    if measure.value is not None and measure.at is not None and at - measure.at > GPU_STALE_S:
+        return Verdict(None, f"last told {at - measure.at:.0f} s ago")
+    return _over(measure, limit, lambda value: f"busy {short(value)} % of the time, more than {short(limit)} %")
+
+
+def _over(measure: Measure, limit: float, words: Callable[[float], str]) -> Verdict:
+    """Whether a number that can be trusted is above its limit."""
+    unknown = _unusable(measure)
+    if unknown or measure.value is None:
+        return Verdict(None, unknown or "not measured", measure, limit)
+    over = measure.value > limit
+    if measure.state is MeasureState.BOUND and measure.reason.startswith("at most" if over else "at least"):
+        return Verdict(None, measure.reason, measure, limit)
+    return Verdict(over, words(measure.value) if over else "", measure, limit)
+
+
+def _unusable(measure: Measure) -> str:
+    """Why a number is no ground for a judgement, "" when it is one."""
+    if measure.state is MeasureState.ABSENT or measure.value is None:
+        return measure.reason or "not measured"
+    if measure.state is MeasureState.STALE:
+        return f"stale: {measure.reason}" if measure.reason else "stale"
+    return ""
+
+
+#: A kind of rule about services has its judge here.
+JUDGES: dict[Looks, Judge] = {
+    Looks.STATE: state, Looks.ERRORS: errors, Looks.LATENCY: latency, Looks.TRAFFIC: traffic, Looks.CACHE: cache,
+}  # fmt: skip

@@ -1,0 +1,134 @@
+"""Alerts: what fires and what is pending, what to do about it, and which rules could be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from nimify_tui.domain.alerts import Alert
+from nimify_tui.domain.rules import RULES
+from nimify_tui.fleet.frames import Frame
+from nimify_tui.ui.commands import Scope
+from nimify_tui.ui.present import alerts as words
+from nimify_tui.ui.present import head
+from nimify_tui.ui.present.layout import Box
+from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
+from nimify_tui.ui.widgets.columns import Column
+from nimify_tui.ui.widgets.panel import TextPanel
+from nimify_tui.ui.widgets.rule import Rule
+from nimify_tui.ui.widgets.table import LiveTable, rows_by_key
+from nimify_tui.ui.widgets.textline import StatusLine
+
+_COLUMNS = (
+    Column("severity", "SEV", 4),
+    Column("state", "STATE", 7),
+    Column("rule", "RULE", 11),
+    Column("about", "SERVICE", 12, 30, flex=2, shorten="middle"),
+    Column("region", "REGION", 9, 16, flex=1, priority=1),
+    Column("since", "SINCE", 5, align="right"),
+    Column("value", "VALUE", 7, align="right", priority=2),
+    Column("limit", "LIMIT", 7, align="right", priority=3),
+    Column("text", "WHAT", 12, flex=4, priority=4),
+)
+_RULE_COLUMNS = (
+    Column("severity", "SEV", 4),
+    Column("rule", "RULE", 15),
+    Column("for", "FOR", 7, priority=1),
+    Column("judged", "JUDGED", 15, 18, flex=1),
+    Column("why", "WHY NOT, OR WHAT IT LOOKS FOR", 20, flex=4),
+)
+
+
+class AlertsScreen(ConsoleScreen):
+    """See the module's text."""
+
+    SCOPES: ClassVar[tuple[Scope, ...]] = (Scope.ALERTS, Scope.LIST, Scope.GLOBAL)
+    BINDINGS: ClassVar[list[BindingType]] = bindings_for(Scope.ALERTS, Scope.GLOBAL)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = StatusLine(id="status")
+        self.rule = Rule("alerts", id="alerts-rule")
+        self.table = LiveTable(_COLUMNS, id="alerts")
+        self.facts_rule = Rule("the alert", id="facts-rule")
+        self.facts = TextPanel(id="facts", indent=2)
+        self.rules_rule = Rule("rules", id="rules-rule")
+        self.rules = LiveTable(_RULE_COLUMNS, id="rules")
+        self._shown: Mapping[str, Alert] = {}
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield from (self.status, self.rule, self.table, self.facts_rule, self.facts, self.rules_rule, self.rules)
+        yield self.footer_line
+        yield self.prompt
+
+    def on_mount(self) -> None:
+        """Begin: fill the panes, take the focus."""
+        self.set_focus(self.table)
+
+    def boxes(self, width: int, height: int) -> Mapping[str, Box]:
+        """Where each pane stands: the alerts have the room that the others leave."""
+        facts = 5 if height >= 20 else 2
+        rules = min(len(RULES) + 1, max(2, (height - facts - 6) // 2))
+        table = max(2, height - facts - rules - 5)
+        return {
+            "status": Box(0, 0, width, 1),
+            "alerts-rule": Box(0, 1, width, 1),
+            "alerts": Box(0, 2, width, table),
+            "facts-rule": Box(0, 2 + table, width, 1),
+            "facts": Box(0, 3 + table, width, facts),
+            "rules-rule": Box(0, 3 + table + facts, width, 1),
+            "rules": Box(0, 4 + table + facts, width, rules),
+        }
+
+    def show(self, frame: Frame, now: float) -> None:
+        """Fill the panes."""
+        app, alerts = self.console_app, frame.alerts
+        self.status.set_spans(*head.status_spans(frame, app.head_facts(), app.size.width))
+        self._shown = {words.alert_id(each): each for each in alerts.alerts}
+        self.rule.set(None, words.headline(alerts))
+        self.table.set_empty(words.empty_words(alerts))
+        self.table.set_rows(*rows_by_key((key, words.alert_row(each, now)) for key, each in self._shown.items()))
+        judged = sum(bool(each.judged) for each in alerts.rules)
+        self.rules_rule.set(None, f"{judged} of {len(RULES)} judged")
+        self.rules.set_rows(*rows_by_key(words.rule_rows(alerts)))
+        self._show_facts(now)
+
+    def deeds(self) -> Mapping[str, Callable[[str], None]]:
+        """What the commands do."""
+        return {"other": lambda _: self.set_focus(self.rules if self.focused is self.table else self.table)}
+
+    def _show_facts(self, now: float) -> None:
+        chosen = self._chosen()
+        self.facts.set_lines(words.alert_lines(chosen, now, self.app.size.width - 3) if chosen is not None else [])
+
+    def _chosen(self) -> Alert | None:
+        return self._shown.get(str(self.table.cursor_key))
+
+    @on(LiveTable.CursorMoved, "#alerts")
+    def _moved(self) -> None:
+        self._show_facts(self.console_app.now)
+
+    @on(LiveTable.Activated, "#alerts")
+    def _opened(self, event: LiveTable.Activated) -> None:
+        event.stop()
+        app, chosen = self.console_app, self._shown.get(str(event.key))
+        if chosen is None:
+            return
+        if chosen.key is None:
+            app.say(f"no service to open: it is about {words.about(chosen)}", "dim")
+        elif chosen.key.row_id not in app.context.frame.rows:
+            app.say(f"{words.about(chosen)} is gone", "warn")
+        else:
+            app.open_detail(chosen.key.row_id)
+
+    def summary_lines(self) -> list[str]:
+        """What is seen, as plain text."""
+        alerts = self.console_app.context.frame.alerts
+        told = [words.plain(each) for each in alerts.alerts] or [words.empty_words(alerts)]
+        missing = [f"{each.rule} not judged: {each.reason}" for each in alerts.rules if not each.judged]
+        return [*told, *missing]
