@@ -19,10 +19,14 @@ from nimify_tui.fleet.tracks import ServiceTrack
 
 #: At most so much time passes between two looks: this host slept, and what was in between nobody knows, seconds.
 LONGEST_STEP_S = 10.0
+#: With so many alerts no further warning is followed: nobody reads them, and each costs. Those of critical rules are.
+MOST = 1000
 _ABOUT_SERVICES = tuple((each, JUDGES[each.looks]) for each in RULES if each.looks in JUDGES)
 _ABOUT_GPUS = tuple(each for each in RULES if each.looks is Looks.GPU)
 #: Of services without a cache there is nothing to remember.
 _NOTHING = Memory()
+#: Ways of being judged that are remembered, so that services share them.
+_KINDS = 256
 _RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1}
 
 
@@ -39,7 +43,8 @@ class _Entry:
     """One alert's life."""
 
     __slots__ = (
-        "at", "clear_at", "clear_s", "fired_at", "held_s", "rule", "since", "subject", "unjudged", "verdict", "was",
+        "alert", "at", "clear_at", "clear_s", "fired_at", "held_s", "last", "rule", "since", "subject", "unjudged",
+        "verdict", "was",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, subject: _Subject, verdict: Verdict, at: float) -> None:
@@ -53,10 +58,21 @@ class _Entry:
         #: What the last look said; None at first, and when it could not be judged.
         self.was: bool | None = None
         self.unjudged = ""
+        #: What the last look said, and what is told of it; None where that is another now.
+        self.last = verdict
+        self.alert: Alert | None = None
         self.step(verdict, at)
 
     def step(self, verdict: Verdict, at: float) -> bool:
         """One more look; False when there is no alert any more."""
+        before = self.verdict, self.fired_at, self.clear_at, self.unjudged
+        self.last = verdict
+        there = self._step(verdict, at)
+        if before != (self.verdict, self.fired_at, self.clear_at, self.unjudged):
+            self.alert = None
+        return there
+
+    def _step(self, verdict: Verdict, at: float) -> bool:
         passed_s = min(max(0.0, at - self.at), LONGEST_STEP_S)
         self.at = at
         was, self.was = self.was, verdict.breach
@@ -81,14 +97,17 @@ class _Entry:
 
     def told(self) -> Alert:
         """The alert as it stands."""
+        if self.alert is not None:
+            return self.alert
         rule, subject, verdict = self.rule, self.subject, self.verdict
-        return Alert(
+        self.alert = Alert(
             rule=rule.name, severity=rule.severity,
             state=AlertState.PENDING if self.fired_at is None else AlertState.FIRING, region=subject.region,
             key=subject.key, subject=subject.words, since=self.since, value=verdict.value,
             threshold=verdict.threshold, text=verdict.text or rule.words, remedy=rule.remedy,
             fired_at=self.fired_at, clear_since=self.clear_at, unjudged=self.unjudged,
         )  # fmt: skip
+        return self.alert
 
 
 class Alarms:
@@ -100,9 +119,11 @@ class Alarms:
         self._memories: dict[ServiceKey, Memory] = {}
         #: What the last look at a subject could judge: by rule "" or why not.
         self._said: dict[ServiceKey | str, dict[str, str]] = {}
-        self._all: dict[tuple[str, ...], dict[str, str]] = {}
+        self._all: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         self._reasons: dict[str, Counter[str]] = {each.name: Counter() for each in RULES}
         self._active: Counter[ServiceKey] = Counter()
+        #: Rules of which not all is followed.
+        self._full: set[str] = set()
         self._alerts = NO_ALERTS
 
     def look(self, track: ServiceTrack, at: float) -> None:
@@ -122,8 +143,17 @@ class Alarms:
                 said[rule.name] = (verdict.text or "not known") if verdict.breach is None else ""
             if active or (verdict is not None and verdict.breach):
                 self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)
-        # Most services are judged by the same rules, all of them: one dictionary for all those.
-        self._say(key, said if any(said.values()) else self._all.setdefault(tuple(said), said))
+        self._say(key, self._shared(said))
+
+    def _shared(self, said: dict[str, str]) -> dict[str, str]:
+        """Most services are judged alike, by the same rules and reasons: one dictionary for all those."""
+        what = tuple(said.items())
+        known = self._all.get(what)
+        if known is None:
+            if len(self._all) >= _KINDS:
+                self._all.clear()
+            known = self._all[what] = said
+        return known
 
     def forget(self, key: ServiceKey) -> None:
         """The service is gone."""
@@ -133,10 +163,10 @@ class Alarms:
             for rule, _ in _ABOUT_SERVICES:
                 self._step(rule, _Subject(rule.name, key.region, key, ""), None, 0.0)
 
-    @property
-    def active(self) -> tuple[ServiceKey, ...]:
-        """Services with an alert that is pending or fires: time alone moves it."""
-        return tuple(self._active)
+    def pass_time(self, at: float) -> None:
+        """What was so at the last look is so still: time alone makes an alert fire, or be over."""
+        for entry in [each for each in self._entries.values() if each.subject.key is not None and each.at < at]:
+            self._step(entry.rule, entry.subject, entry.last, at)
 
     def gpus(self, panels: Iterable[GpuPanel], at: float) -> None:
         """Judge all GPUs there are."""
@@ -167,6 +197,13 @@ class Alarms:
     def _status(self, rule: Rule) -> RuleStatus:
         if rule.unjudged:
             return RuleStatus(rule=rule.name, reason=rule.unjudged)
+        if rule.name in self._full:
+            if len(self._entries) >= MOST:
+                return RuleStatus(
+                    rule=rule.name, judged=self._reasons[rule.name].get("", 0),
+                    reason=f"more than {MOST:,} alerts: further warnings are not followed",
+                )  # fmt: skip
+            self._full.discard(rule.name)
         reasons = self._reasons[rule.name]
         judged = reasons.get("", 0)
         why = [(count, text) for text, count in reasons.items() if text]
@@ -187,6 +224,9 @@ class Alarms:
                 if not self._active[subject.key]:
                     del self._active[subject.key]
         elif verdict is not None and verdict.breach:
+            if rule.severity is AlertSeverity.WARNING and len(self._entries) >= MOST:
+                self._full.add(rule.name)
+                return
             self._entries[subject] = _Entry(rule, subject, verdict, at)
             if subject.key is not None:
                 self._active[subject.key] += 1

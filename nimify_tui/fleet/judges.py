@@ -39,13 +39,14 @@ class Verdict(NamedTuple):
     since: float | None = None
 
 
-class Usual:
+class Usual(Baseline):
     """The usual hit ratio of one tier of one service."""
 
-    __slots__ = ("baseline", "low_at", "step")
+    __slots__ = ("low_at", "step", "tier")
 
-    def __init__(self) -> None:
-        self.baseline = Baseline()
+    def __init__(self, tier: str) -> None:
+        super().__init__()
+        self.tier = tier
         self.step = -1
         self.low_at: float | None = None
 
@@ -56,7 +57,19 @@ class Memory:
     __slots__ = ("tiers",)
 
     def __init__(self) -> None:
-        self.tiers: dict[str, Usual] = {}
+        self.tiers: tuple[Usual, ...] = ()
+
+    def of(self, tier: str) -> Usual:
+        """What is remembered of a tier."""
+        for each in self.tiers:
+            if each.tier == tier:
+                return each
+        self.tiers = (*self.tiers, Usual(tier))
+        return self.tiers[-1]
+
+    def renew(self, tier: str) -> None:
+        """What was usual holds no more."""
+        self.tiers = tuple(each if each.tier != tier else Usual(tier) for each in self.tiers)
 
 
 class Look(NamedTuple):
@@ -161,7 +174,7 @@ def cache(look: Look) -> Verdict | None:
 
 
 def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float) -> Verdict:
-    usual = memory.tiers.setdefault(tier, Usual())
+    usual = memory.of(tier)
     step = int(at // STEP_S)
     # The step that is not over yet tells of a part only, and the one before of a whole one.
     sums = tracks.sums(tier, at)
@@ -169,16 +182,17 @@ def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float
     if lookups < CACHE_LOOKUPS:
         return Verdict(None, f"{short(lookups)} lookups in {2 * STEP_S:.0f} s: too few to judge")
     ratio = hits / lookups
-    normal = usual.baseline.value
-    known = normal is not None and usual.baseline.n >= CACHE_STEPS
+    normal = usual.value
+    known = normal is not None and usual.n >= CACHE_STEPS
     low = known and normal is not None and normal >= CACHE_USUAL and ratio < part * normal
     if low and usual.low_at is not None and at - usual.low_at > CACHE_ACCEPT_S:
-        usual.baseline, usual.low_at, low, known = Baseline(), None, False, False
+        memory.renew(tier)
+        usual, low, known = memory.of(tier), False, False
     usual.low_at = (usual.low_at if usual.low_at is not None else at) if low else None
     if step != usual.step:
         usual.step = step
         if not low:
-            usual.baseline.learn(ratio)
+            usual.learn(ratio)
     if not known or normal is None:
         return Verdict(None, "what is usual is not known yet")
     value = Measure(ratio, "ratio", tracks.at, "metrics")

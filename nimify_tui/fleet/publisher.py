@@ -271,12 +271,9 @@ class Publisher:
 
     def _alarm(self, at: float) -> None:
         """Alerts that time alone moves, and GPUs; services were looked at as their rows were derived."""
-        world, alarms = self._world, self._alarms
-        for key in alarms.active:
-            track = world.services.get(key)
-            if track is not None:
-                alarms.look(track, at)
-        alarms.gpus(world.gpus.values(), at)
+        alarms = self._alarms
+        alarms.pass_time(at)
+        alarms.gpus(self._world.gpus.values(), at)
         self._alerts = alarms.told()
 
     def _summarise(self, at: float) -> None:

@@ -8,7 +8,6 @@ well-formed traffic goes on. An attack comes on top of that traffic; these stand
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from itertools import chain
 
@@ -33,6 +32,7 @@ _WORD_S = 5.0
 _COLUMNS = 5
 #: Refusals by status are remembered so long, seconds.
 _CODES_S = 12.0
+_GROWN = 64
 
 
 @dataclass(slots=True)
@@ -59,8 +59,8 @@ class Refusals:
         self._revision: int | None = None
         self._revised_at: float | None = None
         self._suspect_at: float | None = None
-        #: Refusals that came: (at, code, count).
-        self._grown: deque[tuple[float, str, float]] = deque(maxlen=64)
+        #: Refusals that came: (at, code, count). Few, and there is one of these for each service: a deque weighs 600 B.
+        self._grown: list[tuple[float, str, float]] = []
 
     @property
     def active(self) -> bool:
@@ -85,6 +85,7 @@ class Refusals:
             for code, count in now.items():
                 if (more := count - float(known.get(code, 0.0))) > 0.0:
                     self._grown.append((at, code, more))
+                    del self._grown[:-_GROWN]
         return tuple(chain.from_iterable(now.items()))
 
     def revised_recently(self, at: float) -> bool:

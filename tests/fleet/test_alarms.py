@@ -367,3 +367,20 @@ def test_the_snapshot_tells_alerts_and_what_could_not_be_judged() -> None:
     nothing = project(Fleet().publish(START_AT), [])["alerts"]
     assert (nothing["count"], nothing["critical"]) == (None, None)
     assert nothing["reason"]
+
+
+def test_of_very_many_alerts_only_the_critical_ones_are_all_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing without the bound: each warning is kept, 1 kB each."""
+    monkeypatch.setattr("nimify_tui.fleet.alarms.MOST", 3)
+    made = Town({"eu-west-1": {f"s{number}": 1 for number in range(6)}})
+    for server in made.servers.values():
+        server.load.latency_s, server.load.errors = 0.5, 0.2
+    made.run(150)
+    assert len(alerts(made, "ErrorsHigh")) == 6
+    assert len(alerts(made, "LatencyHigh")) <= 3
+    assert status(made, "LatencyHigh")[2] == "more than 3 alerts: further warnings are not followed"
+    for server in made.servers.values():
+        server.load.errors = 0.0
+    made.run(200)
+    assert alerts(made, "ErrorsHigh") == []
+    assert len(alerts(made, "LatencyHigh")) == 3
