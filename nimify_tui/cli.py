@@ -202,7 +202,7 @@ class _Calls:
 def _rules_calls(calls: _Calls) -> None:
     rules = calls.sub("rules", "The alert rules for a Prometheus.", "export")
     export = rules.add_parser("export", parents=[calls.common], help="the rule file, or its unit tests")
-    export.add_argument("-o", "--output-file", dest="file", metavar="FILE", default="", help="default: stdout")
+    export.add_argument("--to", dest="file", metavar="FILE", default="", help="default: stdout")
     export.add_argument("--tests", action="store_true", help="the unit tests, for `promtool test rules`")
     export.add_argument(
         "--rules-file", metavar="FILE", default="nimify-rules.yml",

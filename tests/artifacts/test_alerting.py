@@ -32,7 +32,7 @@ def promtool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A folder with what the call writes."""
-    assert main(["rules", "export", "-o", str(tmp_path / "nimify-rules.yml")]) == 0
+    assert main(["rules", "export", "--to", str(tmp_path / "nimify-rules.yml")]) == 0
     assert main(["rules", "export", "--tests"]) == 0
     (tmp_path / "tests.yml").write_text(capsys.readouterr().out, encoding="utf-8")
     return tmp_path
@@ -111,7 +111,7 @@ def test_the_metrics_are_those_that_the_runtimes_tell() -> None:
 
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rules", "export", "-o", str(tmp_path)]) == 64
+    assert main(["rules", "export", "--to", str(tmp_path)]) == 64
     said = capsys.readouterr()
     assert "Is a directory" in said.err
     assert said.out == ""
