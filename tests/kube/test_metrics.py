@@ -169,9 +169,11 @@ def test_no_more_requests_than_the_cap_whatever_there_is(cluster: Cluster, serve
         assert found.rps.state is MeasureState.FRESH
     times = sorted(_seconds(each["requestReceivedTimestamp"]) for each in asked(cluster, begin))
     assert len(times) > 100
-    most = max(sum(at <= each < at + 2.0 for each in times) for at in times)
-    assert most <= 2.0 * proxied.CAP_RPS + 3, "two of the burst of one look, and one of its rounding"
-    assert times[-1] - times[0] > (len(times) - 3) / proxied.CAP_RPS
+    most = max(sum(at <= each < at + 5.0 for each in times) for at in times)
+    # Two of the burst of one look, one of its rounding, and what was under way while a busy server took nothing in.
+    late = 3 + proxied.AT_ONCE
+    assert most <= 5.0 * proxied.CAP_RPS + late
+    assert times[-1] - times[0] > (len(times) - late) / proxied.CAP_RPS
 
 
 def _seconds(stamp: str) -> float:
