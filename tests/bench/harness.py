@@ -27,6 +27,8 @@ BENCHES: tuple[str, ...] = (
 )  # fmt: skip
 #: Of these, what takes minutes and gigabytes: measured when it is named, or with --all.
 HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine")
+#: Of these, what measures times alone: where only counts can be judged it is measured when it is named.
+TIMES: tuple[str, ...] = ("serving_cpu", "serving_batching")
 
 _NEVER = threading.Event()
 
