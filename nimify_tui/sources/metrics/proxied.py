@@ -148,14 +148,16 @@ def planned(
     spots: list[Spot] = []
     left_out: list[tuple[ReplicaKey, str]] = []
     for service, replicas in sorted(services, key=place):
-        found = spots_of(service, replicas)
+        can = [each for each in replicas if each.state in _READ]
+        if len(can) > most and service.key.namespace not in refused:  # known without a look at each
+            why = f"its {len(can)} replicas are more than the {most} that are read by {CAP_RPS:g} requests a second"
+            left_out += [(each.key, why) for each in can]
+            continue
+        found = spots_of(service, can)
         if not found:
             continue
         if service.key.namespace in refused:
             left_out += [(each.key, f"no right to pods/proxy in ns {service.key.namespace}") for each in found]
-        elif len(found) > most:
-            why = f"its {len(found)} replicas are more than the {most} that are read by {CAP_RPS:g} requests a second"
-            left_out += [(each.key, why) for each in found]
         elif len(spots) + len(found) > most:
             why = f"not read now: {CAP_RPS:g} requests a second reach for {most} replicas; what is looked at is read"
             left_out += [(each.key, why) for each in found]
@@ -172,6 +174,7 @@ class _Region:
         self.due_s: dict[ReplicaKey, float] = {}
         self.busy: dict[ReplicaKey, asyncio.Task[None]] = {}
         self.told: dict[ReplicaKey, str] = {}
+        self.left_out: tuple[tuple[ReplicaKey, str], ...] = ()
         #: How often each was asked in vain since it answered.
         self.failures: dict[ReplicaKey, int] = {}
         #: By namespace: until when the right is known to be missing; and where it is known to be there.
@@ -245,10 +248,12 @@ class ProxiedScrapes:
             region.due_s = {key: due for key, due in region.due_s.items() if key in there}
             region.failures = {key: count for key, count in region.failures.items() if key in there}
             region.answered &= there
-            for key, why in plan.left_out:
-                if region.told.get(key) != why:
-                    self._found.append(SampleFailed(self._clock.now(), key, why))
-            region.told = dict(plan.left_out)
+            if plan.left_out != region.left_out:
+                region.left_out = plan.left_out
+                for key, why in plan.left_out:
+                    if region.told.get(key) != why:
+                        self._found.append(SampleFailed(self._clock.now(), key, why))
+                region.told = dict(plan.left_out)
 
     def _start(self, name: str, region: _Region, now_s: float) -> None:
         if region.next_s > now_s or not region.plan.spots:
