@@ -1,7 +1,8 @@
 """The alert rules judged here, where no Alertmanager does it: pending, firing after their time, over after a hold.
 
 Time counts only while it was known to be so: what is absent or stale neither fires an alert nor ends it, and says
-why. A service is looked at when its row is derived; what is pending or fires once a second besides.
+why. A service is looked at once a second while its row is derived anew, and when its state changes; what is
+pending or fires, once a second.
 """
 
 from __future__ import annotations

@@ -66,6 +66,8 @@ class Publisher:
         #: Services whose numbers are to be measured again.
         self._queue: dict[ServiceTrack, None] = {}
         self._alarms = Alarms(world.scrape_s)
+        #: Services to be judged by the rules with the next second: a row may be another one ten times in it.
+        self._unjudged: dict[ServiceTrack, None] = {}
         # What the frames share.
         self._alerts = NO_ALERTS
         self._rows: dict[str, ServiceRow] = {}
@@ -136,11 +138,13 @@ class Publisher:
         models, track.models = track.models, model_rows(track, at, world.scrape_s)
         row = rows.service_row(track, at, slo, world.changes)
         self._schedule(track, at)
-        if row == track.row:
-            self._alarms.look(track, at)
+        before = track.row
+        self._unjudged[track] = None
+        if row == before:
             return models != track.models
         track.row = self._working[row.id] = row
-        self._alarms.look(track, at)
+        if before is None or row.state is not before.state:
+            self._alarms.look(track, at)  # since when it is so does not wait for the second
         rank, calm, gravity, since, name, row_id = rows.order_key(row)
         # Of equally bad regions the one where it is worst: the others may only suffer with it.
         track.place = (rank, calm, gravity, -track.weight, since, name, row_id)
@@ -270,8 +274,12 @@ class Publisher:
     # -- the rest ------------------------------------------------------------------------
 
     def _alarm(self, at: float) -> None:
-        """Alerts that time alone moves, and GPUs; services were looked at as their rows were derived."""
-        alarms = self._alarms
+        """Judge what was derived since the last time, GPUs, and the alerts that time alone moves."""
+        alarms, unjudged = self._alarms, self._unjudged
+        self._unjudged = {}
+        for track in unjudged:
+            if self._world.services.get(track.key) is track:
+                alarms.look(track, at)
         alarms.pass_time(at)
         alarms.gpus(self._world.gpus.values(), at)
         self._alerts = alarms.told()

@@ -56,6 +56,7 @@ def _cost(program: FedRun) -> int:
 def test_ten_new_frames_with_the_same_content_send_no_byte(home: Home, source: str) -> None:
     """Seen failing: see the two sabotages below."""
     with fleet_run(home, source) as program:
+        assert cost_of_frames(program) == 0, "and by then the screen stands still"
         lines = program.counts()["lines"]
         assert cost_of_frames(program) == 0
         assert program.counts()["lines"] == lines, "no widget even repainted a line"
