@@ -203,9 +203,13 @@ class Session:
         """What it means to apply a file of YAML or JSON in these regions; nothing is changed."""
 
         def read() -> ActionRequest:
-            from nimify_tui.controllers.kubernetes.manifests import apply_request, read_file
+            from nimify_tui.backends.kubernetes.manifests import read_file
+            from nimify_tui.controllers.kubernetes.manifests import apply_request
 
-            return apply_request(read_file(path), os.path.basename(path), regions, namespace, force=force)
+            whole = os.path.abspath(os.path.expanduser(path))
+            return apply_request(
+                read_file(path), os.path.basename(path), regions, namespace, force=force, path=whole
+            )
 
         return self.engine.submit(asyncio.to_thread(read))
 

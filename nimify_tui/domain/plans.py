@@ -91,6 +91,8 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     untried: bool = False
     #: For APPLY: one object, as JSON. For DELETE: which object, where it is none that is shown as a service.
     manifest: str = ""
+    #: For APPLY of a Secret: the file that its values are in; ``manifest`` says only which keys there are.
+    sealed_in: str = ""
     #: For APPLY: what the same plan makes before, without which the region cannot try this one ("Namespace shop").
     made_first: str = ""
     #: For APPLY of an object whose kind the same plan makes: what that kind is called in paths ("nimservices").

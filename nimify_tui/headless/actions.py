@@ -210,16 +210,18 @@ def bounds(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     """Apply the objects of a manifest in one plan, one after the other; stops at the first that does not end well."""
-    from nimify_tui.controllers.kubernetes.manifests import apply_request, read_file
+    from nimify_tui.backends.kubernetes.manifests import read_file
+    from nimify_tui.controllers.kubernetes.manifests import apply_request
 
     file = options.filename
     text, name = (sys.stdin.read(), "stdin") if file == "-" else (read_file(file), Path(file).name)
-    apply_request(text, name, ("",))  # what cannot be is said before anything is connected to
+    path = "" if file == "-" else str(Path(file).expanduser().absolute())
+    apply_request(text, name, ("",), path=path)  # what cannot be is said before anything is connected to
     with open_session(options) as session:
         wait_for_regions(session, options)
         request = apply_request(
             text, name, clusters_of(session, options), options.namespace or "", force=options.force,
-            reason=options.reason,
+            reason=options.reason, path=path,
         )  # fmt: skip
         return _act(session, options, request)
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from nimify_tui.backends.kubernetes.manifests import read_manifests
+from nimify_tui.backends.kubernetes.manifests import read_file, read_manifests
 from nimify_tui.base.errors import GateRefused, NimifyError, ValidationError
-from nimify_tui.controllers.kubernetes.manifests import apply_request, read_file
+from nimify_tui.controllers.kubernetes.manifests import apply_request
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, Plan, Verb
 from tests.kube.acting import Acting, acting, asked_rights, fact, kubeconfig, lines, workload, written
@@ -247,7 +247,7 @@ def test_manifests_that_cannot_be_are_refused_in_words(cluster: Cluster, it: Act
     with pytest.raises(NimifyError, match="replikas"):
         plan(it, typo)
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "data": {"a": "c2VjcmV0"}}
-    with pytest.raises(ValidationError, match="secrets are not applied from here"):
+    with pytest.raises(ValidationError, match="a Secret has to come from a file"):
         plan(it, secret)
     with pytest.raises(ValidationError, match="this cluster knows no Deploymint in apps/v1"):
         plan(it, {**workload("web", SPACE), "kind": "Deploymint"})

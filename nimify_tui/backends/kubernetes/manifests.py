@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import Any
 
 from nimify_tui.backends.kubernetes.yaml_tree import parse
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.base.text import clean_line
 
 #: A manifest is small; an object of a cluster cannot be larger than 1.5 MB.
 MAX_BYTES = 2 * 1024 * 1024
+
+
+def read_file(path: str) -> str:
+    """The text of a manifest file, at most 2 MiB. Blocks on a slow disk only, never on a pipe.
+
+    Raises ValidationError.
+    """
+    wanted = os.path.abspath(os.path.expanduser(path))
+    shown = clean_line(path, 200)
+    try:
+        handle = os.open(wanted, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file name"
+        raise ValidationError(f"{shown} cannot be read: {why}", "check the path") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValidationError(f"{shown} is no regular file", "name a file of YAML or JSON")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValidationError(f"{shown} is larger than {MAX_BYTES} bytes", "apply its parts one by one")
+    return data.decode("utf-8", errors="replace")
 
 
 def read_manifests(text: str, name: str) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from nimify_tui.controllers.kubernetes.owners import keeper_facts
 from nimify_tui.controllers.kubernetes.places import KindUnknown, Place, place_by_name, place_of, there
 from nimify_tui.controllers.kubernetes.reading import Line, read_object
 from nimify_tui.controllers.kubernetes.rollouts import rolled
+from nimify_tui.controllers.kubernetes.sealed import NOT_KEPT, SECRET, Seals
 from nimify_tui.controllers.kubernetes.trying import ask_rights, trial_plan, try_out, why_untried
 from nimify_tui.controllers.kubernetes.writing import ATTEMPTS, unchanged
 from nimify_tui.controllers.waves import shown_as
@@ -53,6 +54,7 @@ class Applying:
     def __init__(self, gate: Gate, clock: Clock) -> None:
         self._gate = gate
         self._clock = clock
+        self._seals = Seals()
 
     async def draft(self, part: ActionRequest, key: ServiceKey, line: Line, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
@@ -82,7 +84,8 @@ class Applying:
             lines = difference({}, after)
         else:
             facts.append(await ask_rights(line, self._clock, place.access, key.region))
-            after, told, obstacle = await self._tried(part, body, what, before, line)
+            full = await self._full(part, key, body, planning=True)
+            after, told, obstacle = await self._tried(part, full, what, before, line)
             facts += told
             lines = difference(live.body if live is not None else {}, after)
             if live is not None and not lines and not obstacle:
@@ -97,6 +100,12 @@ class Applying:
             no_undo="" if undo else words, undo_note=words if undo else "", calls=ATTEMPTS, obstacle=obstacle,
             obstacle_remedy=_TAKE_OVER if obstacle else "",
         )  # fmt: skip
+
+    async def _full(self, part: ActionRequest, key: ServiceKey, body: Json, *, planning: bool = False) -> Json:
+        """The manifest as the server is to get it: the values of a Secret come from their file."""
+        if body["kind"] != SECRET:
+            return body
+        return await self._seals.opened(part, key, body, planning=planning)
 
     async def _unknown(
         self, part: ActionRequest, key: ServiceKey, body: Json, place: Place, line: Line
@@ -155,11 +164,12 @@ class Applying:
             facts.append(("capacity", f"nothing serves afterwards ({ready_count(live)} serve now)"))
         api, kind = str(body["apiVersion"]), str(body["kind"])
         undo = msgspec.structs.replace(
-            part, verb=Verb.APPLY, manifest=whole(live, kind, api), force=False, undoes=""
+            part, verb=Verb.APPLY, manifest="" if kind == SECRET else whole(live, kind, api), force=False, undoes=""
         )
         return Draft(
             part=part, precondition=before, facts=(*facts, *trial.facts), diff=(DiffLine("-", what),),
-            destructive=True, undo=undo, undo_note="from what is there now, with another uid", calls=ATTEMPTS,
+            destructive=True, undo=undo if undo.manifest else None, no_undo="" if undo.manifest else NOT_KEPT,
+            undo_note="from what is there now, with another uid" if undo.manifest else "", calls=ATTEMPTS,
         )  # fmt: skip
 
     async def _tried(
@@ -210,6 +220,8 @@ class Applying:
         body, writer = manifest_of(part, before.key), line.writer(self._gate.verify)
         if part.plural and not before.uid and part.verb is Verb.APPLY:
             await self._known(plan, body, before, line, permit)
+        if part.verb is Verb.APPLY:
+            body = dict(await self._full(part, before.key, body))
         for attempt in range(1, ATTEMPTS + 1):
             version = ""
             if before.uid:
@@ -243,7 +255,7 @@ class Applying:
             return Standing(state=ActionState.RUNNING, text="it is ending")
         if live is None or (uid and live.uid != uid):
             return Standing(state=ActionState.UNKNOWN, text="it is gone, or another one has its name now")
-        if not _holds(live.body, manifest_of(part, before.key)):
+        if not self._as_applied(part, before.key, live):
             return Standing(state=ActionState.UNKNOWN, text="the object does not hold what was applied")
         if live.body.get("kind") == "Pod":
             return _pod(live)
@@ -256,6 +268,16 @@ class Applying:
         word = ActionState.FAILED if state.failed else ActionState.OK if state.over else ActionState.RUNNING
         return Standing(state=word, text=state.text, done=state.done, total=state.total)
 
+    def _as_applied(self, part: ActionRequest, key: ServiceKey, live: Live) -> bool:
+        """Whether the object says what was applied; of a Secret planned by another process only its keys are known."""
+        body = manifest_of(part, key)
+        if body["kind"] != SECRET:
+            return _holds(live.body, body)
+        held = self._seals.holds(live, key)
+        if held is None:
+            held = as_map(body.get("data")).keys() <= as_map(live.body.get("data")).keys()
+        return held and _holds(live.body, {name: value for name, value in body.items() if name != "data"})
+
     def reality(self, part: ActionRequest, before: Precondition, live: Live | None) -> Standing:
         """Whether an apply, or a removal, of which no end is known was done."""
         if part.verb is Verb.DELETE:
@@ -267,6 +289,11 @@ class Applying:
             return Standing(state=ActionState.FAILED, text="it is not there: it was not done")
         found = self.standing(part, before, before.uid, live)
         same = live is not None and (live.uid, live.generation) == (before.uid, before.generation)
+        if live is not None and part.kind == SECRET:  # counts no generations
+            same = live.uid == before.uid and live.version == before.version
+            if same or (found.state is ActionState.OK and self._seals.holds(live, before.key) is None):
+                text = "it has changed, and what was to be applied is not known here any more"
+                found = msgspec.structs.replace(found, state=ActionState.UNKNOWN, text=text)
         if found.state is ActionState.UNKNOWN and same:
             return Standing(state=ActionState.FAILED, text="nothing has changed since: it was not done")
         return found
@@ -305,6 +332,8 @@ def _undo(
         if body["kind"] in HOLD_OTHERS:
             return None, "it is new: delete it by hand, all that is in it goes with it"
         return msgspec.structs.replace(back, verb=Verb.DELETE, manifest=identity(body)), "it is new"
+    if body["kind"] == SECRET:
+        return None, NOT_KEPT
     note = "who has set a field before is not put back" if part.force else ""
     return msgspec.structs.replace(back, manifest=before_apply(live, {**body, **after})), note
 
@@ -345,10 +374,8 @@ def manifest_of(part: ActionRequest, key: ServiceKey) -> dict[str, Any]:
         isinstance(body.get(each), str) for each in ("apiVersion", "kind")
     ):
         raise ValidationError("the manifest names no apiVersion and kind")
-    if body["kind"] == "Secret":
-        raise ValidationError(
-            "secrets are not applied from here: they would stand in the trail", "use kubectl"
-        )
+    if body["kind"] == SECRET and part.verb is Verb.APPLY and not part.sealed_in:
+        raise ValidationError("a Secret has to come from a file: its values stay there", "name the file")
     meta = dict(as_map(body.get("metadata")))
     if meta.get("name") != object_name(key) or (meta.get("namespace") or key.namespace) != key.namespace:
         raise ValidationError("the manifest is of another object than the target names")

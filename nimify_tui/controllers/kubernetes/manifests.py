@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 
 import msgspec
 
-from nimify_tui.backends.kubernetes.manifests import MAX_BYTES, read_manifests
+from nimify_tui.backends.kubernetes.manifests import read_manifests
 from nimify_tui.base.errors import ValidationError
-from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.kubernetes.definitions import DEFINITION, Kind, definitions_first, kinds_of
 from nimify_tui.controllers.kubernetes.objects import Json, as_map
+from nimify_tui.controllers.kubernetes.sealed import SECRET, sealed
 from nimify_tui.domain.names import ServiceKey, object_name
 from nimify_tui.domain.plans import ActionRequest, Verb
 
@@ -31,27 +29,6 @@ _OF_THE_CLUSTER = frozenset(
 )  # fmt: skip
 
 
-def read_file(path: str) -> str:
-    """The text of a manifest file, at most 2 MiB. Blocks on a slow disk only, never on a pipe.
-
-    Raises ValidationError.
-    """
-    wanted = os.path.abspath(os.path.expanduser(path))
-    shown = clean_line(path, 200)
-    try:
-        handle = os.open(wanted, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no file name"
-        raise ValidationError(f"{shown} cannot be read: {why}", "check the path") from error
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValidationError(f"{shown} is no regular file", "name a file of YAML or JSON")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValidationError(f"{shown} is larger than {MAX_BYTES} bytes", "apply its parts one by one")
-    return data.decode("utf-8", errors="replace")
-
-
 def apply_request(
     text: str,
     name: str,
@@ -60,8 +37,11 @@ def apply_request(
     *,
     force: bool = False,
     reason: str = "",
+    path: str = "",
 ) -> ActionRequest:
     """The objects of ``text`` applied in their order, region by region; ``name`` is for messages.
+
+    ``path`` is the file that ``text`` came from: values of Secrets stay in it (see :mod:`.sealed`).
 
     Definitions of kinds go before, when objects of those kinds are in ``text`` too.
     ``namespace`` is for objects that name none. Raises ValidationError, and ConfigurationError with the line.
@@ -83,9 +63,15 @@ def apply_request(
                 raise ValidationError(f"{kind} {key.fold_id} is twice in {name}", "keep one of the two")
             if kind == "Namespace":
                 spaces.add(object_name(key))
+            told = body
+            if kind == SECRET:
+                if not path:
+                    raise ValidationError("a Secret has to come from a file: its values stay there", "name the file")
+                told = sealed(body, f"object {number} of {name}")
             parts[key] = ActionRequest(
-                verb=Verb.APPLY, targets=(key,), kind=kind, manifest=msgspec.json.encode(body).decode(),
-                force=force, reason=reason, plural=made.plural if made is not None else "",
+                verb=Verb.APPLY, targets=(key,), kind=kind, manifest=msgspec.json.encode(told).decode(),
+                sealed_in=path if kind == SECRET else "", force=force, reason=reason,
+                plural=made.plural if made is not None else "",
                 made_first=_first(made, key.namespace if key.namespace in spaces else ""),
             )  # fmt: skip
     if len(parts) == 1:
