@@ -96,6 +96,8 @@ class SloConfig(_Table, frozen=True):
     window: Duration = "30d"
     latency_ms: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
     quantile: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.95
+    ttft_ms: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    min_requests: Annotated[int, msgspec.Meta(ge=1)] = 20
 
 
 class FeedConfig(_Table, frozen=True):
@@ -189,6 +191,8 @@ class Config(Settings, frozen=True):
                 window_s=seconds(item.window),
                 latency_ms=item.latency_ms,
                 quantile=item.quantile,
+                ttft_ms=item.ttft_ms,
+                min_requests=item.min_requests,
             )
             for item in self.slo
         )

@@ -92,6 +92,8 @@ def observe(
         if track.tokens is None:
             track.tokens = TokenTrack()
         track.tokens.observe(sample.tokens, sample.at, sample.started_at, GAP_INTERVALS * (sample.every_s or scrape_s))
+        if service.budget is not None and (first := track.tokens.first_tokens) is not None:
+            service.budget.first_tokens(at, *first)
     _remember(track, sample, scalars, mask)
     service.mask = mask
     if at > service.sampled_at:

@@ -8,6 +8,7 @@ from operator import sub
 from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
+from nimify_tui.fleet.budgets import Budget, budget_lines
 from nimify_tui.fleet.caches import stats
 from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_DURATION, HAS_QUEUE
 from nimify_tui.fleet.feeds import Changes, Security
@@ -231,6 +232,8 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
         ("error ratio (5xx, failed runs)", row.error_ratio), ("error budget burn", row.burn),
     ]  # fmt: skip
+    if row.slo is not None and track.budget is not None:
+        lines += budget_lines(Budget(row.slo, (track.budget,)), row.burn, row.burn.source)
     window = track.window
     base = row.rps
     if window is not None and base.value is not None:

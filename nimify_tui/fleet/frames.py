@@ -23,7 +23,7 @@ from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.served import ModelKind
 from nimify_tui.domain.services import Replica, Service, ServiceState
-from nimify_tui.domain.slos import Slo
+from nimify_tui.domain.slos import Burning, Slo
 
 
 class RegionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +72,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     p99: Measure
     error_ratio: Measure
     burn: Measure
+    burning: Burning
     slo: Slo | None
     revisions: tuple[int, ...]
     production: bool

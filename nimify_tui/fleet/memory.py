@@ -6,6 +6,7 @@ import msgspec
 
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.services import Replica, Service
+from nimify_tui.fleet.budgets import Kept
 
 #: Raised when the meaning of a field changes; another number is not read.
 VERSION = 1
@@ -19,6 +20,8 @@ class LastKnown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: float
     services: tuple[Service, ...] = ()
     replicas: tuple[Replica, ...] = ()
+    #: What was spent of the error budgets of its services.
+    budgets: tuple[Kept, ...] = ()
 
 
 def encode(known: LastKnown) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nimify_tui.domain.changes import ChangeKind
@@ -20,7 +19,7 @@ from nimify_tui.fleet.health import (
     GRAVITY_SLOWER,
     Finding,
 )
-from nimify_tui.fleet.quantiles import Bounds, merge, quantile, share_within
+from nimify_tui.fleet.quantiles import Bounds, merge, quantile
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
 from nimify_tui.fleet.tracks import HAS_STATUS, ServiceTrack
 from nimify_tui.fleet.words import seconds, short, span
@@ -31,12 +30,6 @@ WINDOW_S = WINDOW_COLUMNS * COLUMN_S
 #: A number that is older than three scrapes is stale, and after so many seconds not known any more.
 STALE_INTERVALS = 3.0
 ABSENT_S = 30.0
-#: Both windows must burn, so that a short peak does not page and a long one does early
-#: (Google SRE Workbook, chapter 5, multiwindow burn rate; our history is one hour).
-BURN_SHORT_COLUMNS = 75
-BURN_LONG_COLUMNS = 900
-#: A row burns when its budget of 30 days would last two (same source: 14.4).
-BURN_PAGE = 14.4
 NO_STATUS = "this runtime does not tell which requests failed"
 NO_HISTOGRAM = "this runtime has no latency histogram"
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -55,53 +48,6 @@ class Numbers(NamedTuple):
     def stale(self) -> bool:
         """Whether what is shown is old."""
         return self.rps.state is MeasureState.STALE
-
-
-class BurnTrack:
-    """Bad requests and all requests of closed columns, summed over five minutes and an hour."""
-
-    __slots__ = ("_columns", "long", "short", "slo")
-
-    def __init__(self, slo: Slo) -> None:
-        self.slo = slo
-        self._columns: deque[tuple[float, float]] = deque()
-        #: [bad, total]
-        self.short = [0.0, 0.0]
-        self.long = [0.0, 0.0]
-
-    def learn(self, window: Window) -> None:
-        """A column has closed."""
-        total = window.total
-        bad = window.values[ERRORS]
-        if self.slo.latency_ms is not None:
-            within = share_within(self.slo.latency_ms / 1000, window.bounds, window.counts)
-            if within is not None:
-                bad = max(bad, min(total, bad + (1.0 - within) * total))
-        self._columns.append((bad, total))
-        for sums, length in ((self.short, BURN_SHORT_COLUMNS), (self.long, BURN_LONG_COLUMNS)):
-            sums[0] += bad
-            sums[1] += total
-            if len(self._columns) > length:
-                old = self._columns[-length - 1]
-                sums[0] -= old[0]
-                sums[1] -= old[1]
-        if len(self._columns) > BURN_LONG_COLUMNS:
-            self._columns.popleft()
-
-
-def burn(slo: Slo | None, tracks: Iterable[BurnTrack], at: float | None, source: str) -> Measure:
-    """How many times faster than allowed the error budget is used up (1: exactly used up at the window's end)."""
-    if slo is None:
-        return absent("count", "no SLO")
-    rates = []
-    known = list(tracks)
-    for which in ("short", "long"):
-        bad = sum(getattr(track, which)[0] for track in known)
-        total = sum(getattr(track, which)[1] for track in known)
-        if total <= 0.5:
-            return absent("count", "no requests yet to measure the SLO with", source)
-        rates.append(max(0.0, bad) / total / max(1e-9, 1.0 - slo.objective))
-    return Measure(min(rates), "count", at, source)
 
 
 def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:

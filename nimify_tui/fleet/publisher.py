@@ -10,6 +10,7 @@ from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import caches, rows
 from nimify_tui.fleet.alarms import Alarms
+from nimify_tui.fleet.budgets import Budget, burn
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -19,7 +20,6 @@ from nimify_tui.fleet.numbers import (
     WINDOW_S,
     Numbers,
     assess,
-    burn,
     measure,
     merged,
 )
@@ -156,7 +156,8 @@ class Publisher:
         track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
-        track.burnt = burn(slo, [track.burn] if track.burn is not None else [], track.sampled_at or None, "metrics")
+        budget = Budget(slo, (track.budget,)) if slo is not None and track.budget is not None else None
+        track.burnt = burn(budget, track.sampled_at or None, "metrics")
         if track.hostile:
             world.security.from_counters(track, at)
 

@@ -10,8 +10,9 @@ from nimify_tui.domain.alerts import Alerts, AlertSeverity
 from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import STATE_RANK, Replica, ReplicaState, ServiceState
-from nimify_tui.domain.slos import Slo
+from nimify_tui.domain.slos import Burning, Slo
 from nimify_tui.fleet import numbers as measuring
+from nimify_tui.fleet.budgets import Budget, burn
 from nimify_tui.fleet.feeds import Changes
 from nimify_tui.fleet.frames import RegionRow, ServiceRow, Summary
 from nimify_tui.fleet.health import (
@@ -25,7 +26,7 @@ from nimify_tui.fleet.health import (
     unseen,
     worst_of,
 )
-from nimify_tui.fleet.numbers import BURN_PAGE, Numbers
+from nimify_tui.fleet.numbers import Numbers
 from nimify_tui.fleet.quantiles import merge
 from nimify_tui.fleet.series import BUCKETS, ERRORS, TOTAL
 from nimify_tui.fleet.tracks import RegionTrack, ServiceTrack
@@ -74,6 +75,7 @@ def service_row(track: ServiceTrack, at: float, slo: Slo | None, changes: Change
         p99=numbers.p99,
         error_ratio=numbers.error_ratio,
         burn=track.burnt,
+        burning=_burning(slo, [track]),
         slo=slo,
         revisions=tuple(sorted(staying | {service.revision})),
         production=region.region.production,
@@ -125,10 +127,21 @@ def _unseen(track: ServiceTrack, at: float) -> Finding:
     return Finding(ServiceState.UNKNOWN, unseen(was, cause, traffic), since, gravity=gravity)
 
 
+def budget_of(slo: Slo | None, tracks: Sequence[ServiceTrack]) -> Budget | None:
+    """The error budget of a service over these regions; None without an objective."""
+    ledgers = tuple(track.budget for track in tracks if track.budget is not None)
+    return Budget(slo, ledgers) if slo is not None and ledgers else None
+
+
+def _burning(slo: Slo | None, tracks: Sequence[ServiceTrack]) -> Burning:
+    budget = budget_of(slo, tracks)
+    return budget.burning() if budget is not None else Burning.NO
+
+
 def order_key(row: ServiceRow) -> tuple[int, int, int, float, str, str]:
     """Worst first: state, whether the budget burns, what kind of trouble, then the newest, then the name."""
-    burning = row.burn.value is not None and row.burn.value >= BURN_PAGE
-    return (STATE_RANK[row.state], 0 if burning else 1, row.gravity, -(row.since or 0.0), row.name, row.id)
+    calm = 0 if row.burning is Burning.FAST else 1
+    return (STATE_RANK[row.state], calm, row.gravity, -(row.since or 0.0), row.name, row.id)
 
 
 def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) -> ServiceRow:
@@ -150,8 +163,6 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) 
             progress = f"{row.reason_region}: {row.progress}"
         if row.revisions != worst.revisions:
             revisions.update(row.revisions)
-    burns = [track.burn for track in tracks if track.burn is not None]
-    source = numbers.rps.source
     return ServiceRow(
         id=tracks[0].fold_id,
         name=worst.name,
@@ -170,7 +181,8 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) 
         p95=numbers.p95,
         p99=numbers.p99,
         error_ratio=numbers.error_ratio,
-        burn=measuring.burn(slo, burns, numbers.rps.at, source),
+        burn=burn(budget_of(slo, tracks), numbers.rps.at, numbers.rps.source),
+        burning=_burning(slo, tracks),
         slo=slo,
         revisions=tuple(sorted(revisions)),
         production=production,
@@ -251,7 +263,7 @@ def summary(
     for row in folds:
         services += 1
         unhealthy += STATE_RANK[row.state] < STATE_RANK[ServiceState.STARTING]
-        burning += row.burn.value is not None and row.burn.value >= BURN_PAGE
+        burning += row.burning is Burning.FAST
     rps, p95, error = _together([track for track in regions if track.seen], at, stale_s)
     return Summary(
         regions_live=states.count(RegionState.LIVE),

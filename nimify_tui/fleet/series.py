@@ -66,11 +66,11 @@ class Window:
 
 
 class Series:
-    """Columns of one service in one region. ``closed`` is told each column that is packed."""
+    """Columns of one service in one region. ``closed`` is told each column that is packed, with its number."""
 
     __slots__ = ("_columns", "_ids", "_packed", "bounds", "closed", "conflict", "keep", "version")
 
-    def __init__(self, closed: Callable[[Window], None] | None = None, keep: int = HOUR_COLUMNS) -> None:
+    def __init__(self, closed: Callable[[int, Window], None] | None = None, keep: int = HOUR_COLUMNS) -> None:
         self.bounds: Bounds = ()
         #: Why there is no latency although there are histograms, "" if there is none.
         self.conflict = ""
@@ -143,7 +143,7 @@ class Series:
             self._packed.extend(values.tolist())
             window = self._sum([values])
             if window is not None and self.closed is not None:
-                self.closed(window)
+                self.closed(column, window)
         surplus = len(self._ids) - self.keep
         if surplus > max(8, self.keep // 8):
             width = BUCKETS + len(self.bounds) + 1

@@ -153,7 +153,8 @@ def _row(row: ServiceRow) -> dict[str, Any]:
         "demo": row.demo, "progress": row.progress, "drift": row.drift, "rps": number(row.rps),
         "latency_p50_ms": number(row.p50, "ms"), "latency_p95_ms": number(row.p95, "ms"),
         "latency_p99_ms": number(row.p99, "ms"), "error_ratio": number(row.error_ratio),
-        "slo": _slo(row.slo), "burn": number(row.burn), "model_names": list(row.models),
+        "slo": _slo(row.slo), "burn": number(row.burn), "burning": str(row.burning),
+        "model_names": list(row.models),
         "models_note": row.models_note,
     }  # fmt: skip
 
@@ -163,6 +164,7 @@ def _slo(slo: Slo | None) -> dict[str, Any] | None:
         return None
     return {
         "objective": slo.objective, "window_s": slo.window_s, "latency_ms": slo.latency_ms, "quantile": slo.quantile,
+        "ttft_ms": slo.ttft_ms, "min_requests": slo.min_requests,
     }  # fmt: skip
 
 

@@ -10,17 +10,21 @@ import threading
 from collections.abc import Callable, Iterable
 
 from nimify_tui.domain.demands import Demand, DetailDemand, LogDemand
+from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import RegionListed, Update
 from nimify_tui.fleet import memory
+from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.details import Explain, replica_row, unexplained
 from nimify_tui.fleet.frames import Frame, ReplicaRow
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.publisher import Publisher
 from nimify_tui.fleet.world import World
 
+#: So many budgets of a region are kept for the next start, some 50 kB each.
+_KEPT_BUDGETS = 400
 _MAX_TAILS = 32
 
 DemandListener = Callable[[Demand, bool], None]
@@ -111,6 +115,11 @@ class Fleet:
                     at=self.frame.at if live else health.last_contact_at or health.since,
                     services=tuple(each.service for each in services if each.service is not None),
                     replicas=tuple(replica for each in services for replica in each.facts),
+                    budgets=tuple(
+                        each.budget.kept(each.key.name, each.key.namespace)
+                        for each in [each for each in services if each.budget is not None][:_KEPT_BUDGETS]
+                        if each.budget is not None
+                    ),
                 )
             )  # fmt: skip
         return found
@@ -121,6 +130,12 @@ class Fleet:
         May come before the region is announced. Raises ValidationError when ``data`` is anything else.
         """
         known = memory.decode(data, region)
+        for each in known.budgets:
+            slo = self._world.slos.get(each.service)
+            if slo is not None:
+                ledger = Ledger(slo)
+                ledger.restore(each)
+                self._world.ledgers[ServiceKey(region, each.service, each.namespace)] = ledger
         self.apply(RegionListed(known.at, region, known.services, known.replicas, last_known=True))
 
     # -- any thread ----------------------------------------------------------------------

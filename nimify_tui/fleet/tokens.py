@@ -25,13 +25,15 @@ class Told(NamedTuple):
 class TokenTrack:
     """One replica. A restarted process, a gap and a counter that goes back are new beginnings: never a spike."""
 
-    __slots__ = ("_begin", "_mid", "_started_at", "now")
+    __slots__ = ("_begin", "_mid", "_started_at", "first_tokens", "now")
 
     def __init__(self) -> None:
         self.now: Told | None = None
         self._mid: Told | None = None
         self._begin: Told | None = None
         self._started_at: float | None = None
+        #: Bounds (seconds) and cumulative counts of what the last scrape has added to the time to first token.
+        self.first_tokens: tuple[tuple[float, ...], list[float]] | None = None
 
     def observe(self, sample: TokenSample, at: float, started_at: float | None, gap_s: float) -> None:
         """Take in one scrape; those further apart than ``gap_s`` are not compared."""
@@ -41,8 +43,12 @@ class TokenTrack:
             or self._started_at is None
             or abs(started_at - self._started_at) < _SAME_START_S
         )
+        self.first_tokens = None
         if before is None or not same or at - before.at > gap_s or not _follows(before.sample, sample):
             self._mid = self._begin = None
+        elif before.sample.ttft is not None and sample.ttft is not None:
+            grown = list(map(sub, sample.ttft.counts, before.sample.ttft.counts))
+            self.first_tokens = (sample.ttft.bounds_s, grown)
         self.now, self._started_at = Told(at, sample), started_at
         if self._mid is None or at - self._mid.at >= WINDOW_S:
             self._begin, self._mid = self._mid, self.now

@@ -22,7 +22,8 @@ from nimify_tui.fleet.series import CPU_S, TOTAL, Series, Window
 from nimify_tui.fleet.tokens import TokenTrack
 
 if TYPE_CHECKING:
-    from nimify_tui.fleet.numbers import BurnTrack, Numbers
+    from nimify_tui.fleet.budgets import Ledger
+    from nimify_tui.fleet.numbers import Numbers
 
 #: States in which what a region has told still counts.
 SEEN = frozenset({RegionState.LIVE, RegionState.THROTTLED, RegionState.STALE, RegionState.PAUSED})
@@ -106,7 +107,7 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "burn", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
+        "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
         "findings", "fold_id", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers", "place",
         "region", "replicas", "row", "row_id", "sampled_at", "series", "service", "weight", "window",
     )  # fmt: skip
@@ -130,7 +131,7 @@ class ServiceTrack:
         #: Why it has no latency histogram, or what that one measures; "" where who reads it has nothing to say.
         self.latency_note = ""
         self.failed = ""
-        self.burn: BurnTrack | None = None
+        self.budget: Ledger | None = None
         self.window: Window | None = None
         #: Measured once a second: the numbers, the budget's burn, and what they say about health.
         self.numbers: Numbers | None = None
@@ -150,12 +151,12 @@ class ServiceTrack:
         self.counted: Window | None = None
         self.counted_rps: float | None = None
 
-    def learn(self, window: Window) -> None:
+    def learn(self, column: int, window: Window) -> None:
         """A column has closed."""
         if self.detector is not None:
             self.detector.learn(window)
-        if self.burn is not None and self.mask & HAS_STATUS:
-            self.burn.learn(window)
+        if self.budget is not None and self.mask & HAS_STATUS:
+            self.budget.learn(column, window)
 
     @property
     def countable(self) -> Window | None:

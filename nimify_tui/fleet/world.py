@@ -34,11 +34,11 @@ from nimify_tui.domain.updates import (
     Update,
     Used,
 )
+from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.holders import with_holders
-from nimify_tui.fleet.numbers import BurnTrack
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
@@ -58,6 +58,8 @@ class World:
 
     def __init__(self, slos: tuple[Slo, ...], scrape_s: float) -> None:
         self.slos = {slo.service: slo for slo in slos}
+        #: Error budgets of an earlier session, for when their services come.
+        self.ledgers: dict[ServiceKey, Ledger] = {}
         self.scrape_s = scrape_s
         self.at = 0.0
         self.applied = 0
@@ -200,7 +202,8 @@ class World:
             self.folds.setdefault(track.fold_id, []).append(track)
             self.by_row[track.row_id] = track
             slo = self.slos.get(key.name)
-            track.burn = BurnTrack(slo) if slo is not None else None
+            if slo is not None:
+                track.budget = self.ledgers.pop(key, None) or Ledger(slo)
             self.touched_regions.add(key.region)
         return track
 

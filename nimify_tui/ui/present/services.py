@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import short_region
 from nimify_tui.domain.services import STATE_RANK, ServiceState
+from nimify_tui.domain.slos import Burning
 from nimify_tui.fleet.frames import Frame, ModelRow, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES
@@ -22,8 +23,8 @@ from nimify_tui.ui.widgets.cells import Cell
 from nimify_tui.ui.widgets.columns import Column
 from nimify_tui.ui.widgets.table import Row
 
-#: An error budget that burns this many times too fast pages somebody (Google SRE workbook, 1 h window).
-BURN_PAGE = 14.4
+#: Where there is no other reason, and as what it is shown.
+_BURNS = {Burning.FAST: ("error budget burns fast", "bad"), Burning.SLOW: ("error budget burns slowly", "warn")}
 #: Width of the column READY.
 READY_CELLS = 5
 _UNWELL = (ServiceState.DOWN, ServiceState.DEGRADED, ServiceState.UNKNOWN)
@@ -302,7 +303,9 @@ def service_row(row: ServiceRow, now: float, name: str, short: bool, expander: s
 def _reason_style(row: ServiceRow, state_style: str) -> str:
     if row.stale and row.state in (ServiceState.OK, ServiceState.STOPPED):
         return "stale"
-    return state_style or ("start" if row.progress else "dim")
+    if state_style or row.progress or row.burning not in _BURNS:
+        return state_style or ("start" if row.progress else "dim")
+    return _BURNS[row.burning][1]
 
 
 def where_text(row: ServiceRow, short: bool) -> str:
@@ -326,7 +329,8 @@ def ready_text(ready: int | None, desired: int) -> str:
 def reason_text(row: ServiceRow, now: float, short: bool) -> str:
     """Why, in plain words, and in which region when there are several; then how old the numbers are."""
     drift = f"versions differ: {row.drift}" if row.drift else ""
-    text = clean_line(row.reason or row.progress or drift, 300)
+    burns = _BURNS[row.burning][0] if row.burning in _BURNS and row.state is ServiceState.OK else ""
+    text = clean_line(row.reason or row.progress or burns or drift, 300)
     if text and row.region_count > 1 and row.reason_region and row.depth == 0 and row.state in _UNWELL:
         region = short_region(row.reason_region) if short else clean_line(row.reason_region, 40)
         text = f"{region}: {text}"
@@ -353,7 +357,7 @@ def _burn(row: ServiceRow, stopped: bool) -> Cell:
     value = row.burn.value
     if value is None:
         return Cell(fmt.UNKNOWN, "dim")
-    style = "bad" if value >= BURN_PAGE else "warn" if value >= 1 else fmt.style_of(row.burn)
+    style = _BURNS[row.burning][1] if row.burning in _BURNS else "warn" if value >= 1 else fmt.style_of(row.burn)
     return Cell(f"{value:.0f}" if value >= 99.95 else f"{value:.1f}", style)
 
 

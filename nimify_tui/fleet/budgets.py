@@ -1,0 +1,273 @@
+"""Error budgets: bad and all requests of a service in a region, for as long as its budget's window.
+
+Burn rates are taken over pairs of windows, a long one that shows that it matters and a short one that shows that it
+still goes on (Google SRE Workbook, chapter 5, "multiwindow, multi-burn-rate alerts": 14.4, 6, 3 and 1 for a budget of
+30 days). A window that was not watched whole says for how long it was, and nothing is made up for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from nimify_tui.base.errors import ValidationError
+from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.domain.slos import Burning, Slo
+from nimify_tui.fleet.quantiles import Bounds, share_within
+from nimify_tui.fleet.series import COLUMN_S, ERRORS, Window
+from nimify_tui.fleet.words import span
+
+#: A window is whole when this part of it was watched: a console is started anew now and then.
+WHOLE = 0.95
+_DAY_S = 86400.0
+
+
+class Pair(NamedTuple):
+    """Both windows (seconds) have to burn at least ``limit`` times as fast as the budget allows."""
+
+    long_s: float
+    short_s: float
+    limit: float
+    says: Burning
+
+    @property
+    def name(self) -> str:
+        """``1 h and 5 min``."""
+        return f"{length(self.long_s)} and {length(self.short_s)}"
+
+
+#: Fastest first; the first one is the row's.
+PAIRS: tuple[Pair, ...] = (
+    Pair(3600.0, 300.0, 14.4, Burning.FAST),
+    Pair(6 * 3600.0, 1800.0, 6.0, Burning.FAST),
+    Pair(_DAY_S, 2 * 3600.0, 3.0, Burning.SLOW),
+    Pair(3 * _DAY_S, 6 * 3600.0, 1.0, Burning.SLOW),
+)
+#: (step, for how long it is kept), seconds: short windows need fine steps, the budget's own only hours.
+_LEVELS = ((20.0, 2 * 3600.0), (300.0, 3 * _DAY_S + 600.0), (3600.0, 92 * _DAY_S))
+_WIDTH = 3  # bad, total, watched seconds
+
+
+class Sum(NamedTuple):
+    """Requests of a window, and for how long it was watched."""
+
+    bad: float
+    total: float
+    have_s: float
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A ledger on the disk: for each level the numbers of its steps and (bad, total, watched s) of each."""
+
+    service: str
+    namespace: str
+    steps: tuple[tuple[int, ...], ...]
+    sums: tuple[tuple[float, ...], ...]
+
+
+class _Level:
+    """Sums for steps of one length, oldest first."""
+
+    __slots__ = ("ids", "keep", "step_s", "sums")
+
+    def __init__(self, step_s: float, keep_s: float) -> None:
+        self.step_s = step_s
+        self.keep = math.ceil(keep_s / step_s)
+        self.ids = array("q")
+        self.sums = array("d")
+
+    def add(self, at: float, values: Sequence[float]) -> None:
+        step = int(at // self.step_s)
+        if not self.ids or step > self.ids[-1]:
+            self.ids.append(step)
+            self.sums.extend(values)
+            surplus = bisect_left(self.ids, step - self.keep + 1)
+            if surplus > max(8, self.keep // 8):
+                del self.ids[:surplus]
+                del self.sums[: surplus * _WIDTH]
+            return
+        index = bisect_left(self.ids, step)
+        if index < len(self.ids) and self.ids[index] == step:
+            for offset, value in enumerate(values):
+                self.sums[index * _WIDTH + offset] += value
+
+    def sum(self, since: float, until: float) -> Sum:
+        """Of the steps that end after ``since`` and begin before ``until``."""
+        begin, end = bisect_left(self.ids, int(since // self.step_s) + 1), bisect_left(self.ids, until / self.step_s)
+        cut = self.sums[begin * _WIDTH : end * _WIDTH]
+        return Sum(sum(cut[0::_WIDTH]), sum(cut[1::_WIDTH]), sum(cut[2::_WIDTH]))
+
+
+class Ledger:
+    """One service with an objective in one region."""
+
+    __slots__ = ("_at", "_known", "_levels", "slo")
+
+    def __init__(self, slo: Slo) -> None:
+        self.slo = slo
+        self._levels = tuple(_Level(*each) for each in _LEVELS)
+        self._at = 0.0
+        self._known: dict[float, Sum] = {}
+
+    def learn(self, column: int, window: Window) -> None:
+        """A column has closed: what failed, and what was slower than the objective."""
+        slo, total, bad = self.slo, window.total, window.values[ERRORS]
+        if slo.latency_ms is not None:
+            within = share_within(slo.latency_ms / 1000, window.bounds, window.counts)
+            if within is not None:
+                bad = max(bad, min(total, bad + (1.0 - within) * total))
+        self._add((column + 0.5) * COLUMN_S, bad, total, min(COLUMN_S, window.span_s))
+
+    def first_tokens(self, at: float, bounds: Bounds, counts: Sequence[float]) -> None:
+        """Requests whose first token came between two scrapes, by how long it took."""
+        if self.slo.ttft_ms is None:
+            return
+        within = share_within(self.slo.ttft_ms / 1000, bounds, counts)
+        if within is not None:
+            self._add(at, (1.0 - within) * counts[-1], 0.0, 0.0)
+
+    def _add(self, at: float, bad: float, total: float, watched_s: float) -> None:
+        for level in self._levels:
+            level.add(at, (bad, total, watched_s))
+        self._at = max(self._at, at)
+        self._known.clear()
+
+    def sum(self, length_s: float) -> Sum:
+        """The last ``length_s`` seconds before the newest column."""
+        known = self._known.get(length_s)
+        if known is None:
+            level = next((each for each in self._levels if each.keep * each.step_s >= length_s), self._levels[-1])
+            known = self._known[length_s] = level.sum(self._at - length_s, self._at + COLUMN_S)
+        return known
+
+    def kept(self, service: str, namespace: str) -> Kept:
+        """To be written down."""
+        return Kept(
+            service=service, namespace=namespace, steps=tuple(tuple(each.ids) for each in self._levels),
+            sums=tuple(tuple(round(value, 3) for value in each.sums) for each in self._levels),
+        )  # fmt: skip
+
+    def restore(self, kept: Kept) -> None:
+        """Go on from what was written down. Raises ValidationError when it cannot have been written by us."""
+        if len(kept.steps) != len(self._levels) or len(kept.sums) != len(self._levels):
+            return  # of a version with other levels
+        for level, ids, sums in zip(self._levels, kept.steps, kept.sums, strict=True):
+            sound = ids == tuple(sorted(set(ids))) and all(0 <= each < 2**40 for each in ids)
+            if not sound or len(sums) != _WIDTH * len(ids) or not all(map(_amount, sums)):
+                raise ValidationError(f"the kept error budget of {kept.service} is garbled", "delete the file")
+            level.ids, level.sums = array("q", ids[-level.keep :]), array("d", sums[-level.keep * _WIDTH :])
+            if ids:
+                self._at = max(self._at, ids[-1] * level.step_s)
+        self._known.clear()
+
+
+def _amount(value: float) -> bool:
+    return math.isfinite(value) and value >= 0.0
+
+
+class Budget(NamedTuple):
+    """One objective over one or several regions: their requests are added."""
+
+    slo: Slo
+    ledgers: tuple[Ledger, ...]
+
+    def sum(self, length_s: float) -> Sum:
+        """Requests of all; watched for as long as the one that was watched longest."""
+        sums = [each.sum(length_s) for each in self.ledgers]
+        bad, total = sum(each.bad for each in sums), sum(each.total for each in sums)
+        return Sum(min(bad, total), total, min(length_s, max((each.have_s for each in sums), default=0.0)))
+
+    def rate(self, of: Sum) -> float | None:
+        """How many times faster than allowed; None below the least number of requests."""
+        if of.total < max(0.5, self.slo.min_requests):
+            return None
+        return of.bad / of.total / max(1e-9, 1.0 - self.slo.objective)
+
+    def burning(self) -> Burning:
+        """What the fastest pair says that burns.
+
+        The first pair is judged by what there is: a fast burn is better told early. Of the others what is not known
+        counts as nothing bad, so that only what was really spent can say that it burns.
+        """
+        for number, pair in enumerate(PAIRS):
+            long, short = self.sum(pair.long_s), self.sum(pair.short_s)
+            rate, now = self.rate(long), self.rate(short)
+            if rate is None or now is None:
+                continue
+            least = rate if number == 0 else rate * min(1.0, long.have_s / pair.long_s)
+            if min(least, now) >= pair.limit:
+                return pair.says
+        return Burning.NO
+
+
+def burn(budget: Budget | None, at: float | None, source: str) -> Measure:
+    """How many times faster than allowed the error budget is used up now: by the first pair of windows.
+
+    1.0: exactly used up at the end of its window.
+    """
+    if budget is None:
+        return absent("count", "no SLO")
+    pair = PAIRS[0]
+    long = budget.sum(pair.long_s)
+    rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
+    known = [each for each in rates if each is not None]
+    if len(known) < len(rates):
+        return absent("count", few(budget, long), source)
+    return Measure(min(known), "count", at, source, reason=have(long, pair.long_s))
+
+
+def few(budget: Budget, of: Sum) -> str:
+    """Why there is no rate."""
+    if of.total < 0.5:
+        return "no requests yet to measure the SLO with"
+    return f"{of.total:.0f} requests: too few to measure the SLO with (at least {budget.slo.min_requests})"
+
+
+def have(of: Sum, length_s: float) -> str:
+    """``have 12 min of 3 d``, "" when the window is whole."""
+    return "" if of.have_s >= WHOLE * length_s else f"have {span(of.have_s)} of {length(length_s)}"
+
+
+def length(seconds: float) -> str:
+    """A window's own length: ``5 min``, ``1 h``, ``3 d``."""
+    if seconds < 3600.0:
+        return f"{seconds / 60:g} min"
+    return f"{seconds / 3600:g} h" if seconds < _DAY_S else f"{seconds / _DAY_S:g} d"
+
+
+def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[str, Measure]]:
+    """What the detail says: each pair, what is left, and how long it lasts. ``now``: the row's own burn."""
+    slo, at = budget.slo, now.at
+    for pair in PAIRS:
+        long = budget.sum(pair.long_s)
+        rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
+        name = f"burn over {pair.name} (limit {pair.limit:g})"
+        known = [each for each in rates if each is not None]
+        told = have(long, pair.long_s)
+        if len(known) < len(rates):
+            yield name, absent("count", few(budget, long), source)
+        elif told and pair is not PAIRS[0]:
+            yield name, absent("count", told, source)
+        else:
+            yield name, Measure(min(known), "count", at, source, reason=told)
+    whole = budget.sum(slo.window_s)
+    rate, told = budget.rate(whole), have(whole, slo.window_s)
+    left: float | None = None
+    name = f"error budget left of {length(slo.window_s)}"
+    if rate is None or told:
+        yield name, absent("ratio", told or few(budget, whole), source)
+    else:
+        left = 1.0 - rate
+        yield name, Measure(left, "ratio", at, source)
+    if not now.value or now.value < 1.0:
+        why = now.reason if now.value is None else "it burns no faster than it may"
+        yield "budget gone in", absent("s", why, source)
+    elif left is None:
+        yield "at this rate a whole budget lasts", Measure(slo.window_s / now.value, "s", at, source)
+    else:
+        yield "budget gone in", Measure(max(0.0, left) * slo.window_s / now.value, "s", at, source)

@@ -1,0 +1,234 @@
+"""Error budgets: two windows that must both burn, what is left, and never a word about what nobody watched."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nimify_tui.base.errors import ValidationError
+from nimify_tui.domain.measures import Histogram, Measure, MeasureState, TokenSample, absent
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import RegionHealth, RegionState
+from nimify_tui.domain.slos import Burning, Slo
+from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled
+from nimify_tui.fleet.budgets import PAIRS, Budget, Kept, Ledger, budget_lines, burn
+from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
+from nimify_tui.fleet.store import Fleet
+from tests.fleet.town import Load, Town, region_fact
+
+SLO = Slo(service="score", objective=0.999)
+#: Columns of an hour.
+HOUR = 900
+BOUNDS = (0.01, 0.1, 1.0)
+
+
+def window(bad: float, total: float = 40.0) -> Window:
+    values = [0.0] * BUCKETS + [0.0, total, total, total]
+    values[TOTAL], values[ERRORS] = total, bad
+    return Window(BOUNDS, values, COLUMN_S)
+
+
+def feed(ledger: Ledger, begin: int, columns: int, bad: float, total: float = 40.0) -> int:
+    """The same for so many columns; the next column."""
+    for column in range(begin, begin + columns):
+        ledger.learn(column, window(bad * total, total))
+    return begin + columns
+
+
+def lines(budget: Budget) -> dict[str, Measure]:
+    return dict(budget_lines(budget, burn(budget, 1.0, "metrics"), "metrics"))
+
+
+def pair(budget: Budget, number: int) -> Measure:
+    return list(lines(budget).values())[number]
+
+
+def test_a_fast_burn_is_told_early_and_says_how_much_it_knows() -> None:
+    ledger = Ledger(SLO)
+    budget = Budget(SLO, (ledger,))
+    assert burn(budget, None, "metrics").reason == "no requests yet to measure the SLO with"
+    feed(ledger, 0, 45, 0.5)
+    now = burn(budget, 1.0, "metrics")
+    assert now.value == pytest.approx(500.0)
+    assert now.reason == "have 3 min of 1 h"
+    assert budget.burning() is Burning.FAST
+
+
+def test_the_longer_windows_say_nothing_before_enough_was_really_spent() -> None:
+    """8 times too fast: below the first limit, above the second; what was not watched counts as nothing bad."""
+    ledger = Ledger(SLO)
+    budget = Budget(SLO, (ledger,))
+    at = feed(ledger, 0, 4 * HOUR, 0.008)
+    assert budget.burning() is Burning.NO, "four hours of six at 8 are 5.3, were the rest without an error"
+    assert pair(budget, 1).value is None
+    assert pair(budget, 1).reason == "have 4 h of 6 h"
+    at = feed(ledger, at, 2 * HOUR, 0.008)
+    assert budget.burning() is Burning.FAST
+    assert pair(budget, 1).value == pytest.approx(8.0)
+    assert pair(budget, 3).reason == "have 6 h of 3 d"
+    feed(ledger, at, HOUR // 2 + 10, 0.0)
+    assert budget.burning() is Burning.NO, "it has stopped: the short window says so"
+
+
+def test_a_slow_burn_is_told_after_days() -> None:
+    ledger = Ledger(SLO)
+    budget = Budget(SLO, (ledger,))
+    feed(ledger, 0, 3 * 24 * HOUR, 0.002, total=4.0)
+    assert budget.burning() is Burning.SLOW
+    assert pair(budget, 3).value == pytest.approx(2.0, rel=0.01)
+    assert pair(budget, 3).reason == ""
+
+
+def test_hours_that_nobody_watched_are_missing_and_make_no_peak() -> None:
+    ledger = Ledger(SLO)
+    budget = Budget(SLO, (ledger,))
+    at = feed(ledger, 0, 2 * HOUR, 0.002)
+    feed(ledger, at + 47 * HOUR, HOUR, 0.002)
+    assert burn(budget, 1.0, "metrics").value == pytest.approx(2.0)
+    assert pair(budget, 2).reason == "have 60 min of 1 d"
+    assert pair(budget, 3).reason == "have 3 h of 3 d"
+
+
+def test_too_few_requests_are_no_ground_for_a_judgement() -> None:
+    slo = Slo(service="score", objective=0.999, min_requests=50)
+    ledger = Ledger(slo)
+    feed(ledger, 0, 40, 0.5, total=1.0)
+    budget = Budget(slo, (ledger,))
+    assert burn(budget, 1.0, "metrics").value is None
+    assert burn(budget, 1.0, "metrics").reason == "40 requests: too few to measure the SLO with (at least 50)"
+    assert budget.burning() is Burning.NO
+    feed(ledger, 40, 10, 0.5, total=1.0)
+    assert budget.burning() is Burning.FAST
+
+
+def test_what_is_left_and_how_long_it_lasts() -> None:
+    slo = Slo(service="score", objective=0.99, window_s=2 * 3600.0)
+    ledger = Ledger(slo)
+    budget = Budget(slo, (ledger,))
+    at = feed(ledger, 0, HOUR, 0.0)
+    told = lines(budget)
+    assert told["error budget left of 2 h"].reason == "have 60 min of 2 h"
+    assert told["budget gone in"].reason == "it burns no faster than it may"
+    feed(ledger, at, HOUR, 0.005)
+    told = lines(budget)
+    assert told["error budget left of 2 h"].value == pytest.approx(0.75, abs=0.01)
+    assert told["budget gone in"].reason == "it burns no faster than it may"
+    feed(ledger, 2 * HOUR, HOUR, 0.02)
+    told = lines(budget)
+    assert told["error budget left of 2 h"].value == pytest.approx(-0.25, abs=0.01), "it is overspent"
+    assert told["budget gone in"].value == 0.0
+
+    young = Ledger(slo)
+    feed(young, 0, 100, 0.04)
+    told = lines(Budget(slo, (young,)))
+    assert told["at this rate a whole budget lasts"].value == pytest.approx(1800.0)
+    assert "budget gone in" not in told, "what is left of it is not known"
+
+
+def test_regions_are_added_before_the_rate_is_taken() -> None:
+    one, other = Ledger(SLO), Ledger(SLO)
+    feed(one, 0, 100, 0.1, total=10.0)
+    feed(other, 0, 100, 0.0, total=90.0)
+    assert burn(Budget(SLO, (one, other)), 1.0, "metrics").value == pytest.approx(10.0)
+
+
+def test_slow_requests_and_late_first_tokens_are_bad_ones() -> None:
+    slow = Ledger(Slo(service="score", objective=0.9, latency_ms=100.0))
+    values = [0.0] * BUCKETS + [0.0, 30.0, 40.0, 40.0]
+    values[TOTAL] = 40.0
+    slow.learn(0, Window(BOUNDS, values, COLUMN_S))
+    assert slow.sum(3600.0).bad == pytest.approx(10.0)
+
+    late = Ledger(Slo(service="score", objective=0.9, ttft_ms=1000.0))
+    late.learn(0, window(0.0))
+    late.first_tokens(1.0, (1.0, 5.0), (30.0, 40.0, 40.0))
+    assert late.sum(3600.0).bad == pytest.approx(10.0)
+    late.first_tokens(2.0, (1.0, 5.0), (0.0, 400.0, 400.0))
+    assert Budget(late.slo, (late,)).sum(3600.0).bad == 40.0, "never more bad ones than there were requests"
+    slow.first_tokens(1.0, (1.0,), (0.0, 40.0))
+    assert slow.sum(3600.0).bad == pytest.approx(10.0), "it has no such objective"
+
+
+def test_first_tokens_of_a_real_scrape_burn_the_budget_and_a_restart_does_not() -> None:
+    slo = Slo(service="score", objective=0.99, ttft_ms=500.0)
+    town = Town({"us-east-1": {"score": 1}}, slos=(slo,), load=Load(rps=10.0))
+    (server,) = town.of("score", "us-east-1")
+    counts = 0.0
+    for second in range(60):
+        town.run(1)
+        counts += 10.0
+        if second == 30:
+            counts = 0.0
+        late = counts if second >= 30 else 0.0
+        told = TokenSample(ttft=Histogram((0.5, 1.0), (counts - late, counts, counts)))
+        town.fleet.apply(Sampled(town.at, server.key, msgspec.structs.replace(server.sample(town.at), tokens=told)))
+    row = town.row("score")
+    assert row.burn.value is not None
+    assert 30.0 < row.burn.value < 60.0, "half of them came late"
+    assert row.burning is Burning.FAST
+    assert town.fleet.frame.summary.burning == 1
+
+
+def test_what_was_spent_is_known_after_a_restart_of_the_console() -> None:
+    slo = Slo(service="score", objective=0.99)
+    town = Town({"us-east-1": {"score": 1}}, slos=(slo,), load=Load(rps=20.0, errors=0.5))
+    town.run(60)
+    before = town.row("score").burn.value
+    assert before is not None
+    assert before > 14.4
+    kept = town.fleet.last_known()["us-east-1"]
+    later = Fleet(slos=(slo,))
+    later.restore("us-east-1", kept)
+    key = ServiceKey("us-east-1", "score")
+    live = RegionHealth(state=RegionState.LIVE, since=town.at, last_contact_at=town.at)
+    later.apply(RegionSeen(town.at, region_fact("us-east-1"), live))
+    later.apply(RegionListed(town.at, "us-east-1", (town.services[key],), ()))
+    frame = later.publish(town.at + 5)
+    assert frame.rows["score"].burn.value == pytest.approx(before, rel=0.05)
+    without = Fleet()
+    without.restore("us-east-1", kept)
+    assert without.publish(town.at + 5).rows == {}, "the objective is gone: nothing is said, nothing breaks"
+
+
+@pytest.mark.parametrize(
+    ("steps", "sums"),
+    [
+        (((2, 1), (), ()), ((1.0,) * 6, (), ())),
+        (((1,), (), ()), ((1.0,) * 2, (), ())),
+        (((1,), (), ()), ((1.0, -1.0, 1.0), (), ())),
+        (((1,), (), ()), ((1.0, float("nan"), 1.0), (), ())),
+        (((2**62,), (), ()), ((1.0,) * 3, (), ())),
+    ],
+)
+def test_a_garbled_ledger_is_refused(steps: tuple[tuple[int, ...], ...], sums: tuple[tuple[float, ...], ...]) -> None:
+    with pytest.raises(ValidationError, match="garbled"):
+        Ledger(SLO).restore(Kept("score", "", steps, sums))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4000), st.floats(0, 1), st.integers(0, 50)), min_size=1, max_size=60
+    ),
+    st.sampled_from([each for pair in PAIRS for each in (pair.long_s, pair.short_s)]),
+)
+def test_sums_are_those_of_all_columns_in_the_window_to_a_step(
+    gaps: list[tuple[int, float, int]], length_s: float
+) -> None:
+    ledger, column, seen = Ledger(SLO), 0, []
+    for gap, bad, total in gaps:
+        column += gap
+        ledger.learn(column, window(bad * total, float(total)))
+        seen.append(((column + 0.5) * COLUMN_S, float(total)))
+    newest, step_s = seen[-1][0], 20.0 if length_s <= 7200 else 300.0
+    least = sum(total for at, total in seen if at > newest - length_s + step_s)
+    most = sum(total for at, total in seen if at > newest - length_s - step_s)
+    assert least <= ledger.sum(length_s).total <= most
+
+
+def test_without_an_objective_there_is_nothing_to_burn() -> None:
+    town = Town({"us-east-1": {"score": 1}}, load=Load(rps=5.0))
+    town.run(20)
+    assert town.row("score").burn == absent("count", "no SLO")
+    assert town.row("score").burn.state is MeasureState.ABSENT
