@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.durations import seconds
 from nimify_tui.base.files import state_home
 from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.gate.policy import GatePolicy, make_region
 
 VERSION = 1
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)\Z")
-_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 Duration = Annotated[
     str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(s|m|h|d|w)$", description='such as "90s", "1h" or "30d"')
 ]
-
-
-def seconds(duration: str) -> float:
-    """A duration such as "30d" in seconds. Raises ConfigurationError."""
-    match = _DURATION.match(duration)
-    if match is None:
-        raise ConfigurationError(f"{duration[:40]!r} is no duration", 'write it like "90s", "1h" or "30d"')
-    return float(match[1]) * _UNIT_S[match[2]]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -92,6 +92,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     replaced"). ``endpoint`` is where this host reaches it ("http://127.0.0.1:43117"). ``around`` is what
     a cluster has around it. ``metrics_at`` ("8000/metrics", "https:8443/metrics") is where each replica tells its
     numbers to whoever asks through its region, "" if nowhere.
+    ``slo`` is the objective that the object itself tells (:data:`nimify_tui.domain.slos.ANNOTATION`), unread.
     ``models`` are the names that its objects say it answers to, as far as they do;
     ``models_note`` says what is not known of them ("which adapters ..., the server alone knows").
     """
@@ -116,6 +117,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     models_note: str = ""
     revisions: tuple[Revision, ...] = ()
     labels: dict[str, str] = {}
+    slo: str = ""
     around: Surroundings = Surroundings()
 
 

@@ -37,8 +37,8 @@ class Pair(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``1 h and 5 min``."""
-        return f"{length(self.long_s)} and {length(self.short_s)}"
+        """``1 h, 5 min``."""
+        return f"{length(self.long_s)}, {length(self.short_s)}"
 
 
 #: Fastest first; the first one is the row's.
@@ -205,13 +205,13 @@ class Budget(NamedTuple):
         return Burning.NO
 
 
-def burn(budget: Budget | None, at: float | None, source: str) -> Measure:
+def burn(budget: Budget | None, at: float | None, source: str, problem: str = "") -> Measure:
     """How many times faster than allowed the error budget is used up now: by the first pair of windows.
 
-    1.0: exactly used up at the end of its window.
+    1.0: exactly used up at the end of its window. ``problem``: why there is no objective although one is told.
     """
     if budget is None:
-        return absent("count", "no SLO")
+        return absent("count", problem or "no SLO")
     pair = PAIRS[0]
     long = budget.sum(pair.long_s)
     rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
@@ -246,7 +246,7 @@ def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[st
     for pair in PAIRS:
         long = budget.sum(pair.long_s)
         rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
-        name = f"burn over {pair.name} (limit {pair.limit:g})"
+        name = f"burn {pair.name} (limit {pair.limit:g})"
         known = [each for each in rates if each is not None]
         told = have(long, pair.long_s)
         if len(known) < len(rates):

@@ -230,10 +230,12 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         return []
     lines = [
         ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
-        ("error ratio (5xx, failed runs)", row.error_ratio), ("error budget burn", row.burn),
+        ("error ratio (5xx, failed runs)", row.error_ratio),
     ]  # fmt: skip
     if row.slo is not None and track.budget is not None:
         lines += budget_lines(Budget(row.slo, (track.budget,)), row.burn, row.burn.source)
+    else:
+        lines.append(("error budget burn", row.burn))
     window = track.window
     base = row.rps
     if window is not None and base.value is not None:

@@ -72,12 +72,13 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     p99: Measure
     error_ratio: Measure
     burn: Measure
-    burning: Burning
     slo: Slo | None
     revisions: tuple[int, ...]
     production: bool
     demo: bool
     stale: bool = False
+    #: Whether the error budget goes so fast that somebody should know.
+    burning: Burning = Burning.NO
     progress: str = ""
     #: Which versions run where, when they are not the same in all regions ("1.12.0 us-east-1; 1.11.0 eu-west-1").
     drift: str = ""

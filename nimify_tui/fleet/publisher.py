@@ -132,7 +132,7 @@ class Publisher:
         world, region = self._world, track.region
         if track.service is None or region.region is None:
             return False
-        slo = world.slos.get(track.key.name)
+        slo = track.slo
         if measured or track.numbers is None:
             self._measure(track, slo, at)
         models, track.models = track.models, model_rows(track, at, world.scrape_s)
@@ -157,7 +157,7 @@ class Publisher:
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
         budget = Budget(slo, (track.budget,)) if slo is not None and track.budget is not None else None
-        track.burnt = burn(budget, track.sampled_at or None, "metrics")
+        track.burnt = burn(budget, track.sampled_at or None, "metrics", track.slo_problem)
         if track.hostile:
             world.security.from_counters(track, at)
 
@@ -222,7 +222,8 @@ class Publisher:
                 self._folded[fold_id] = tuple(each.row_id for each in members)
             else:
                 self._folded.pop(fold_id, None)
-            row = rows.fold_row(members, self._world.slos.get(members[0].key.name), self._merged(fold_id, members))
+            slo = next((each.slo for each in members if each.slo is not None), None)
+            row = rows.fold_row(members, slo, self._merged(fold_id, members))
             known = self._working.get(fold_id)
             if known is None or known != row:
                 self._working[fold_id] = row

@@ -131,11 +131,9 @@ class Fleet:
         """
         known = memory.decode(data, region)
         for each in known.budgets:
-            slo = self._world.slos.get(each.service)
-            if slo is not None:
-                ledger = Ledger(slo)
-                ledger.restore(each)
-                self._world.ledgers[ServiceKey(region, each.service, each.namespace)] = ledger
+            ledger = Ledger(self._world.slos.get(each.service) or Slo(service=each.service))
+            ledger.restore(each)
+            self._world.ledgers[ServiceKey(region, each.service, each.namespace)] = ledger
         self.apply(RegionListed(known.at, region, known.services, known.replicas, last_known=True))
 
     # -- any thread ----------------------------------------------------------------------

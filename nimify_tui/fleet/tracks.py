@@ -22,6 +22,7 @@ from nimify_tui.fleet.series import CPU_S, TOTAL, Series, Window
 from nimify_tui.fleet.tokens import TokenTrack
 
 if TYPE_CHECKING:
+    from nimify_tui.domain.slos import Slo
     from nimify_tui.fleet.budgets import Ledger
     from nimify_tui.fleet.numbers import Numbers
 
@@ -109,7 +110,8 @@ class ServiceTrack:
     __slots__ = (
         "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
         "findings", "fold_id", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers", "place",
-        "region", "replicas", "row", "row_id", "sampled_at", "series", "service", "weight", "window",
+        "region", "replicas", "row", "row_id", "sampled_at", "series", "service", "slo",
+        "slo_problem", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -131,6 +133,9 @@ class ServiceTrack:
         #: Why it has no latency histogram, or what that one measures; "" where who reads it has nothing to say.
         self.latency_note = ""
         self.failed = ""
+        #: Its objective, by the configuration or what the service itself tells; what is wrong with the latter.
+        self.slo: Slo | None = None
+        self.slo_problem = ""
         self.budget: Ledger | None = None
         self.window: Window | None = None
         #: Measured once a second: the numbers, the budget's burn, and what they say about health.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -13,7 +14,7 @@ from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
-from nimify_tui.domain.slos import Slo
+from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
     Changed,
     GpusSeen,
@@ -201,9 +202,7 @@ class World:
             track = self.services[key] = region.services[key] = ServiceTrack(key, region)
             self.folds.setdefault(track.fold_id, []).append(track)
             self.by_row[track.row_id] = track
-            slo = self.slos.get(key.name)
-            if slo is not None:
-                track.budget = self.ledgers.pop(key, None) or Ledger(slo)
+            self._aim(track, self.slos.get(key.name), "")
             self.touched_regions.add(key.region)
         return track
 
@@ -218,8 +217,21 @@ class World:
             track = self._service(service.key)
         elif before is not None and before.stopped != service.stopped:
             track.numbers = None  # measured again at once: a stopped service has none
+        if service.slo != (track.service.slo if track.service is not None else "") and track.key.name not in self.slos:
+            self._aim(track, *_objective(service))
         track.service = service
         self.touched.add(track)
+
+    def _aim(self, track: ServiceTrack, slo: Slo | None, problem: str) -> None:
+        """Give a service its objective; what was seen of its requests counts by the objective of then."""
+        track.slo, track.slo_problem = slo, problem
+        track.numbers = None  # measured again at once
+        if slo is None:
+            track.budget = None
+            return
+        if track.budget is None:
+            track.budget = self.ledgers.pop(track.key, None) or Ledger(slo)
+        track.budget.slo = slo
 
     def _service_gone(self, update: ServiceGone) -> None:
         track = self.services.get(update.key)
@@ -331,3 +343,13 @@ class World:
         # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.
         kept = list(self.rights.items())[-_RIGHTS_KEPT:]
         self.rights = {**dict(kept), update.key: update.rights}
+
+
+def _objective(service: Service) -> tuple[Slo | None, str]:
+    """(what a service tells of its objective, why that cannot be used)."""
+    if not service.slo:
+        return None, ""
+    try:
+        return read_slo(service.key.name, service.slo), ""
+    except ValidationError as error:
+        return None, error.message

@@ -65,7 +65,7 @@ def size(value: float) -> str:
 
 
 def latency(seconds: float) -> str:
-    """``0.4ms``, ``9ms``, ``640ms``, ``1.9s``, ``12s``, ``3m``."""
+    """``0.4ms``, ``9ms``, ``640ms``, ``1.9s``, ``12s``, ``3m``, ``2h``, ``3d``."""
     if not math.isfinite(seconds):
         return UNKNOWN
     milliseconds = seconds * 1000.0
@@ -75,7 +75,7 @@ def latency(seconds: float) -> str:
         return f"{milliseconds:.1f}ms" if milliseconds < 0.95 else f"{milliseconds:.0f}ms"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
-    return f"{seconds:.0f}s" if seconds < 119.5 else f"{seconds / 60:.0f}m"
+    return f"{seconds:.0f}s" if seconds < 119.5 else span(seconds)
 
 
 def percent(ratio: float, digits: int = 1) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nimify_tui.domain.services import ReplicaState
+from nimify_tui.domain.slos import Slo
 from tests.docker.acting import Acting, acting, region_toml, write_config
 from tests.docker.engine import Engine, free_port
 from tests.docker.test_acting import compose
@@ -104,7 +105,8 @@ def test_families_ports_owners_and_names(engine: Engine, desk: Acting) -> None:
         "--name", "chat", "--publish", f"127.0.0.1:{port}:8000", *compose("shop", "chat"),
         image="vllm/vllm-openai:v0.9.1", command=("sh", "-c", "exec sleep 1000000", "--model", "meta/llama"),
     )  # fmt: skip
-    engine.run("--name", "shop-chat", "--label", "PODMAN_SYSTEMD_UNIT=chat.service")
+    engine.run("--name", "shop-chat", "--label", "PODMAN_SYSTEMD_UNIT=chat.service",
+               "--label", "nimify.dev/slo=objective=0.99 latency_ms=80")  # fmt: skip
     desk.until_row("shop-chat", state="OK")
     desk.until_row("shop-chat.container", state="OK")
     service = desk.service("shop-chat")
@@ -117,6 +119,9 @@ def test_families_ports_owners_and_names(engine: Engine, desk: Acting) -> None:
     assert replica.admin_url == f"http://127.0.0.1:{port}"
     other = desk.service("shop-chat.container")
     assert [(each.kind, each.name) for each in other.around.owners] == [("systemd unit", "chat.service")]
+    row = desk.row("shop-chat.container")
+    assert row is not None
+    assert row.slo == Slo(service="shop-chat.container", objective=0.99, latency_ms=80.0)
     engine.docker("rename", "shop-chat", "renamed")
     desk.until_row("renamed", state="OK")
     desk.until(lambda: desk.row("shop-chat.container") is None, "the old name goes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.measures import Histogram, Measure, MeasureState, TokenSample, absent
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
-from nimify_tui.domain.slos import Burning, Slo
+from nimify_tui.domain.slos import Burning, Slo, read_slo
 from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled
 from nimify_tui.fleet.budgets import PAIRS, Budget, Kept, Ledger, budget_lines, burn
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
@@ -232,3 +234,45 @@ def test_without_an_objective_there_is_nothing_to_burn() -> None:
     town.run(20)
     assert town.row("score").burn == absent("count", "no SLO")
     assert town.row("score").burn.state is MeasureState.ABSENT
+
+
+def test_a_services_own_objective_holds_until_the_configuration_or_the_service_says_otherwise() -> None:
+    town = Town({"us-east-1": {"score": 1, "embed": 1}}, slos=(Slo(service="embed"),), load=Load(rps=20.0, errors=0.1))
+    for name in ("score", "embed"):
+        town.see_service(ServiceKey("us-east-1", name), slo="objective=0.9 latency_ms=80 window=7d")
+    town.run(30)
+    row = town.row("score")
+    assert row.slo == Slo(service="score", objective=0.9, latency_ms=80.0, window_s=7 * 86400.0)
+    assert row.burn.value == pytest.approx(1.0, abs=0.5)
+    assert town.row("embed").slo == Slo(service="embed"), "the configuration's own"
+
+    town.see_service(ServiceKey("us-east-1", "score"), slo="objective=0.99")
+    town.run(1)
+    assert town.row("score").burn.value == pytest.approx(10.0, abs=5.0), "what was seen counts by the new one"
+    town.see_service(ServiceKey("us-east-1", "score"), slo="")
+    town.run(1)
+    assert (town.row("score").slo, town.row("score").burn.reason) == (None, "no SLO")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["objective=1.5", "objective=nan", "objective=0.9 objective=0.8", "latency=80", "window=5", "min_requests=0",
+     "x" * 5000, "objective=0.9\x1b[2J", "ttft_ms=-1", "quantile=1", "objective"],
+)  # fmt: skip
+def test_an_objective_that_cannot_be_read_says_so_where_it_would_stand(text: str) -> None:
+    town = Town({"us-east-1": {"score": 1}}, load=Load(rps=5.0))
+    town.see_service(ServiceKey("us-east-1", "score"), slo=text)
+    town.run(10)
+    row = town.row("score")
+    assert row.slo is None
+    assert row.burn.reason.startswith("nimify.dev/slo: ")
+    assert "\x1b" not in row.burn.reason
+    assert len(row.burn.reason) < 200
+
+
+@given(st.text(max_size=60))
+def test_no_annotation_breaks_the_reading(text: str) -> None:
+    with contextlib.suppress(ValidationError):
+        found = read_slo("score", text)
+        assert 0.0 < found.objective < 1.0
+        assert found.window_s > 0.0

@@ -117,6 +117,18 @@ def test_a_roll_out_under_way_is_counted() -> None:
     assert shown("triton", cluster(changed))[0].progress == "1 of 3 replaced"
 
 
+def test_the_objective_that_a_workload_tells_is_told_as_it_stands() -> None:
+    changed = []
+    for kind, made in samples():
+        if kind is DEPLOYMENT and made["metadata"]["name"] == "triton":
+            made["metadata"]["annotations"]["nimify.dev/slo"] = "objective=0.99\x1b[2J latency_ms=80" + "x" * 5000
+        changed.append((kind, made))
+    told = shown("triton", cluster(changed))[0].slo
+    assert told.startswith("objective=0.99")
+    assert "\x1b" not in told
+    assert len(told) <= 201
+
+
 def test_an_evicted_pod_is_left_out_once_another_has_its_place() -> None:
     world = cluster()
     evicted = copy.deepcopy(sample("pods", "triton"))

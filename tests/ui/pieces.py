@@ -15,7 +15,7 @@ from nimify_tui.domain.services import (
     ReplicaState,
     ServiceState,
 )
-from nimify_tui.domain.slos import Slo
+from nimify_tui.domain.slos import Burning, Slo
 from nimify_tui.fleet.frames import (
     RegionRow,
     ServiceRow,
@@ -116,6 +116,7 @@ def row(
         production=True,
         demo=False,
         stale=stale,
+        burning=Burning.FAST if burn is not None and burn >= 14.4 else Burning.NO,
         **more,
     )
 

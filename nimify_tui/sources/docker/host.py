@@ -20,6 +20,7 @@ from nimify_tui.backends.docker.place import EnginePlace
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, Service
+from nimify_tui.domain.slos import ANNOTATION, ANNOTATION_CHARS
 from nimify_tui.domain.updates import ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.docker.reach import port_words, published, url_of
@@ -281,6 +282,7 @@ class Host:
             endpoint=_endpoint([*self._front(newest.group.uid), *(each.one for each in wanted)], family, self.place),
             model_name=clean_line(_served(newest.one, line), 200),
             labels=_labels(newest, family),
+            slo=clean_line(newest.one.labels.get(ANNOTATION, ""), ANNOTATION_CHARS + 1),
             around=_around(newest.one),
         )
         return _Told(service, replicas)

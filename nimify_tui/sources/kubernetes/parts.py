@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from nimify_tui.domain.slos import ANNOTATION
+
 
 class Part(msgspec.Struct, gc=False, rename="camel", frozen=True):
     """A part of an object: JSON names are the camel case of ours."""
@@ -25,6 +27,7 @@ class Annotations(msgspec.Struct, gc=False, frozen=True):
     scrape_port: str = msgspec.field(default="", name="prometheus.io/port")
     scrape_path: str = msgspec.field(default="", name="prometheus.io/path")
     scrape_scheme: str = msgspec.field(default="", name="prometheus.io/scheme")
+    slo: str = msgspec.field(default="", name=ANNOTATION)
 
     @property
     def number(self) -> int:

@@ -10,6 +10,7 @@ import msgspec
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.domain.slos import ANNOTATION_CHARS
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.families import OTHER, family_of, image_of, model_of
 from nimify_tui.sources.kubernetes.cluster import Cluster, Judged
@@ -89,6 +90,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         models_note=told.note,
         labels=_labels(one, kind.name, metered, container),
         metrics_at=metered,
+        slo=clean_line(meta.annotations.slo, ANNOTATION_CHARS + 1) if meta.annotations is not None else "",
         around=msgspec.structs.replace(around, kept=kept_of(cluster, uid)),
     )
     return service, replicas

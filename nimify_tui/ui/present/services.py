@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.names import short_region
 from nimify_tui.domain.services import STATE_RANK, ServiceState
-from nimify_tui.domain.slos import Burning
+from nimify_tui.domain.slos import ANNOTATION, Burning
 from nimify_tui.fleet.frames import Frame, ModelRow, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import STATE_STYLES
@@ -353,7 +353,7 @@ def _burn(row: ServiceRow, stopped: bool) -> Cell:
     if stopped:
         return Cell("")
     if row.slo is None:
-        return Cell("no SLO", "dim")
+        return Cell("SLO?", "warn") if row.burn.reason.startswith(ANNOTATION) else Cell("no SLO", "dim")
     value = row.burn.value
     if value is None:
         return Cell(fmt.UNKNOWN, "dim")
