@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nimify_tui.domain.services import Limits, ServiceSpec
+from nimify_tui.domain.slos import ANNOTATION
 
 #: The six regions, the primary first.
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1", "ap-northeast-1")
@@ -64,6 +65,20 @@ ROLES = (
     Role("vision-l14", "vision-l14", {"us-east-1": (1, 3), "eu-west-1": (1, 2)}, binary=1.0),
     Role("batch-llm", "guard-mini", {"us-east-1": (1, 0)}, stopped=True),
 )  # fmt: skip
+
+
+#: Who has promised how many good requests; those that are not named have no objective.
+OBJECTIVES = {
+    "embed-e5": "objective=0.999", "toxicity": "objective=0.999", "fraud-score": "objective=0.9995",
+    "spell-fix": "objective=0.99", "rerank-v2": "objective=0.995", "guard-mini": "objective=0.999",
+    "ocr-lines": "objective=0.99", "asr-large": "objective=0.99", "vision-l14": "objective=0.99",
+}  # fmt: skip
+
+
+def labels_of(service: str) -> dict[str, str]:
+    """What the demo labels a service with."""
+    objective = OBJECTIVES.get(service)
+    return {"demo": "true"} | ({ANNOTATION: objective} if objective is not None else {})
 
 
 def parts(regions: int) -> tuple[Part, ...]:

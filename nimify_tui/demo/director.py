@@ -23,7 +23,7 @@ from nimify_tui.base.errors import ClusterError, DeadlineError, NimifyError
 from nimify_tui.base.files import supervisor_socket, write_atomic
 from nimify_tui.base.process import python_command
 from nimify_tui.demo import scenarios
-from nimify_tui.demo.cast import ACTOR, REGIONS, Part, demo_spec, parts
+from nimify_tui.demo.cast import ACTOR, REGIONS, Part, demo_spec, labels_of, parts
 from nimify_tui.demo.menu import read_menu
 from nimify_tui.demo.orders import Aim
 from nimify_tui.demo.places import Places, Status
@@ -98,7 +98,7 @@ class Director:
             reply = await wire.ask(
                 Apply(
                     id=0, leave=leave(ACTOR, "nimify-tui demo"), name=part.service, uid="", generation=0,
-                    spec=demo_spec(path, labels={"demo": "true"}), replicas=part.replicas,
+                    spec=demo_spec(path, labels=labels_of(part.service)), replicas=part.replicas,
                 )
             )  # fmt: skip
             if part.stopped:

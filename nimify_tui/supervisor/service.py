@@ -21,6 +21,7 @@ from nimify_tui.domain.embedded import Event, ReplicaEvent, ServiceEvent
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.served import ServedModel
 from nimify_tui.domain.services import Replica, Revision, Service, ServiceSpec
+from nimify_tui.domain.slos import ANNOTATION
 from nimify_tui.supervisor import logs, process
 from nimify_tui.supervisor.changes import Chronicle
 from nimify_tui.supervisor.command import Handed, replica_command
@@ -119,6 +120,7 @@ class ServiceKeeper:
             model_sha256=current.spec.model_sha256,
             revisions=tuple(self.revisions[number] for number in sorted(self.revisions)[-_TOLD_REVISIONS:]),
             labels=current.spec.labels,
+            slo=current.spec.labels.get(ANNOTATION, ""),
         )
 
     def _model_names(self, sha256: str) -> tuple[str, ...]:
