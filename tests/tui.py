@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 
 import pyte
 
+from tests.idle import exact
+
 T = TypeVar("T")
 
 GOLDEN_DIR = Path(__file__).parent / "golden"
@@ -92,10 +94,11 @@ def run_app(
 
     async def go() -> T:
         app = make_app()
-        async with app.run_test(size=size) as pilot:
-            app.animation_level = "none"
-            await pilot.pause()
-            return await script(app, pilot)
+        with exact(app):
+            async with app.run_test(size=size) as pilot:
+                app.animation_level = "none"
+                await pilot.pause()
+                return await script(app, pilot)
 
     with frozen_env(env):
         return asyncio.run(go())

@@ -41,6 +41,8 @@ from nimify_tui.gate.journal import was_masked
 TARGET_DEADLINE_S = 180.0
 #: A region that is not seen for so long while we wait for it: what became of the change is unknown.
 CONTACT_LOST_S = 20.0
+#: Without news an action is looked at again after so long: soon after each step of it, then less and less often.
+_SOON_S, _SELDOM_S = 0.25, 1.0
 _SEEN = (RegionState.LIVE, RegionState.THROTTLED)
 _WORST = {ActionState.OK: 0, ActionState.PLANNED: 1, ActionState.UNKNOWN: 2, ActionState.FAILED: 3}
 
@@ -310,12 +312,15 @@ class ActionDesk:
         """Watch until the world agrees, cannot agree, or is not seen any more. Asks nothing twice."""
         begin = seen_at = self._clock.mono_s()
         deadline_s = receipt.deadline_s or self._target_deadline_s
+        pause_s, before = _SELDOM_S, None
         while True:
-            now = self._clock.mono_s()
+            now, pause_s = self._clock.mono_s(), min(2 * pause_s, _SELDOM_S)
             if self._is_seen(key.region):
                 seen_at = now
                 standing = await controller.standing(plan, part, key, receipt, self._world)
                 say(standing.text, standing.done, standing.total)
+                if standing != before:
+                    pause_s, before = _SOON_S, standing
                 if standing.state is not ActionState.RUNNING:
                     return TargetResult(key=key, state=standing.state, message=standing.text)
                 if now - begin >= deadline_s:
@@ -324,18 +329,18 @@ class ActionDesk:
             elif now - seen_at >= self._contact_lost_s:
                 text = f"accepted; then no contact with {key.region} for {now - seen_at:.0f} s: the outcome is unknown"
                 return TargetResult(key=key, state=ActionState.UNKNOWN, message=text)
-            await self._world.changed(1.0)
+            await self._world.changed(pause_s)
 
     async def _after_lost_answer(
         self, plan: Plan, part: ActionRequest, key: ServiceKey, say: Teller, error: str
     ) -> TargetResult:
         """The request may or may not have arrived: look at the world, never ask again."""
-        begin, standing = self._clock.mono_s(), None
+        begin, standing, pause_s = self._clock.mono_s(), None, _SOON_S
         while self._clock.mono_s() - begin < self._patience_s(standing):
             found = f": {standing.text}" if standing is not None else ""
             say(f"no answer ({error}); looking whether it was done{found}", 0, 0)
-            await self._world.changed(1.0)
-            standing = None
+            await self._world.changed(pause_s)
+            standing, pause_s = None, min(2 * pause_s, _SELDOM_S)
             if self._is_seen(key.region):
                 controller = self._controller(self._seen_region(key.region)[0])
                 with contextlib.suppress(NetworkError, DeadlineError):

@@ -24,6 +24,7 @@ from typing import Any
 
 from tests.kube import pki
 from tests.kube.assets import LAB
+from tests.kube.audited import Audited
 from tests.support import alive, wait_for
 
 #: Token users and their groups. Only admin may do anything until a test binds a role to the others.
@@ -69,6 +70,7 @@ class Cluster:
         #: Where a port-forward to any pod ends: a test puts a server of its own there.
         self.upstream_port = free_port()
         self._etcd_port = free_port()
+        self._audited = Audited(folder / "audit.log")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -114,6 +116,7 @@ class Cluster:
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={here / 'sa.crt'}",
             f"--service-account-signing-key-file={here / 'sa.key'}", "--allow-privileged=true",
             f"--audit-policy-file={here / 'audit.yaml'}", f"--audit-log-path={self.folder / 'audit.log'}",
+            "--audit-log-maxsize=4096",  # megabytes: by itself it begins anew after 100
             f"--kubelet-client-certificate={here / 'kubelet.crt'}", f"--kubelet-client-key={here / 'kubelet.key'}",
         )  # fmt: skip
         wait_for(
@@ -204,10 +207,9 @@ class Cluster:
             "apply", "-f", "-", data=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         )
 
-    def audited(self) -> list[dict[str, Any]]:
+    def audited(self) -> Audited:
         """The API server's own record of every request so far."""
-        lines = (self.folder / "audit.log").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return self._audited.look()
 
     # -- inside -------------------------------------------------------------------------------------------------
 

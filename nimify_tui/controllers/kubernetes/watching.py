@@ -17,34 +17,37 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, Precondition, Verb
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 
-#: The object of a running action is read at most so often, seconds.
-LOOK_S = 1.5
+#: The object of a running action is read at most so often, seconds: the first times sooner, because many a change is
+#: true within a second, then twice as long from look to look.
+FIRST_LOOK_S, LOOK_S = 0.2, 1.5
 _KEPT = 64
 #: Reads the object, or gives the one read a moment ago; None: it is not there.
 Look = Callable[[], Awaitable[Live | None]]
 
 
 class Looks:
-    """Looks at objects of running actions, none more often than once in :data:`LOOK_S`."""
+    """Looks at objects of running actions, none that lasts more often than once in :data:`LOOK_S`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last: dict[tuple[str, ServiceKey], tuple[float, Live | None]] = {}
+        #: When each was read, what was there, and how long that holds.
+        self._last: dict[tuple[str, ServiceKey], tuple[float, Live | None, float]] = {}
 
     def of(self, plan_id: str, key: ServiceKey, line: Line, path: str) -> Look:
         """The look of one target of a plan."""
 
         async def look() -> Live | None:
             now, before = self._clock.mono_s(), self._last.get((plan_id, key))
-            if before is not None and now - before[0] < LOOK_S:
+            if before is not None and now - before[0] < before[2]:
                 return before[1]
+            holds_s = FIRST_LOOK_S if before is None else min(LOOK_S, 2 * before[2])
             try:
                 live: Live | None = await read_object(line, path)
             except NotFound:
                 live = None
             while len(self._last) >= _KEPT:
                 self._last.pop(next(iter(self._last)))
-            self._last[(plan_id, key)] = (now, live)
+            self._last[(plan_id, key)] = (now, live, holds_s)
             return live
 
         return look
