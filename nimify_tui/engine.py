@@ -50,8 +50,8 @@ PUBLISH_S = 0.25
 #: While little happens, what does is in a frame after so long, seconds: somebody may have just done it. A screen takes
 #: eight frames a second at most, so that this is never what one waits for.
 PROMPT_S = 0.05
-#: "Little": so many updates of services and replicas in a second. Beyond that frames keep their pace: each one costs the
-#: screen a drawing, and a key press waits for that.
+#: "Little": so many updates of services and replicas in a second. Beyond that frames keep their pace: each one costs
+#: the screen a drawing, and a key press waits for that.
 PROMPT_UPDATES = 100
 _EVENTS = frozenset({ServiceSeen, ServiceGone, ReplicaSeen, ReplicaGone})
 #: How often regions that others announce on this machine (a demo) are looked for, seconds.
@@ -260,7 +260,7 @@ class Engine:
             self._sink([RegionSeen(now, region, health)])
 
     async def _publish(self) -> None:
-        """One frame each PUBLISH_S at most, sooner as :meth:`_pause` says; time enters the fleet here, once a second."""
+        """Frames, as :meth:`_pause` paces them; time enters the fleet here, once a second."""
         ticked_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
