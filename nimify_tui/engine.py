@@ -22,7 +22,17 @@ from nimify_tui.base.errors import DeadlineError, InternalError, NimifyError
 from nimify_tui.domain.demands import Demand, LogDemand
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.slos import Slo
-from nimify_tui.domain.updates import RegionGone, RegionListed, RegionSeen, ServiceSeen, Tick, Update
+from nimify_tui.domain.updates import (
+    RegionGone,
+    RegionListed,
+    RegionSeen,
+    ReplicaGone,
+    ReplicaSeen,
+    ServiceGone,
+    ServiceSeen,
+    Tick,
+    Update,
+)
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.store import Fleet
@@ -37,6 +47,13 @@ log = logging.getLogger(__name__)
 
 #: Frames at most every so often, seconds; the numbers in them move once a second.
 PUBLISH_S = 0.25
+#: While little happens, what does is in a frame after so long, seconds: somebody may have just done it. A screen takes
+#: eight frames a second at most, so that this is never what one waits for.
+PROMPT_S = 0.05
+#: "Little": so many updates of services and replicas in a second. Beyond that frames keep their pace: each one costs
+#: the screen a drawing, and a key press waits for that.
+PROMPT_UPDATES = 100
+_EVENTS = frozenset({ServiceSeen, ServiceGone, ReplicaSeen, ReplicaGone})
 #: How often regions that others announce on this machine (a demo) are looked for, seconds.
 DISCOVER_S = 1.0
 
@@ -79,6 +96,9 @@ class Engine:
         #: Regions of which no row has been told yet, and whether one was just now: somebody waits for it.
         self._bare = {region.name for region in rooms.regions}
         self._urgent = asyncio.Event()
+        #: Little has happened, and it is to be seen at once; so many updates came with such news since the last second.
+        self._prompt = asyncio.Event()
+        self._told = 0
         now = self.clock.now()
         rooms.before(self.fleet)
         self.fleet.apply(Tick(now))
@@ -177,9 +197,13 @@ class Engine:
         self.fleet.apply_many(updates)
         for listener in self._rooms.listeners:
             listener(updates)
+        if any(type(each) in _EVENTS for each in updates):
+            self._told += len(updates)
+            (self._prompt.set if self._told <= PROMPT_UPDATES else self._prompt.clear)()
         if self._bare and (told := {name for each in updates if (name := _row_of(each)) in self._bare}):
             self._bare -= told
             self._urgent.set()
+            self._prompt.set()
         self._dirty.set()
 
     def _serve(self) -> None:
@@ -236,7 +260,7 @@ class Engine:
             self._sink([RegionSeen(now, region, health)])
 
     async def _publish(self) -> None:
-        """One frame each PUBLISH_S at most, but for first rows; time enters the fleet here, once a second."""
+        """Frames, as :meth:`_pause` paces them; time enters the fleet here, once a second."""
         ticked_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -245,16 +269,20 @@ class Engine:
             self._dirty.clear()
             now, mono_s = self.clock.now(), self.clock.mono_s()
             if mono_s - ticked_s >= 1.0:
-                ticked_s = mono_s
+                ticked_s, self._told = mono_s, 0
                 self.fleet.apply(Tick(now))
             try:
                 self.fleet.publish(now)
             except Exception:  # whatever it is: the frame before stays, the next try is a moment away
                 log.exception("a frame could not be made")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PUBLISH_S):
-                    await self._urgent.wait()
-            self._urgent.clear()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """From one frame to the next: PUBLISH_S; PROMPT_S where little has happened; nothing for first rows."""
+        if not await _set_within(self._urgent, PROMPT_S):
+            await _set_within(self._prompt, PUBLISH_S - PROMPT_S)
+        self._urgent.clear()
+        self._prompt.clear()
 
     async def _discover(self) -> None:
         fixed = {region.name for region in self._rooms.regions}
@@ -290,6 +318,15 @@ class Engine:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _row_of(update: Update) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from nimify_tui import engine as engine_module
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import Region, RegionKind
-from nimify_tui.domain.updates import ServiceSeen
+from nimify_tui.domain.updates import ServiceSeen, Update
 from nimify_tui.engine import Engine, Rooms, Sink
 from nimify_tui.fleet.store import Fleet
 from tests.fleet.town import service_fact
@@ -83,3 +83,35 @@ def test_first_rows_are_in_a_frame_at_once(
 
     engine.submit(tell()).result(10)
     wait_for(lambda: "chat" in engine.frame.rows, 10, why="a row")
+
+
+def seen(name: str) -> ServiceSeen:
+    """A service of the far region."""
+    return ServiceSeen(1.0, service_fact(ServiceKey("far", name)))
+
+
+def told(engine: Engine, updates: Sequence[Update]) -> None:
+    """Tell them in the engine's loop, as a region does."""
+
+    async def tell() -> None:
+        engine._sink(updates)
+
+    engine.submit(tell()).result(10)
+
+
+@pytest.mark.parametrize("many", [1, engine_module.PROMPT_UPDATES + 1])
+def test_what_happens_is_in_a_frame_soon_unless_much_happens(
+    engine: Engine, works: Works, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """The pace of frames is an hour here, and the first rows are told. The second case is the first one's sabotage."""
+    monkeypatch.setattr(engine_module, "PUBLISH_S", 3600.0)
+    engine.start()
+    wait_for(lambda: len(works.begun) == 3, 10, why="all")
+    told(engine, [seen("chat")])
+    wait_for(lambda: "chat" in engine.frame.rows, 10, why="the first row")
+    told(engine, [seen(f"more-{number}") for number in range(many)])
+    if many == 1:
+        wait_for(lambda: "more-0" in engine.frame.rows, 10, why="its row")
+        return
+    told(engine, [seen("last")])
+    assert not engine.wait(lambda frame: "last" in frame.rows, 4 * engine_module.PROMPT_S)

@@ -27,6 +27,7 @@ from nimify_tui.backends.docker.errors import (
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.place import EnginePlace, Way
 from nimify_tui.backends.docker.ssh import SshTunnel
+from nimify_tui.backends.docker.taps import Tap
 from nimify_tui.backends.once import once
 from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyError
 from nimify_tui.domain.plans import Permit, Plan
@@ -144,6 +145,11 @@ class Connection:
             yield self._pieces(reply, read_timeout_s or READ_S)
         finally:
             reply.close()
+
+    async def tap(self, path: str, query: Mapping[str, str]) -> Tap:
+        """A stream that is looked into now and then; the caller closes it. Raises like :meth:`get`."""
+        reply = await self._ask("GET", self._prefix + path, query, None, CONNECT_S + READ_S)
+        return Tap(reply, lambda error: known(error, self.place, READ_S, self._said))
 
     async def change(
         self,

@@ -85,6 +85,7 @@ class Host:
         self.containers: dict[str, Known] = {}
         self._members: dict[str, set[str]] = {}
         self._names: dict[str, str] = {}
+        self._uids: dict[str, str] = {}  # the other way round: no two groups share a name
         self._told: dict[str, _Told] = {}
         self._dirty: set[str] = set()
         self._asked: dict[str, float] = {}
@@ -170,19 +171,18 @@ class Host:
 
     def members(self, key: ServiceKey) -> list[Known]:
         """The containers of a service, by name."""
-        uid = next((uid for uid, name in self._names.items() if name == key.name), "")
-        found = [self.containers[each] for each in self._members.get(uid, ())]
+        found = [self.containers[each] for each in self._members.get(self._uids.get(key.name, ""), ())]
         return sorted(found, key=lambda each: each.one.plain_name)
 
     def running(self, row_id: str) -> list[tuple[ReplicaKey, str]]:
-        """The running containers of a row: (replica, container id)."""
+        """The running containers of a row: (replica, container id). Asked for every row that is looked at, often."""
         found = []
-        for told in self._told.values():
-            if row_id in (told.service.key.row_id, told.service.key.fold_id):
-                for uid, replica in told.replicas.items():
-                    known = self.containers.get(uid)
-                    if known is not None and known.one.state.status == "running":
-                        found.append((replica.key, uid))
+        for name in {row_id, row_id.removesuffix(f"@{self._region}")}:
+            told = self._told.get(self._uids.get(name, ""))
+            for uid, replica in told.replicas.items() if told is not None else ():
+                known = self.containers.get(uid)
+                if known is not None and known.one.state.status == "running":
+                    found.append((replica.key, uid))
         return found
 
     def young(self, now: float) -> list[str]:
@@ -214,6 +214,7 @@ class Host:
             names[uid] = name
         self._dirty.update(uid for uid, name in names.items() if self._names.get(uid, name) != name)
         self._names = names
+        self._uids = {name: uid for uid, name in names.items()}
 
     # -- telling -------------------------------------------------------------------------
 

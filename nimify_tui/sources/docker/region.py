@@ -23,6 +23,7 @@ from nimify_tui.backends.docker.groups import Group, group_of
 from nimify_tui.backends.docker.kinds import Container, Event, Listed, seconds
 from nimify_tui.backends.docker.logs import lines_of
 from nimify_tui.backends.docker.place import EnginePlace
+from nimify_tui.backends.docker.taps import Tap
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
@@ -83,6 +84,10 @@ class Link(Protocol):
         self, path: str, query: Mapping[str, str] | None = None, read_timeout_s: float | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Pieces as they come."""
+        ...
+
+    async def tap(self, path: str, query: Mapping[str, str]) -> Tap:
+        """A stream that is looked into now and then."""
         ...
 
     async def ping(self, timeout_s: float) -> None:

@@ -7,21 +7,23 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from nimify_tui.backends.docker.taps import Tap, let_in
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.demands import DetailDemand, Looks
 from nimify_tui.domain.measures import ReplicaUse
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.updates import Update, Used
-from nimify_tui.sources.docker.region import Link, Sleep, whole_lines
+from nimify_tui.sources.docker.region import Link, Sleep
 from nimify_tui.sources.docker.stats import Stats, cpu_ratio, memory_bytes
 
 Sink = Callable[[Sequence[Update]], None]
 #: (region, replica, container id) of what runs in a row.
-Shown = Callable[[str], Sequence[tuple[str, ReplicaKey, str]]]
+_One = tuple[str, ReplicaKey, str]
+Shown = Callable[[str], Sequence[_One]]
 #: How often it is looked at what is looked at, and how long a stream that broke is left alone; seconds.
 LOOK_S, AGAIN_S = 0.5, 2.0
-#: All samples that came meanwhile are handed on together, so that they make one frame; seconds.
+#: All streams are looked into together, so that their samples make one frame and one waking; seconds.
 FLUSH_S = 0.9
 #: Streams at once, over all regions.
 MOST_STREAMS = 64
@@ -29,6 +31,38 @@ MOST_STREAMS = 64
 _SILENT_S = 15.0
 _SOURCE = "Docker stats"
 _DECODE = msgspec.json.Decoder(Stats).decode
+
+
+class _Stream:
+    """One container that is measured: its tap while there is one, and the sample before."""
+
+    def __init__(self, region: str, key: ReplicaKey, container_id: str) -> None:
+        self.region, self.key, self.container_id = region, key, container_id
+        self.tap: Tap | None = None
+        self.broken = asyncio.Event()
+        self.heard_s = 0.0
+        self._before: Stats | None = None
+
+    def opened(self, tap: Tap, mono_s: float) -> None:
+        """It has begun (again)."""
+        self.tap, self.heard_s, self._before = tap, mono_s, None
+        self.broken.clear()
+
+    def sample(self, at: float, mono_s: float) -> Used | None:
+        """What its newest sample says, None where none came. Raises NimifyError and msgspec.DecodeError."""
+        assert self.tap is not None
+        lines = self.tap.take()
+        if self.tap.ended or mono_s - self.heard_s > _SILENT_S:
+            self.broken.set()
+        if not lines:
+            return None
+        self.heard_s = mono_s
+        now = _DECODE(lines[-1])
+        ratio = cpu_ratio(self._before, now) if self._before is not None else None
+        self._before, memory = now, memory_bytes(now)
+        if ratio is None and memory is None:
+            return None
+        return Used(at, self.key, ReplicaUse(at=at, source=_SOURCE, cpu_ratio=ratio, memory_bytes=memory))
 
 
 class UseSource:
@@ -44,56 +78,68 @@ class UseSource:
     ) -> None:
         self._looks, self._shown, self._link = looks, shown, link
         self._clock, self._sleep = clock, sleep
-        self._streams: dict[tuple[str, ReplicaKey, str], asyncio.Task[None]] = {}
-        self._found: list[Update] = []
+        self._streams: dict[_One, tuple[_Stream, asyncio.Task[None]]] = {}
 
     async def run(self, sink: Sink) -> None:
         """Measure until cancelled."""
         flush_at_s = 0.0
         try:
             while True:
-                if self._found and self._clock.mono_s() >= flush_at_s:
+                if self._streams and self._clock.mono_s() >= flush_at_s:
                     flush_at_s = self._clock.mono_s() + FLUSH_S
-                    found, self._found = self._found, []
-                    sink(found)
-                rows = [each.row_id for each in self._looks.demands() if isinstance(each, DetailDemand)]
-                wanted = list(dict.fromkeys(one for row_id in rows for one in self._shown(row_id)))[
-                    :MOST_STREAMS
-                ]
-                for gone in self._streams.keys() - set(wanted):
-                    self._streams.pop(gone).cancel()
-                for one in wanted:
-                    if one not in self._streams:
-                        self._streams[one] = asyncio.create_task(
-                            self._follow(*one), name=f"use of {one[2][:12]}"
-                        )
+                    if found := await self._samples():
+                        sink(found)
+                self._look()
                 await self._sleep(LOOK_S)
         finally:
-            for task in self._streams.values():
+            for _, task in self._streams.values():
                 task.cancel()
 
-    async def _follow(self, region: str, key: ReplicaKey, container_id: str) -> None:
+    def _look(self) -> None:
+        """Measure what is shown, and nothing else."""
+        rows = [each.row_id for each in self._looks.demands() if isinstance(each, DetailDemand)]
+        wanted = list(dict.fromkeys(one for row_id in rows for one in self._shown(row_id)))[:MOST_STREAMS]
+        for gone in self._streams.keys() - set(wanted):
+            self._streams.pop(gone)[1].cancel()
+        for one in wanted:
+            if one not in self._streams:
+                stream = _Stream(*one)
+                task = asyncio.create_task(self._follow(stream), name=f"use of {one[2][:12]}")
+                self._streams[one] = stream, task
+
+    async def _samples(self) -> list[Update]:
+        """What came on all streams since the last time."""
+        streams = [stream for stream, _ in self._streams.values() if stream.tap is not None]
+        await let_in(stream.tap for stream in streams if stream.tap is not None)
+        at, mono_s = self._clock.now(), self._clock.mono_s()
+        found: list[Update] = []
+        for stream in streams:
+            if stream.tap is None:
+                continue  # it ended in between
+            try:
+                used = stream.sample(at, mono_s)
+            except (NimifyError, msgspec.DecodeError):
+                stream.broken.set()  # the region's own heartbeat says what is the matter; the numbers grow old
+                continue
+            if used is not None:
+                found.append(used)
+        return found
+
+    async def _follow(self, stream: _Stream) -> None:
+        """Keep its tap, for ever."""
+        path = f"/containers/{stream.container_id}/stats"
         while True:
-            link = self._link(region)
+            link = self._link(stream.region)
             if link is not None:
                 try:
-                    await self._stream(link, key, container_id)
+                    tap = await link.tap(path, {"stream": "true"})
                 except NimifyError:
-                    pass  # the region's own heartbeat says what is the matter; the numbers grow old by themselves
+                    tap = None  # as above
+                if tap is not None:
+                    stream.opened(tap, self._clock.mono_s())
+                    try:
+                        await stream.broken.wait()
+                    finally:
+                        stream.tap = None
+                        tap.close()
             await self._sleep(AGAIN_S)
-
-    async def _stream(self, link: Link, key: ReplicaKey, container_id: str) -> None:
-        before: Stats | None = None
-        path = f"/containers/{container_id}/stats"
-        async with link.stream(path, {"stream": "true"}, read_timeout_s=_SILENT_S) as pieces:
-            async for line in whole_lines(pieces):
-                try:
-                    now = _DECODE(line)
-                except msgspec.DecodeError:
-                    return
-                ratio = cpu_ratio(before, now) if before is not None else None
-                before, memory = now, memory_bytes(now)
-                if ratio is not None or memory is not None:
-                    at = self._clock.now()
-                    use = ReplicaUse(at=at, source=_SOURCE, cpu_ratio=ratio, memory_bytes=memory)
-                    self._found.append(Used(at, key, use))
