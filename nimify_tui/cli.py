@@ -293,7 +293,7 @@ def _changing_calls(calls: _Calls) -> None:
 
 def _stop_first(parser: _Parser) -> None:
     parser.add_argument(
-        "--stop-first", action="store_true", help="each pod ends before its successor starts (no room for both)"
+        "--stop-first", action="store_true", help="each replica ends before its successor starts (no room for both)"
     )
 
 

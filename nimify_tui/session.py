@@ -19,7 +19,9 @@ from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
+from nimify_tui.controllers.entering import Door
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
+from nimify_tui.controllers.kubernetes.entering import PodDoor
 from nimify_tui.controllers.late import LateController
 from nimify_tui.controllers.live import LIVE, LiveDesk, Terminal
 from nimify_tui.controllers.local import LocalController
@@ -127,9 +129,16 @@ class Session:
         self._desk = ActionDesk(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
-        self._live = LiveDesk(
-            self._gate, self._mirror, partial(clusters.sockets, self._gate.verify), clusters.link, self.clock
-        )
+        sockets = partial(clusters.sockets, self._gate.verify)
+        self._live = LiveDesk(self._gate, self._mirror, self._doors(clusters, hosts), sockets, self.clock)
+
+    def _doors(self, clusters: ClusterRegions, hosts: DockerRegions) -> Mapping[RegionKind, Callable[[], Door]]:
+        """The ways into replicas, by the kind of their region."""
+        gate, sockets = self._gate, partial(clusters.sockets, self._gate.verify)
+        return {
+            RegionKind.KUBERNETES: lambda: PodDoor(gate, sockets, clusters.link, self.clock),
+            RegionKind.DOCKER: lambda: _container_door(hosts, gate),
+        }
 
     async def _started(self) -> None:
         await self.engine.started()
@@ -326,6 +335,12 @@ def _docker(hosts: DockerRegions, gate: Gate, clock: Clock) -> Controller:
     from nimify_tui.controllers.docker.controller import DockerController
 
     return DockerController(hosts.link, gate, clock, hosts.recipe)
+
+
+def _container_door(hosts: DockerRegions, gate: Gate) -> Door:
+    from nimify_tui.controllers.docker.entering import ContainerDoor
+
+    return ContainerDoor(hosts.link, gate.verify)
 
 
 def vitals(frame: Frame, key: ServiceKey) -> Vitals:

@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NetworkError, NimifyError, ValidationError
-from nimify_tui.controllers.live_words import live_facts, live_summary, pod_path
+from nimify_tui.controllers.entering import Command, Door
+from nimify_tui.controllers.live_words import live_summary, pod_path
 from nimify_tui.controllers.world import World
 from nimify_tui.domain.live import Forward
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
@@ -27,7 +28,6 @@ from nimify_tui.domain.plans import (
     ActionState,
     Permit,
     Plan,
-    Precondition,
     TargetResult,
     UnfinishedAction,
     Verb,
@@ -36,13 +36,10 @@ from nimify_tui.domain.regions import RegionKind, RegionState
 from nimify_tui.gate.gate import Gate
 
 if TYPE_CHECKING:  # it comes with an HTTP client that no first frame needs
-    from nimify_tui.backends.kubernetes.sockets import PodCommand, PodPort, PodSockets, PodStream
-    from nimify_tui.controllers.kubernetes.reading import Line
+    from nimify_tui.backends.kubernetes.sockets import PodPort, PodSockets, PodStream
 
 #: The verbs of this desk.
 LIVE = frozenset({Verb.SHELL, Verb.FORWARD, Verb.DEBUG})
-#: What is run for a shell: bash where there is one.
-SHELL = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"]
 #: Connections at once through one forward; more are turned away.
 MOST_CONNECTIONS = 64
 #: Forwards of one session.
@@ -87,19 +84,20 @@ class _Open:
 class LiveDesk:
     """Plans, opens and ends what stays open. Lives on the engine's loop; :meth:`forwards` may be called anywhere.
 
-    ``sockets`` gives the way into a region's pods, ``line`` its connection; both None while there is no contact.
+    ``doors`` lead into the replicas of a kind of region; ``sockets`` gives the way to the ports of a region's pods,
+    None while there is no contact.
     """
 
     def __init__(
         self,
         gate: Gate,
         world: World,
+        doors: Mapping[RegionKind, Callable[[], Door]],
         sockets: Callable[[str], PodSockets | None],
-        line: Callable[[str], Line | None],
         clock: Clock,
     ) -> None:
-        self._gate, self._world, self._sockets, self._clock = gate, world, sockets, clock
-        self._line = line
+        self._gate, self._world, self._doors = gate, world, doors
+        self._sockets, self._clock = sockets, clock
         self._open: dict[str, _Open] = {}
 
     # -- plans ---------------------------------------------------------------------------
@@ -112,8 +110,11 @@ class LiveDesk:
             raise ValidationError("one replica at a time", "choose a replica")
         [key] = request.targets
         found = self._world.region(key.region)
-        if found is None or found[0].kind is not RegionKind.KUBERNETES:
-            raise ValidationError("only a pod of a cluster can be entered", "this service runs on this machine")
+        if found is None or found[0].kind not in self._doors:
+            raise ValidationError(
+                "only a pod of a cluster or a container of a Docker host can be entered",
+                "this service runs on this machine",
+            )
         region, health = found
         if health.state not in (RegionState.LIVE, RegionState.THROTTLED):
             raise NetworkError(f"region {key.region} is {health.state}: {health.cause}", health.remedy)
@@ -125,34 +126,25 @@ class LiveDesk:
             raise ValidationError(f"{request.image[:80]!r} is no image", "for example busybox:1.37")
         if request.verb is Verb.FORWARD and not 0 < (request.port or 0) < 65536:
             raise ValidationError(f"{request.port} is no port", "give one between 1 and 65535")
-        rights = await self._rights(request, key)
+        entry = await self._doors[region.kind]().entry(request, key, service)
         now = self._clock.now()
         return Plan(
-            id=secrets.token_hex(8), request=request,
-            summary=live_summary(request, key), facts=(*live_facts(request), *rights), diff=(),
-            preconditions=(Precondition(key, service.uid, service.generation),),
-            production=region.production, created_at=now, expires_at=now + self._gate.policy.plan_ttl_s,
+            id=secrets.token_hex(8), request=request, summary=live_summary(request, key), facts=entry.facts, diff=(),
+            preconditions=(entry.precondition,), production=region.production, created_at=now,
+            expires_at=now + self._gate.policy.plan_ttl_s, calls=entry.calls,
         )  # fmt: skip
 
-    async def _rights(self, request: ActionRequest, key: ServiceKey) -> list[tuple[str, str]]:
-        """The plan's lines about the rights that it takes. Raises GateRefused when one is missing."""
-        from nimify_tui.backends.kubernetes.rights import needed_on_pods
-        from nimify_tui.controllers.kubernetes.trying import ask_rights, why_untried
-
-        if why := why_untried(self._gate, request, key.region):
-            return [("rights", why)]
-        line = self._line(key.region)
-        if line is None:
+    def _door(self, key: ServiceKey) -> Door:
+        found = self._world.region(key.region)
+        if found is None or found[0].kind not in self._doors:
             raise NetworkError(f"no contact with {key.region}", "wait until the region is LIVE")
-        wanted = needed_on_pods(request.verb, key.namespace)
-        return [await ask_rights(line, self._clock, access, key.region) for access in wanted]
+        return self._doors[found[0].kind]()
 
-    async def _begin(self, plan: Plan, answer: str) -> tuple[Permit, PodSockets]:
+    async def _begin(self, plan: Plan, answer: str) -> tuple[Permit, Door]:
         [key] = plan.request.targets
-        sockets = self._sockets(key.region)
-        if sockets is None:
-            raise NetworkError(f"no contact with {key.region}", "wait until the region is LIVE")
-        return await asyncio.to_thread(self._gate.authorise, plan, answer), sockets
+        door = self._door(key)
+        door.ready(key.region)
+        return await asyncio.to_thread(self._gate.authorise, plan, answer), door
 
     async def _end(self, plan: Plan, permit: Permit, state: ActionState, message: str) -> ActionResult:
         [key] = plan.request.targets
@@ -173,23 +165,14 @@ class LiveDesk:
 
         Raises GateRefused (nothing was opened).
         """
-        permit, sockets = await self._begin(plan, answer)
+        permit, door = await self._begin(plan, answer)
         begun_s = self._clock.mono_s()
-        request = plan.request
         try:
-            pod = pod_path(request)
-            if request.verb is Verb.DEBUG:
-                name = f"nimify-debug-{plan.id[:6]}"
-                command = await sockets.debug(
-                    pod, name, request.image, request.container, SHELL, permit=permit, plan=plan
-                )
-            else:
-                command = await sockets.command(pod, request.container, SHELL, permit=permit, plan=plan)
+            command = await door.command(plan, permit)
         except NimifyError as error:
-            state = ActionState.FAILED
-            if request.verb is Verb.DEBUG and (isinstance(error, NetworkError) or getattr(error, "status", 0) >= 500):
-                state = ActionState.UNKNOWN  # the container may have been added, and the answer lost
-            return await self._end(plan, permit, state, f"no shell: {error.message}")
+            state = ActionState.UNKNOWN if door.may_be_open(plan, error) else ActionState.FAILED
+            remedy = f" ({error.remedy})" if error.remedy else ""
+            return await self._end(plan, permit, state, f"no shell: {error.message}{remedy}")
         except BaseException:
             await self._end(plan, permit, ActionState.UNKNOWN, "this console was ended while it was opened")
             raise
@@ -199,8 +182,10 @@ class LiveDesk:
         except NimifyError as error:
             told = error.message
         finally:
+            before = command.trouble
             await command.close()
-            text = f"{told} after {self._clock.mono_s() - begun_s:.0f} s"
+            more = f"; {command.trouble}" if command.trouble != before else ""
+            text = f"{told} after {self._clock.mono_s() - begun_s:.0f} s{more}"
             result = await self._end(plan, permit, ActionState.OK, text)
         return result
 
@@ -209,10 +194,12 @@ class LiveDesk:
         """Open a port-forward and return; it stays open. Raises GateRefused (nothing was opened)."""
         if sum(not each.fact.ended for each in self._open.values()) >= MOST_FORWARDS:
             raise ValidationError(f"{MOST_FORWARDS} port-forwards are open", "end one first")
-        permit, sockets = await self._begin(plan, answer)
+        permit, _ = await self._begin(plan, answer)
         request, [key] = plan.request, plan.request.targets
         assert request.port is not None
         try:
+            if (sockets := self._sockets(key.region)) is None:
+                raise NetworkError(f"no contact with {key.region}", "wait until the region is LIVE")
             port = sockets.ports(pod_path(request), request.port, permit=permit, plan=plan)
             async with port.connected():
                 pass  # whether it can be reached at all is known before it is said to be open
@@ -281,10 +268,11 @@ class LiveDesk:
             one.change(open_now=one.fact.open_now - 1)
             writer.close()
 
-    @staticmethod
-    def standing(unfinished: UnfinishedAction) -> UnfinishedAction:
+    def standing(self, unfinished: UnfinishedAction) -> UnfinishedAction:
         """What became of a shell or a forward whose end is not on the trail."""
         text = "it ended with the console that opened it; what was done in it is not known"
+        with contextlib.suppress(NimifyError):  # of a region that is not seen any more
+            text = self._door(unfinished.plan.request.targets[0]).left_open(unfinished.plan)
         return msgspec.structs.replace(unfinished, state=ActionState.OK, reality=text)
 
     def forwards(self) -> tuple[Forward, ...]:
@@ -315,7 +303,7 @@ class LiveDesk:
                 await self.end(each, "ended with the console")
 
 
-async def _converse(command: PodCommand, terminal: Terminal) -> str:
+async def _converse(command: Command, terminal: Terminal) -> str:
     """Carry keys there and output here; returns how it ended."""
     loop = asyncio.get_running_loop()
 

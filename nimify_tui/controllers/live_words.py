@@ -39,19 +39,22 @@ def live_facts(request: ActionRequest) -> tuple[tuple[str, str], ...]:
             ("undo", "delete the pod: its successor has no such container"),
         )
     if request.verb is Verb.SHELL:
-        container = (("container", request.container),) if request.container else ()
-        return (
-            pod,
-            *container,
-            ("runs", "bash, else sh, with the rights of that container"),
-            ("screen", "is given to the shell; ctrl+] leaves it"),
-            ("audit", "that it was opened, by whom and for how long; not what is typed"),
-            ("undo", "what is done in a shell cannot be taken back from here"),
-        )
+        return shell_facts(pod, *((("container", request.container),) if request.container else ()))
     return (
         pod,
         ("opens", f"127.0.0.1:{request.port} on this machine (another port when that one is taken)"),
         ("reached by", "every user of this machine, with the operator's rights"),
         ("ends", "with this console, or in :forwards"),
         ("undo", "end it in :forwards"),
+    )
+
+
+def shell_facts(*where: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """What a shell is and how it ends; ``where`` are the lines about what it is in."""
+    return (
+        *where,
+        ("runs", "bash, else sh, with the rights of that container"),
+        ("screen", "is given to the shell; ctrl+] leaves it"),
+        ("audit", "that it was opened, by whom and for how long; not what is typed"),
+        ("undo", "what is done in a shell cannot be taken back from here"),
     )

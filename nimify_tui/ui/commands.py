@@ -146,7 +146,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("detail.describe", ("d",), ("describe",), "describe",
             "The same in words, with its events", _D),
     Command("detail.shell", ("S",), ("shell", "exec"), "shell",
-            "A shell in the pod under the cursor; shows the plan first, then the screen makes room for it",
+            "A shell in the pod or container under the cursor; shows the plan first, then the screen makes room for it",
             _D, Risk.CHANGE, _SVC, "[CONTAINER]"),
     Command("detail.debug", (), ("debug",), "debug",
             "A debug container in the pod under the cursor, with a shell in it; shows the plan first",

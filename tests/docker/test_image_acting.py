@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nimify_tui.backends.docker.connection import Connection
+from nimify_tui.backends.docker.kinds import Container, DeviceRequest, HostConfig
+from nimify_tui.backends.docker.place import place_of
 from nimify_tui.base.errors import ClusterError, GateRefused, ValidationError
+from nimify_tui.controllers.docker.imaging import rolling
 from nimify_tui.controllers.docker.single import Single
-from nimify_tui.domain.plans import ActionState, Verb
+from nimify_tui.domain.plans import ActionRequest, ActionState, Verb
 from tests.docker.acting import acting, fact, region_toml, write_config
 from tests.docker.behind import Service
 from tests.docker.conftest import Runtime
@@ -33,8 +39,26 @@ def images(engine: Engine) -> tuple[str, str]:
     return first, engine.busybox("nimify-test/swap:2", "ENV VERSION=2 MODE=slow")
 
 
+def now_of(engine: Engine) -> str:
+    """The engine's own time."""
+    return str(json.loads(engine.docker("info", "--format", "{{json .SystemTime}}")))
+
+
+def most_at_once(engine: Engine, since: str, running: int) -> int:
+    """How many replicas of ``digits`` ran at once since then, of ``running`` at its begin; by the engine's events."""
+    told = engine.docker(
+        "events", "--since", since, "--until", now_of(engine), "--filter", "label=nimify.dev/service=digits",
+        "--filter", "event=start", "--filter", "event=die", "--format", "{{.Action}}",
+    )  # fmt: skip
+    most = running
+    for action in told.split():
+        running += 1 if action == "start" else -1
+        most = max(most, running)
+    return most
+
+
 def test_a_service_gets_another_image_and_goes_back(
-    service: Service, runtime: Runtime, config: Path
+    service: Service, engine: Engine, runtime: Runtime, config: Path
 ) -> None:
     first, second = runtime.images
     service.create(first, 2)
@@ -61,16 +85,22 @@ def test_a_service_gets_another_image_and_goes_back(
         assert service.names() == ["digits-r3-1", "digits-r3-2"]
         service.answers(runtime.models[0])
         ready(desk, 2)
-        # A roll-back needs no memory of ours: the containers know what was before them.
-        back = desk.plan(Verb.ROLLBACK, "digits")
+        # A roll-back needs no memory of ours: the containers know what was before them. With stop-first it takes no
+        # room but that of the old ones.
+        back = desk.plan(Verb.ROLLBACK, "digits", stop_first=True)
         assert fact(back, "undo") == f"back to {first}"
+        assert fact(back, "capacity") == "each replica ends before its successor starts: 1 of 2 serve meanwhile"
+        began = now_of(engine)
         assert desk.do(back).state is ActionState.OK, desk.said
+        assert most_at_once(engine, began, 2) == 2
+        assert service.names() == ["digits-r4-1", "digits-r4-2"]
         service.answers(runtime.models[1])
 
 
 def test_an_image_that_does_not_serve_goes_back_by_itself(
     service: Service, engine: Engine, runtime: Runtime, config: Path
 ) -> None:
+    """Sabotage seen failing: a ``replace`` that does not hear ``stop_first`` runs three at once."""
     bad = f'FROM {runtime.images[0]}\nENTRYPOINT ["/bin/sh", "-c", "echo no such model; exit 3"]\n'
     engine.docker("build", "--tag", "nimify-test/bad:1", "-", data=bad.encode())
     service.create(runtime.images[0], 2)
@@ -81,6 +111,13 @@ def test_an_image_that_does_not_serve_goes_back_by_itself(
         assert (result.state, result.undo) == (ActionState.FAILED, None)
         assert "no such model; all replicas run nimify-test/digits:1 again" in result.message
         assert {name: engine.inspect(name)["Id"] for name in service.names()} == before
+        began = now_of(engine)
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "digits", image="nimify-test/bad:1", stop_first=True))
+        assert "no such model; all replicas run nimify-test/digits:1 again" in result.message
+        assert {name: engine.inspect(name)["Id"] for name in service.names()} == before
+        assert most_at_once(engine, began, 2) == 2
+        ready(desk, 2)
+        assert fact(desk.plan(Verb.RESTART, "digits", stop_first=True), "stop-first").startswith("a restart here is")
         service.answers(runtime.models[0])
 
 
@@ -244,3 +281,25 @@ def test_what_cannot_be_given_another_image_says_why(
             desk.plan(Verb.ROLLBACK, "web")
         with pytest.raises(ValidationError, match="no name of an image"):
             desk.plan(Verb.SET_IMAGE, "web", image="a b")
+
+
+def test_where_there_is_no_room_for_both_stop_first_is_offered(
+    engine: Engine, config: Path, images: tuple[str, str]
+) -> None:
+    with engine.swept(), acting(config, "dock") as desk:
+        label = "nimify.dev/service=big"
+        engine.run("--name", "big-r1-1", "--label", label, "--memory", "4000g", image=images[0])
+        engine.run("--name", "big-front", "--label", "nimify.dev/front=big", image=images[0])
+        desk.until_row("big", state="OK")
+        offer = fact(desk.plan(Verb.SET_IMAGE, "big", image=images[1]), "offer")
+        assert offer.startswith("2 x 4.29 TB are more than the "), offer
+        assert offer.endswith("in its own place instead (:image IMAGE stop-first, --stop-first)"), offer
+        taken = desk.plan(Verb.SET_IMAGE, "big", image=images[1], stop_first=True)
+        assert fact(taken, "offer") == ""
+        assert fact(taken, "capacity").endswith("its successor starts: nothing serves meanwhile")
+    wanted = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    one = Container(id="1", host_config=HostConfig(device_requests=wanted))
+    request = ActionRequest(verb=Verb.SET_IMAGE, targets=())
+    line = Connection(place_of(engine.url, "", {}))  # not asked
+    told = dict(asyncio.run(rolling(line, request, [one])))
+    assert told["offer"].startswith("old and new share all GPUs and the memory there: stop-first replaces")

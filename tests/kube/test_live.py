@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from nimify_tui.backends.kubernetes.sockets import PodSockets
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.errors import GateRefused, NimifyError, ValidationError
+from nimify_tui.controllers.kubernetes.entering import PodDoor
 from nimify_tui.controllers.live import LiveDesk
 from nimify_tui.controllers.mirror import Mirror
 from nimify_tui.domain.plans import ActionRequest, ActionState, Plan, Verb
-from nimify_tui.domain.regions import Region
+from nimify_tui.domain.regions import Region, RegionKind
 from nimify_tui.gate.gate import Gate
 from nimify_tui.gate.journal import Journal
 from nimify_tui.gate.policy import GatePolicy
@@ -26,6 +28,7 @@ from tests.kube.faults import FaultProxy, answer
 from tests.kube.fixtures import need_simulation
 from tests.kube.following import REGION, SPACE, Following, deployment, key, tick
 from tests.kube.reach import behind, failure, place_of, run
+from tests.terminals import Typing
 
 OPENED = Region(name=REGION.name, kind=REGION.kind, address="", short="use1", read_write=True, production=True)
 
@@ -50,11 +53,13 @@ class House:
             policy or GatePolicy(), lambda name: OPENED if name == REGION.name else None, self.journal,
             following.clock, "ops@host",
         )  # fmt: skip
+        def sockets(_: str) -> PodSockets | None:
+            return following.link.sockets(self.gate.verify) if following.link else None
+
+        door = PodDoor(self.gate, sockets, lambda _: following.link, following.clock)
         self.desk = LiveDesk(
-            self.gate, self.mirror,
-            lambda _: following.link.sockets(self.gate.verify) if following.link else None,
-            lambda _: following.link, following.clock,
-        )  # fmt: skip
+            self.gate, self.mirror, {RegionKind.KUBERNETES: lambda: door}, sockets, following.clock
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -80,26 +85,6 @@ class House:
         """(what, how it ended) of each record, oldest first."""
         records = [each for each in self.audit.records() if each["type"].startswith("action.")]
         return [(each["type"], str(each.get("message", ""))) for each in records]
-
-
-class Typing:
-    """A terminal whose operator types what the test says."""
-
-    def __init__(self, *typed: bytes) -> None:
-        self.shown = bytearray()
-        self.columns = 91
-        self._typed: asyncio.Queue[bytes] = asyncio.Queue()
-        for each in typed:
-            self._typed.put_nowait(each)
-
-    def size(self) -> tuple[int, int]:
-        return self.columns, 33
-
-    async def keys(self) -> bytes:
-        return await self._typed.get()
-
-    async def write(self, data: bytes) -> None:
-        self.shown += data
 
 
 @contextlib.asynccontextmanager
@@ -199,9 +184,9 @@ def test_a_shell_runs_on_the_terminal_and_its_end_is_told(cluster: Cluster, tmp_
             assert b"33 91" in terminal.shown
             terminal.columns = 70
             await tick(1.0)
-            terminal._typed.put_nowait(b"stty size\n")
+            terminal.type(b"stty size\n")
             await house.following.until(lambda: b"33 70" in terminal.shown, "another size")
-            terminal._typed.put_nowait(b"exit\n")
+            terminal.type(b"exit\n")
             result = await asyncio.wait_for(task, 20)
             assert result.state is ActionState.OK
             assert result.message.startswith("ended with exit code 0 after ")
@@ -226,7 +211,7 @@ def test_a_debug_container_is_put_into_the_pod_and_entered(cluster: Cluster, tmp
             assert any("nobody can take it out" in text for _, text in plan.facts)
             task = asyncio.create_task(house.desk.shell(plan, "live", terminal))
             await house.following.until(lambda: b"sum-42" in terminal.shown, "a shell in it", 40)
-            terminal._typed.put_nowait(b"exit\n")
+            terminal.type(b"exit\n")
             result = await asyncio.wait_for(task, 20)
             assert result.state is ActionState.OK
             [pod] = house.following.pods("live")

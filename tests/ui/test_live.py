@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from nimify_tui.domain.live import Forward
-from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.plans import Verb
+from nimify_tui.domain.regions import RegionKind
 from tests.hostile import CORPUS
 from tests.tui import check_golden, screen_text, until
 from tests.ui import frames
@@ -63,12 +66,45 @@ def test_a_shell_is_planned_and_needs_a_terminal() -> None:
     assert made.carried == []
 
 
-def test_neither_is_offered_where_nothing_may_be_changed_or_there_is_no_pod() -> None:
-    for made, said in ((World(read_only=True), "read-only"), (World(), "only for a pod of a cluster")):
+def test_a_container_of_a_docker_host_takes_a_shell_by_the_same_key_and_word() -> None:
+    key = ServiceKey("dock", "llama-chat")
+    row = msgspec.structs.replace(frames.row("llama-chat", ("dock",)), keys=(key,))
+    detail = frames.drawn_detail(row.id)
+    one = msgspec.structs.replace(detail.replicas[0].replica, key=ReplicaKey(key, "llama-chat-r1-2"))
+    detail = msgspec.structs.replace(
+        detail, replicas=(msgspec.structs.replace(detail.replicas[0], replica=one),),
+        services=tuple(msgspec.structs.replace(each, key=key) for each in detail.services[:1]),
+    )  # fmt: skip
+    host = frames.region("dock", production=False, rps=None, p95=None)
+    host = msgspec.structs.replace(host, region=msgspec.structs.replace(host.region, kind=RegionKind.DOCKER))
+    made = World(frames.frame_of([row], regions=[host], details={row.id: detail}))
+    made.typed = False
 
-        async def script(app: Any, pilot: Any, said: str = said) -> None:
+    async def script(app: Any, pilot: Any) -> None:
+        await pilot.press("enter", "S")
+        await until(pilot, lambda: len(made.asked) == 1)
+        await pilot.pause()
+        await pilot.press("escape", "colon")
+        await type_text(pilot, "exec")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(made.asked) == 2)
+        await pilot.pause()
+        await pilot.press("escape")
+
+    run_console(script, made)
+    for asked in made.asked:
+        assert (asked.verb, asked.targets, asked.replica, asked.container) == (
+            Verb.SHELL, (key,), "llama-chat-r1-2", "",
+        )  # fmt: skip
+
+
+def test_neither_is_offered_where_nothing_may_be_changed_or_there_is_no_pod() -> None:
+    nowhere = ("only in a pod of a cluster or a container of a Docker host", "only for a pod of a cluster")
+    for made, both in ((World(read_only=True), ("read-only", "read-only")), (World(), nowhere)):
+
+        async def script(app: Any, pilot: Any, both: tuple[str, str] = both) -> None:
             await pilot.press("enter")
-            for key in ("S", "F"):
+            for key, said in zip(("S", "F"), both, strict=True):
                 await pilot.press(key)
                 await pilot.pause()
                 assert said in screen_text(app)

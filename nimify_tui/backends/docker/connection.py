@@ -28,8 +28,9 @@ from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.place import EnginePlace, Way
 from nimify_tui.backends.docker.ssh import SshTunnel
 from nimify_tui.backends.docker.taps import Tap
+from nimify_tui.backends.docker.tls import context_of
 from nimify_tui.backends.once import once
-from nimify_tui.base.errors import ConfigurationError, InternalError, NimifyError
+from nimify_tui.base.errors import InternalError, NimifyError
 from nimify_tui.domain.plans import Permit, Plan
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Connection:
         self.engine_version = ""
         self._prefix = ""
         self._base = ""
+        #: Where its connections go: a socket ("": host and port), and with which TLS.
+        self._path = ""
+        self._tls: ssl.SSLContext | None = None
         self._ssh: SshTunnel | None = None
         self._reads: aiohttp.ClientSession | None = None
         self._writes: aiohttp.ClientSession | None = None
@@ -80,17 +84,17 @@ class Connection:
     async def open(self) -> None:
         """Make the pools ready; asks the engine nothing yet. Raises ConfigurationError."""
         await asyncio.to_thread(_import_aiohttp)
-        place, path, context = self.place, self.place.path, None
+        place, self._path, self._tls = self.place, self.place.path, None
         if place.way is Way.SSH:
             self._ssh = SshTunnel(place)
-            path = await self._ssh.open()
+            self._path = await self._ssh.open()
         elif place.way is Way.TLS:
-            context = await asyncio.to_thread(_context, place)
+            self._tls = await asyncio.to_thread(context_of, place)
         host = f"[{place.host}]" if ":" in place.host else place.host
         self._base = {Way.TLS: f"https://{host}:{place.port}", Way.PLAIN: f"http://{host}:{place.port}"}.get(
             place.way, "http://engine"
         )
-        self._reads, self._writes = (self._session(path, context, keep=keep) for keep in (True, False))
+        self._reads, self._writes = (self._session(keep=keep) for keep in (True, False))
         self.is_open = True
 
     async def close(self) -> None:
@@ -240,6 +244,22 @@ class Connection:
         except NimifyError as error:
             raise unknown_outcome(error, what) from error
 
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection beside the pools', for a request that becomes the connection itself. Raises OSError."""
+        if not self.is_open:
+            raise InternalError(f"the connection to {self.address} is not open")
+        if self._path:
+            return await asyncio.open_unix_connection(self._path)
+        return await asyncio.open_connection(self.place.host, self.place.port, ssl=self._tls)
+
+    def target(self, path: str) -> str:
+        """``path`` in the version of the API that was agreed on."""
+        return self._prefix + path
+
+    def typed(self, error: BaseException, timeout_s: float) -> NimifyError | None:
+        """The typed error for what went wrong on a connection from :meth:`dial`; None for what is none of it."""
+        return known(error, self.place, timeout_s, self._said)
+
     # -- requests ------------------------------------------------------------------------
 
     async def _read(self, path: str, query: Mapping[str, str], timeout_s: float, limit_bytes: int) -> bytes:
@@ -323,7 +343,7 @@ class Connection:
     def _said(self) -> str:
         return self._ssh.said if self._ssh is not None else ""
 
-    def _session(self, path: str, context: ssl.SSLContext | None, *, keep: bool) -> aiohttp.ClientSession:
+    def _session(self, *, keep: bool) -> aiohttp.ClientSession:
         import aiohttp
 
         async def head_sent(_session: object, request: object, _params: object) -> None:
@@ -334,34 +354,17 @@ class Connection:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(head_sent)
         connector: aiohttp.BaseConnector
-        if path:
-            connector = aiohttp.UnixConnector(path, limit=0, force_close=not keep)
+        if self._path:
+            connector = aiohttp.UnixConnector(self._path, limit=0, force_close=not keep)
         else:
             connector = aiohttp.TCPConnector(
-                limit=0, force_close=not keep, ssl=context if context is not None else True
+                limit=0, force_close=not keep, ssl=self._tls if self._tls is not None else True
             )
         return aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": f"nimify-tui/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, trace_configs=[trace],
             middlewares=() if keep else (once,), read_bufsize=256 * 1024,
         )  # fmt: skip
-
-
-def _context(place: EnginePlace) -> ssl.SSLContext:
-    """TLS as the place says. Reads files. Raises ConfigurationError."""
-    try:
-        context = ssl.create_default_context(cafile=place.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if not place.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if place.cert_file:
-            context.load_cert_chain(place.cert_file, place.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"the certificates for {place.address} cannot be used ({error.strerror or error.__class__.__name__})",
-            "check ca.pem, cert.pem and key.pem",
-        ) from error
-    return context
 
 
 def _decoded(data: bytes, kind: type[T], place: EnginePlace) -> T:

@@ -82,6 +82,12 @@ class HostConfig(Part, frozen=True):
     restart_policy: RestartPolicy | None = None
     device_requests: list[DeviceRequest] | None = None
 
+    @property
+    def gpus(self) -> DeviceRequest | None:
+        """The GPUs that are asked for."""
+        asked = self.device_requests or ()
+        return next((each for each in asked if any("gpu" in group for group in each.capabilities or ())), None)
+
 
 class Config(Part, frozen=True):
     """What it runs."""

@@ -117,7 +117,7 @@ class DockerController:
         return Draft(
             part=msgspec.structs.replace(part, mark=mark),
             precondition=before,
-            facts=facts_of(part.verb, some, touched, await _owner(line, some)),
+            facts=facts_of(part.verb, some, touched, await _owner(line, some), stop_first=part.stop_first),
             diff=diff({name_of(each): _is(each) for each in touched}, _after(part.verb, touched)),
             destructive=part.verb in (Verb.STOP, Verb.DELETE),
             undo=undo,
@@ -191,7 +191,7 @@ class DockerController:
         if part.verb is Verb.UPDATE:
             await self._making.built(line, part, before.key, leave, say)
         await pulled(line, part.image, leave, say)
-        await replicas.replace(part.image, int(part.mark))
+        await replicas.replace(part.image, int(part.mark), stop_first=part.stop_first)
 
     async def _told(self, line: Connection, service: Fronted, leave: Leave, say: Say) -> None:
         """The front learns the addresses that replicas have since their start; one that does not run will not ask."""

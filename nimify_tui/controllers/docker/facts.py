@@ -32,12 +32,19 @@ def owner_in(some: Sequence[Container], unit: str) -> Owner | None:
 
 
 def facts_of(
-    verb: Verb, some: Sequence[Container], touched: Sequence[Container], owner: Owner | None
+    verb: Verb,
+    some: Sequence[Container],
+    touched: Sequence[Container],
+    owner: Owner | None,
+    *,
+    stop_first: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """The lines of a plan."""
     found = [("objects", objects_of(some)), ("change", _change(verb, touched)), *owned(verb, owner)]
     found += _address_of(some)
     found.append(("capacity", _capacity(verb, some, touched)))
+    if stop_first and verb is Verb.RESTART:
+        found.append(("stop-first", "a restart here is always that: each container ends before it starts again"))
     if verb in (Verb.RESTART, Verb.STOP, Verb.DELETE):
         grace = max((each.config.stop_timeout or GRACE_S for each in touched), default=GRACE_S)
         found.append(("stop", f"asked to end, killed after {grace} s"))
@@ -159,3 +166,10 @@ def _policy(touched: Sequence[Container]) -> str:
     if "always" in names:
         return "restart policy always: it is started again when the engine itself is"
     return ""
+
+
+def gpu_words(count: int, ids: Sequence[str]) -> str:
+    """GPUs of a host in words; -1 is all of them, () by number alone."""
+    if ids:
+        return f"GPU {clean_line(', '.join(ids), 120)}"
+    return "all GPUs" if count < 0 else f"{count} {plural('GPU', count)}"

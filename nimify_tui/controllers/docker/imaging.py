@@ -16,7 +16,15 @@ from nimify_tui.backends.docker.pulling import find, pull, runnable
 from nimify_tui.backends.docker.references import is_id
 from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.base.text import clean_line
-from nimify_tui.controllers.docker.facts import GRACE_S, UP, last_start, name_of, objects_of, owned
+from nimify_tui.controllers.docker.facts import (
+    GRACE_S,
+    UP,
+    gpu_words,
+    last_start,
+    name_of,
+    objects_of,
+    owned,
+)
 from nimify_tui.controllers.docker.fronted import Fronted, check_serving
 from nimify_tui.controllers.docker.looking import image_of
 from nimify_tui.controllers.docker.orders import IMAGE_BEFORE, REVISION, Patience, calls_for
@@ -62,7 +70,7 @@ async def draft_image(
         ("change", f"image {clean_line(one.config.image, 120)} → {clean_line(part.image, 120)}; {_KEPT}"),
         *owned(part.verb, owner),
         *([] if found is not None else [("image", "not on the engine yet: pulled first, nothing stops for that")]),
-        *(rolling(touched) if service is not None else _swapped(one)),
+        *(await rolling(line, part, touched) if service is not None else _swapped(one)),
     ]
     stronger = owner is not None and owner.kind in _STRONGER
     return Draft(
@@ -148,16 +156,37 @@ def _images(touched: Sequence[Container], image: str, image_id: str) -> tuple[di
     return before, dict.fromkeys(before, after)
 
 
-def rolling(touched: Sequence[Container]) -> list[tuple[str, str]]:
-    """The lines of a plan about replicas that get another image one after the other."""
+async def rolling(line: Connection, part: ActionRequest, touched: Sequence[Container]) -> list[tuple[str, str]]:
+    """The lines of a plan about replicas that get another image one after the other. Raises NimifyError."""
     patience, ready = Patience(), sum(serves(each) for each in touched)
+    capacity = f"each new replica is healthy before its old one is drained: {ready} serve all the time"
+    if part.stop_first:
+        rest = f"{max(0, ready - 1)} of {len(touched)} serve meanwhile" if ready > 1 else "nothing serves meanwhile"
+        capacity = f"each replica ends before its successor starts: {rest}"
     return [
-        ("capacity", f"each new replica is healthy before its old one is drained: {ready} serve all the time"),
+        ("capacity", capacity),
+        *([] if part.stop_first else await _no_room(line, touched)),
         ("start", f"{last_start(touched)}; one after the other"),
         ("stop", f"no new request, up to {patience.drain_s:.0f} s for those it has, killed {patience.stop_s} s later"),
         ("on failure", f"not healthy in {patience.healthy_s:.0f} s: the old containers, kept so long, serve again"),
         ("lost", "what the old containers wrote outside of volumes, and their logs"),
     ]
+
+
+async def _no_room(line: Connection, touched: Sequence[Container]) -> list[tuple[str, str]]:
+    """Why a successor may find no room beside its predecessor, and what helps; nothing where it does.
+
+    An engine gives no memory and no GPU away for one container alone: only what cannot be right is said.
+    """
+    one, found = touched[0], []
+    if (gpus := one.host_config.gpus) is not None:
+        found.append(f"old and new share {gpu_words(gpus.count, gpus.device_ids or ())} and the memory there")
+    if limit := one.host_config.memory:
+        has = (await line.get("/info", _Info)).MemTotal
+        if 0 < has < limit * (len(touched) + 1):
+            found.append(f"{len(touched) + 1} x {size_text(limit)} are more than the {size_text(has)} of its host")
+    offer = "stop-first replaces each in its own place instead (:image IMAGE stop-first, --stop-first)"
+    return [("offer", f"{'; '.join(found)}: {offer}")] if found else []
 
 
 def _swapped(one: Container) -> list[tuple[str, str]]:
@@ -176,3 +205,7 @@ def _words(event: Event) -> str:
         return clean_line(str(getattr(event, "text", "")), 200)
     size = f" {size_text(event.done_bytes)} of {size_text(event.total_bytes)}" if event.total_bytes else ""
     return f"{event.id} {event.status}{size}".strip()
+
+
+class _Info(msgspec.Struct):
+    MemTotal: int = 0

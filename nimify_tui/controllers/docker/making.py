@@ -125,7 +125,7 @@ class Making:
                 ("change", f"image {was} → {tag}, built from the model"),
                 *owned(part.verb, owner),
                 *_model_facts(spec, size_bytes, self._recipe(key.region)),
-                *rolling(service.replicas),
+                *await rolling(line, part, service.replicas),
             ),
             diff=diff(now, {"image": tag, **lines}),
             undo=ActionRequest(

@@ -127,7 +127,7 @@ class Replicas(Looking):
                 name = free_name(self.name, pattern.labels.get(REVISION, "1"), taken)
                 taken.add(name)
                 image = await image_of(self._connection, pattern.image_name, pattern.image)
-                one = await self._beside(pattern, image, name, {})
+                one = await self._like(pattern, image, name, {}, beside=True)
                 new.append(one)
                 await self._admit(one, settings)
         except BaseException:
@@ -170,30 +170,38 @@ class Replicas(Looking):
                 error.message += f"; the other {len(members) - number - 1} were not touched"
                 raise
 
-    async def replace(self, image: str, revision: int) -> None:
+    async def replace(self, image: str, revision: int, *, stop_first: bool = False) -> None:
         """Give every replica another image, one after the other; each has to be healthy before an old one goes.
 
-        When one is not, or it is cancelled, all go back to what ran before: the old containers themselves, which are
-        kept until the last new one serves. Raises ClusterError that says so.
+        ``stop_first``: each old one ends before its successor starts, where there is no room for both. When a new one
+        does not get healthy, or it is cancelled, all go back to what ran before: the old containers themselves, which
+        are kept until the last new one serves. Raises ClusterError that says so.
         """
         found = await runnable(self._connection, image)
         old, settings = await self._members()
         taken = {each.name for each in await self._all()}
         done: list[tuple[Member, Member]] = []
         started: list[Member] = []
+        ended: list[Member] = []
         try:
             for number, one in enumerate(old):
                 self._say(f"replaces {one.name}", number, len(old))
                 name = free_name(self.name, str(revision), taken)
                 taken.add(name)
-                new = await self._beside(one, image, name, {REVISION: str(revision), IMAGE_BEFORE: one.image})
+                if stop_first:
+                    ended.append(one)
+                    await self._retire(one, settings)
+                labels = {REVISION: str(revision), IMAGE_BEFORE: one.image}
+                new = await self._like(one, image, name, labels, beside=not stop_first)
                 started.append(new)
                 await self._admit(new, settings)
                 done.append((one, new))
-                await self._retire(one, settings)
+                if not stop_first:
+                    await self._retire(one, settings)
         except BaseException as error:
             self._say("goes back to what ran before", len(done), len(old))
-            trouble = await to_its_end(self._go_back(done, started, settings))
+            back = self._swap_back(ended, started, settings) if stop_first else self._go_back(done, started, settings)
+            trouble = await to_its_end(back)
             if not isinstance(error, NimifyError):
                 raise
             raise went_back(error, old[0], "all replicas run", trouble) from error
@@ -270,6 +278,16 @@ class Replicas(Looking):
             await self._withdraw([new], settings)
         await self._withdraw([each for each in started if each not in [new for _, new in done]], settings)
 
+    async def _swap_back(
+        self, ended: Sequence[Member], started: Sequence[Member], settings: FrontSettings
+    ) -> None:
+        """Where there is no room for both: each new one goes before its old one runs again."""
+        for number in reversed(range(len(ended))):
+            await self._withdraw(started[number : number + 1], settings)
+            await self._take_back(ended[number], settings)
+            await self._healthy(ended[number].id)
+            await self._until_up([ended[number].name])
+
     async def _take_back(self, one: Member, settings: FrontSettings) -> None:
         """It runs, and the front asks it as soon as its check says yes."""
         if not (await self._look(one.id)).running:
@@ -311,8 +329,8 @@ class Replicas(Looking):
         if (found.Labels or {}).get("app.kubernetes.io/managed-by") != "nimify-tui":
             raise ClusterError(f"there is a network {self._network} that is not ours", "choose another name")
 
-    async def _beside(self, one: Member, image: str, name: str, labels: dict[str, str]) -> Member:
-        new = await self._successor(one, image, labels, beside=True)
+    async def _like(self, one: Member, image: str, name: str, labels: dict[str, str], *, beside: bool) -> Member:
+        new = await self._successor(one, image, labels, beside=beside)
         made = await start_body(self._connection, name, new.body, new.networks, self._leave)
         return await self._look(made)
 

@@ -155,9 +155,9 @@ def size(count: int) -> str:
 
 def gpus_of(one: Container) -> str:
     """The GPUs that it asks for: ``all``, ``2``, ``0,1``; "" for none."""
-    for each in one.host_config.device_requests or ():
-        if any("gpu" in group for group in each.capabilities or ()):
-            if each.device_ids:
-                return clean_line(",".join(each.device_ids), 120)
-            return "all" if each.count < 0 else str(each.count)
-    return ""
+    asked = one.host_config.gpus
+    if asked is None:
+        return ""
+    if asked.device_ids:
+        return clean_line(",".join(asked.device_ids), 120)
+    return "all" if asked.count < 0 else str(asked.count)

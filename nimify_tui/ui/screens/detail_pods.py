@@ -1,4 +1,4 @@
-"""What the detail does with the pod under the cursor: its object, a shell in it, a port of it."""
+"""What the detail does with the pod (or container) under the cursor: its object, a shell in it, a port of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PodDeeds:
-    """Commands of the detail screen that only a cluster knows."""
+    """Commands of the detail screen that only a cluster knows, and a shell, which a Docker host has, too."""
 
     def __init__(self, screen: DetailScreen) -> None:
         self._screen = screen
@@ -58,8 +58,9 @@ class PodDeeds:
         self._screen.console_app.push_screen(ObjectScreen(keys[0], replica, pod, describe=describe))
 
     def _has_objects(self, key: ServiceKey) -> bool:
-        if key.namespace:
-            return True
+        return bool(key.namespace) or self._is_docker(key)
+
+    def _is_docker(self, key: ServiceKey) -> bool:
         rows = self._screen.console_app.context.frame.regions
         return any(row.region.name == key.region and row.region.kind is RegionKind.DOCKER for row in rows)
 
@@ -80,8 +81,12 @@ class PodDeeds:
             self._screen.console_app.acting.propose(request)
 
     def _shell(self, container: str) -> None:
-        if (pod := self._pod()) is not None:
-            self._screen.console_app.live.shell(pod, container)
+        one = self._under_cursor()
+        if one is None or not (one.service.namespace or self._is_docker(one.service)):
+            words = "only in a pod of a cluster or a container of a Docker host: choose one on the first tab"
+            self._screen.console_app.say(words, "dim")
+            return
+        self._screen.console_app.live.shell(one, container)
 
     def _debug(self, words: str) -> None:
         image, _, container = words.partition(" ")
