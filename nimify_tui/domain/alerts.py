@@ -50,6 +50,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     unjudged: str = ""
 
 
+#: What these find, or do not find, says nothing of how services are.
+_ASIDE = frozenset({"CertificateExpiring"})
+
+
 class RuleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What one rule could look at: for how many subjects it was judged, for how many not, and mostly why not."""
 
@@ -71,7 +75,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def judged(self) -> bool:
         """Whether any rule could be judged for anything."""
-        return any(each.judged for each in self.rules) or bool(self.alerts)
+        return any(each.judged for each in self.rules if each.rule not in _ASIDE) or bool(self.alerts)
 
     @property
     def firing(self) -> tuple[Alert, ...]:

@@ -39,6 +39,13 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
 
 
+class CertificateSeen(msgspec.Struct, frozen=True):
+    """A certificate on the way to a region: whose it is in words, and when it ends (unix seconds)."""
+
+    what: str
+    ends_at: float
+
+
 class RegionHealth(msgspec.Struct, frozen=True, kw_only=True):
     """How a region is seen now.
 
@@ -55,3 +62,4 @@ class RegionHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_contact_at: float | None = None
     next_try_at: float | None = None
     keeper: str = ""
+    certificates: tuple[CertificateSeen, ...] = ()

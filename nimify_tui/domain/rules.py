@@ -20,6 +20,7 @@ class Looks(enum.StrEnum):
     ERRORS = "the ratio of failed requests"
     LATENCY = "the latency"
     GPU = "the GPU's duty cycle"
+    CERTIFICATE = "certificates on the way to a region"
     CACHE = "the hit ratio of its caches"
     TRAFFIC = "traffic, against its own past"
     #: Nothing here tells it: the rule's ``unjudged`` says what is missing.
@@ -70,10 +71,9 @@ RULES: tuple[Rule, ...] = (
          threshold=0.0, unit="count", words="somebody got in",
          remedy="isolate what is affected, keep the evidence, change its credentials",
          unjudged="no feed of intrusions: what is read here are refused requests (attempts) and crashes"),
-    Rule(name="CertificateExpiring", title="certificate", severity=_CRITICAL, for_s=0.0, looks=Looks.NOTHING,
+    Rule(name="CertificateExpiring", title="certificate", severity=_CRITICAL, for_s=0.0, looks=Looks.CERTIFICATE,
          threshold=86400.0, unit="s", words="a certificate ends within 24 h",
-         remedy="renew the certificate, then look whether the server has loaded the new one",
-         unjudged="nothing here reads when a certificate ends"),
+         remedy="renew the certificate, then look whether the server has loaded the new one"),
     Rule(name="LatencyHigh", title="latency", severity=_WARNING, for_s=300.0, looks=Looks.LATENCY,
          threshold=LATENCY_S, unit="s", words="slower than it should be",
          remedy="compare waiting and compute time (metrics); more replicas for waiting, the change before for compute"),

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, RuleStatus
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.rules import RULES, Looks, Rule
-from nimify_tui.fleet.judges import JUDGES, Look, Memory, Verdict, gpu
+from nimify_tui.fleet.judges import JUDGES, Look, Memory, Verdict, certificate, gpu
 from nimify_tui.fleet.tracks import ServiceTrack
 
 #: At most so much time passes between two looks: this host slept, and what was in between nobody knows, seconds.
@@ -24,6 +25,7 @@ LONGEST_STEP_S = 10.0
 MOST = 1000
 _ABOUT_SERVICES = tuple((each, JUDGES[each.looks]) for each in RULES if each.looks in JUDGES)
 _ABOUT_GPUS = tuple(each for each in RULES if each.looks is Looks.GPU)
+_ABOUT_CERTIFICATES = tuple(each for each in RULES if each.looks is Looks.CERTIFICATE)
 #: Of services without a cache there is nothing to remember.
 _NOTHING = Memory()
 #: Ways of being judged that are remembered, so that services share them.
@@ -169,9 +171,19 @@ class Alarms:
         for entry in [each for each in self._entries.values() if each.subject.key is not None and each.at < at]:
             self._step(entry.rule, entry.subject, entry.last, at)
 
-    def gpus(self, panels: Iterable[GpuPanel], at: float) -> None:
-        """Judge all GPUs there are."""
+    def things(self, panels: Iterable[GpuPanel], regions: Iterable[tuple[str, RegionHealth]], at: float) -> None:
+        """Judge all GPUs, and the certificates of all regions (name, health)."""
         subjects, there = set(), set()
+        for region, each in ((name, each) for name, health in regions for each in health.certificates):
+            said = {}
+            for rule in _ABOUT_CERTIFICATES:
+                subject = _Subject(rule.name, region, None, each.what)
+                subjects.add(subject)
+                verdict = certificate(each, at, rule.threshold)
+                said[rule.name] = ""
+                self._step(rule, subject, verdict, at)
+            there.add(who := f"{region} {each.what}")
+            self._say(who, said)
         for one in (each for panel in panels for each in panel.gpus):
             said = {}
             for rule in _ABOUT_GPUS:

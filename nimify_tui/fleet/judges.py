@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nimify_tui.base.clock import rfc3339
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import Measure, MeasureState, absent
+from nimify_tui.domain.regions import CertificateSeen
 from nimify_tui.domain.rules import CACHE_USUAL, LANGUAGE_FAMILIES, TTFT_S, Looks
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.baseline import Baseline
@@ -18,7 +20,7 @@ from nimify_tui.fleet.numbers import STALE_INTERVALS
 from nimify_tui.fleet.quantiles import quantile
 from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ServiceTrack
-from nimify_tui.fleet.words import percent, seconds, short
+from nimify_tui.fleet.words import percent, seconds, short, span
 
 #: A cache's usual hit ratio is known from so many steps (2 min), and a step from so many lookups.
 CACHE_STEPS, CACHE_LOOKUPS = 6, 20.0
@@ -206,6 +208,16 @@ def gpu(one: Gpu, at: float, limit: float) -> Verdict:
     if measure.value is not None and measure.at is not None and at - measure.at > GPU_STALE_S:
         return Verdict(None, f"last told {at - measure.at:.0f} s ago")
     return _over(measure, limit, lambda value: f"busy {short(value)} % of the time, more than {short(limit)} %")
+
+
+def certificate(one: CertificateSeen, at: float, limit: float) -> Verdict:
+    """Ends within so many seconds, or has ended."""
+    left_s = one.ends_at - at
+    told = Measure(left_s // 60 * 60, "s", None, "TLS")  # whole minutes: not another alert each second
+    if left_s >= limit:
+        return Verdict(False, "", told, limit)
+    when = f"{rfc3339(one.ends_at)[:16]}Z".replace("T", " ")
+    return Verdict(True, f"ends in {span(left_s)}, {when}" if left_s > 0 else f"has ended, {when}", told, limit)
 
 
 def _over(measure: Measure, limit: float, words: Callable[[float], str]) -> Verdict:

@@ -276,14 +276,15 @@ class Publisher:
     # -- the rest ------------------------------------------------------------------------
 
     def _alarm(self, at: float) -> None:
-        """Judge what was derived since the last time, GPUs, and the alerts that time alone moves."""
+        """Judge what was derived since the last time, GPUs, certificates, and the alerts that time alone moves."""
         alarms, unjudged = self._alarms, self._unjudged
         self._unjudged = {}
         for track in unjudged:
             if self._world.services.get(track.key) is track:
                 alarms.look(track, at)
         alarms.pass_time(at)
-        alarms.gpus(self._world.gpus.values(), at)
+        seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
+        alarms.things(self._world.gpus.values(), seen, at)
         self._alerts = alarms.told()
 
     def _summarise(self, at: float) -> None:

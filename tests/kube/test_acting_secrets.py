@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,21 @@ def test_the_call_applies_a_secret_from_a_file_and_none_from_a_pipe(
     piped = run_cli("apply", "-f", "-", *words, stdin=file.read_text(encoding="utf-8"))
     assert piped.returncode != 0
     assert "a Secret has to come from a file" in piped.stderr
+
+
+def test_when_the_certificates_on_the_way_end_is_seen(cluster: Cluster, it: Acting) -> None:
+    """What the server shows is read by OpenSSL here, through another connection."""
+
+    def seen() -> dict[str, float]:
+        return {each.what: each.ends_at for row in it.session.frame.regions for each in row.health.certificates}
+
+    it.until(seen, "the server's")
+    context = ssl.create_default_context(cadata=cluster.ca_pem.decode())
+    line = socket.create_connection(("127.0.0.1", cluster.port), timeout=10)
+    with context.wrap_socket(line, server_hostname="127.0.0.1") as plain:
+        shown = plain.getpeercert()
+    assert shown is not None
+    assert seen() == {"the API server's certificate": ssl.cert_time_to_seconds(str(shown["notAfter"]))}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from nimify_tui.base.clock import ManualClock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
+from nimify_tui.domain.regions import CertificateSeen, Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.updates import (
     RegionSeen,
     Update,
@@ -49,6 +49,8 @@ class Wire:
         """An event of a watch."""
         path = next(kind.path() for kind in KINDS if kind.plural == plural)
         self._watches[path].put_nowait(json.dumps({"type": type_, "object": made}).encode() + b"\n")
+
+    certificates: tuple[CertificateSeen, ...] = ()
 
     async def authorise(self) -> None:
         if self.login is not None:

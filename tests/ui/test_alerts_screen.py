@@ -76,7 +76,7 @@ def test_the_screen(size: tuple[int, int]) -> None:
 
     text = run_console(script, with_alerts(some()), size=size)
     check_golden(f"alerts-{size[0]}x{size[1]}", text)
-    assert "nothing here reads when a certificate ends"[:20] in text
+    assert "no feed of intrusions"[:20] in text
     assert "3 firing · 1 pending" in text
 
 

@@ -75,6 +75,11 @@ class Caller:
         """The kept connections; None while this is not open."""
         return self._transport
 
+    @property
+    def client_certificate(self) -> bytes:
+        """What this one showed of itself last (PEM), b"" when it showed none."""
+        return self._tls[0][0] if self._tls is not None else b""
+
     async def open(self) -> None:
         """Make ready; nothing is connected yet. Raises ConfigurationError for unusable addresses or proxies."""
         if self._transport is not None:

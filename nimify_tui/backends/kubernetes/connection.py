@@ -20,7 +20,9 @@ from nimify_tui.backends.kubernetes.place import ClusterPlace
 from nimify_tui.backends.kubernetes.rights import REVIEWS, Access, Review, answered, asked
 from nimify_tui.backends.kubernetes.sockets import PodSockets
 from nimify_tui.backends.kubernetes.write import Verify, Writer
+from nimify_tui.base.certificates import pem_ends_at
 from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.domain.regions import CertificateSeen
 
 #: A page of 500 pods is 4 to 10 MB; a larger answer is no page.
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -159,6 +161,16 @@ class Connection:
         """End all requests and connections of this region; it may be opened again."""
         self.is_open = False
         await self._caller.close()
+
+    @property
+    def certificates(self) -> tuple[CertificateSeen, ...]:
+        """The server's, by the newest connection, and the one that this host shows, where there is one."""
+        transport = self._caller.transport
+        found = {
+            "the API server's certificate": transport.server_ends_at if transport is not None else None,
+            "this host's client certificate": pem_ends_at(self._caller.client_certificate),
+        }
+        return tuple(CertificateSeen(what, at) for what, at in found.items() if at is not None)
 
     async def authorise(self) -> None:
         """Return when credentials are at hand, which may take a plugin's time. Raises CredentialsFailed."""

@@ -187,6 +187,12 @@ class Line:
         """The TCP socket, for looking at its options."""
         return self._writer.get_extra_info("socket")
 
+    @property
+    def certificate(self) -> bytes | None:
+        """What the server showed (DER), None without TLS."""
+        tls = self._writer.get_extra_info("ssl_object")
+        return tls.getpeercert(binary_form=True) if tls is not None else None
+
     async def send(self, data: bytes, timeout_s: float) -> None:
         """Give bytes to the socket. Raises OSError, TimeoutError when it takes none for so long."""
         async with asyncio.timeout(timeout_s):

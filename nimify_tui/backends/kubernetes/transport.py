@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from nimify_tui.backends.kubernetes.dial import dial
 from nimify_tui.backends.kubernetes.http1 import CHUNK_BYTES, Line, Parsed, Reply
 from nimify_tui.backends.kubernetes.names import Names
+from nimify_tui.base.certificates import ends_at
 
 #: An API server closes idle connections after 90 s; ours go before, so none is used in its last moment.
 IDLE_S = 60.0
@@ -51,6 +52,8 @@ class Transport:
         self._server = server
         self._connect_timeout_s = connect_timeout_s
         #: By TLS context: connections of a rotated certificate are not used with the next one.
+        #: When the server's certificate ends, by the newest connection, unix seconds; None: not seen, or unreadable.
+        self.server_ends_at: float | None = None
         self._kept: dict[ssl.SSLContext | None, list[Line]] = {}
         self._open: set[Line] = set()
         self._closed = False
@@ -158,6 +161,8 @@ class Transport:
             line.abort()
             raise
         self._open.add(line)
+        if (shown := line.certificate) is not None:
+            self.server_ends_at = ends_at(shown)
         return line
 
     def _must_be_open(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nimify_tui.backends.kubernetes.errors import CredentialsFailed, Throttled, Unauthorized
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.domain.regions import RegionHealth, RegionState
+from nimify_tui.domain.regions import CertificateSeen, RegionHealth, RegionState
 
 #: ``GET /livez`` so often, seconds; the product's promise is a dead region within 20 s.
 BEAT_S = 5.0
@@ -47,6 +47,8 @@ class Monitor:
         #: True when not one kind may be read.
         self.blind = False
         self.paused = False
+        #: Those on the way there.
+        self.certificates: tuple[CertificateSeen, ...] = ()
         #: How far the server's clock is ahead of ours, seconds; None while it has not told its time.
         self.skew_s: float | None = None
 
@@ -106,7 +108,7 @@ class Monitor:
             self._state, self._since = state, self._clock.now()
         return RegionHealth(
             state=state, since=self._since, cause=cause, remedy=remedy, last_contact_at=self._last_contact_at,
-            next_try_at=next_try_at,
+            next_try_at=next_try_at, certificates=self.certificates,
         )  # fmt: skip
 
     def _judge(self) -> tuple[RegionState, str, str, float | None]:

@@ -14,7 +14,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
 from nimify_tui.domain.changes import Change
-from nimify_tui.domain.regions import Region, RegionHealth
+from nimify_tui.domain.regions import CertificateSeen, Region, RegionHealth
 from nimify_tui.domain.updates import Changed, RegionListed, RegionSeen, ServiceSeen, Update
 from nimify_tui.sources.kubernetes.around import AUTOSCALER
 from nimify_tui.sources.kubernetes.cluster import SHOWN, SYSTEM_NAMESPACES, Cluster
@@ -45,6 +45,11 @@ class Link(Api, Protocol):
     """An open way to an API server."""
 
     address: str
+
+    @property
+    def certificates(self) -> tuple[CertificateSeen, ...]:
+        """Those that were seen on the way there."""
+        ...
 
     async def authorise(self) -> None:
         """Return when credentials are at hand, which may take a plugin's time. Raises CredentialsFailed."""
@@ -237,6 +242,7 @@ class KubernetesSource:
                     pace.clear()
                 self._probes.reset()
                 monitor.beat(self._clock.mono_s() - begun_s)
+                monitor.certificates = link.certificates
                 if told_at is not None:
                     monitor.told_time(told_at)
                 self._must_stop.clear()
