@@ -75,7 +75,7 @@ def place_of(url: str, context: str, environ: Mapping[str, str]) -> EnginePlace:
 
     Reads files. Raises ConfigurationError.
     """
-    folder = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/root") / ".docker")
+    folder = config_folder(environ)
     if url:
         return _of_url(url, folder, environ)
     if not context:
@@ -85,6 +85,11 @@ def place_of(url: str, context: str, environ: Mapping[str, str]) -> EnginePlace:
     if context in ("", "default"):
         return EnginePlace(Way.SOCKET, found := _found_socket(environ), path=found)
     return _of_context(context, folder, environ)
+
+
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Where the docker command keeps contexts, certificates and logins."""
+    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/root") / ".docker")
 
 
 def _of_url(url: str, folder: Path, environ: Mapping[str, str]) -> EnginePlace:
