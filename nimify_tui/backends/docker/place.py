@@ -60,9 +60,15 @@ class EnginePlace:
         return self.way is Way.SOCKET or self.host in _LOOPBACK
 
     @property
-    def target(self) -> str:
-        """The host as ssh is told it."""
-        return f"{self.user}@{self.host}" if self.user else self.host
+    def ssh_words(self) -> str:
+        """What an operator types to log in there by hand."""
+        target = f"{self.user}@{self.host}" if self.user else self.host
+        return f"ssh -p {self.port} {target}" if self.port else f"ssh {target}"
+
+    @property
+    def ssh_name(self) -> str:
+        """The host as known_hosts has it."""
+        return f"[{self.host}]:{self.port}" if self.port not in (0, 22) else self.host
 
 
 class _Meta(msgspec.Struct):
