@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.errors import ClusterError, GateRefused, ValidationError
+from nimify_tui.controllers.docker import controller
 from nimify_tui.controllers.docker.single import Single
 from nimify_tui.domain.plans import ActionState, Verb
 from tests.docker.acting import acting, fact, region_toml, write_config
@@ -244,3 +247,24 @@ def test_what_cannot_be_given_another_image_says_why(
             desk.plan(Verb.ROLLBACK, "web")
         with pytest.raises(ValidationError, match="no name of an image"):
             desk.plan(Verb.SET_IMAGE, "web", image="a b")
+
+
+def test_a_plan_names_the_systemd_unit_that_keeps_the_container(
+    engine: Engine, config: Path, images: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a label, or by a unit's file; the third container is kept by nobody, and its plan says nothing of the kind."""
+    unit = "[Service]\nExecStart=/usr/bin/docker run --rm \\\n  --name filed image\n"
+    (tmp_path / "vision.service").write_text(unit, encoding="utf-8")
+    monkeypatch.setattr(controller, "unit_of", partial(unit_of, folders=[str(tmp_path)]))
+    said = "systemd unit {0}; the unit is not changed: `systemctl restart {0}` may go back to its image"
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "labelled", "--label", "PODMAN_SYSTEMD_UNIT=chat.service", image=images[0])
+        for name in ("filed", "alone"):
+            engine.run("--name", name, image=images[0])
+        for name, words in (
+            ("labelled", said.format("chat.service")), ("filed", said.format("vision.service")), ("alone", ""),
+        ):  # fmt: skip
+            desk.until_row(name, state="OK")
+            plan = desk.plan(Verb.SET_IMAGE, name, image=images[1])
+            assert fact(plan, "owner") == words
+            assert not plan.obstacle, "it may be changed all the same"
