@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,16 +46,20 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path) -> Iterator[Registry]:
-    """A registry whose images lie in ``folder``, until the end."""
+def registry(folder: Path, htpasswd: str = "") -> Iterator[Registry]:
+    """A registry whose images lie in ``folder``, until the end; ``htpasswd``: only for those who log in so."""
     program = which("docker-registry")
     if program is None:
         missing("not installed: docker-registry")
     port = free_port()
     config = folder / "registry.yml"
+    closed = ""
+    if htpasswd:
+        (folder / "htpasswd").write_text(htpasswd, encoding="ascii")
+        closed = f"auth: {{htpasswd: {{realm: tests, path: {folder / 'htpasswd'}}}}}\n"
     config.write_text(
         "version: 0.1\nlog: {level: error}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{closed}",
         encoding="utf-8",
     )
     with (folder / "registry.log").open("wb") as log:
@@ -73,5 +78,7 @@ def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # it wants a login, and so is there
     except OSError:
         return False

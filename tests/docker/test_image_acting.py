@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.kinds import Container, DeviceRequest, HostConfig
 from nimify_tui.backends.docker.place import place_of
+from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.errors import ClusterError, GateRefused, ValidationError
+from nimify_tui.controllers.docker import controller
 from nimify_tui.controllers.docker.imaging import rolling
 from nimify_tui.controllers.docker.single import Single
 from nimify_tui.domain.plans import ActionRequest, ActionState, Verb
@@ -303,3 +306,24 @@ def test_where_there_is_no_room_for_both_stop_first_is_offered(
     line = Connection(place_of(engine.url, "", {}))  # not asked
     told = dict(asyncio.run(rolling(line, request, [one])))
     assert told["offer"].startswith("old and new share all GPUs and the memory there: stop-first replaces")
+
+
+def test_a_plan_names_the_systemd_unit_that_keeps_the_container(
+    engine: Engine, config: Path, images: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a label, or by a unit's file; the third container is kept by nobody, and its plan says nothing of the kind."""
+    unit = "[Service]\nExecStart=/usr/bin/docker run --rm \\\n  --name filed image\n"
+    (tmp_path / "vision.service").write_text(unit, encoding="utf-8")
+    monkeypatch.setattr(controller, "unit_of", partial(unit_of, folders=[str(tmp_path)]))
+    said = "systemd unit {0}; the unit is not changed: `systemctl restart {0}` may go back to its image"
+    with engine.swept(), acting(config, "dock") as desk:
+        engine.run("--name", "labelled", "--label", "PODMAN_SYSTEMD_UNIT=chat.service", image=images[0])
+        for name in ("filed", "alone"):
+            engine.run("--name", name, image=images[0])
+        for name, words in (
+            ("labelled", said.format("chat.service")), ("filed", said.format("vision.service")), ("alone", ""),
+        ):  # fmt: skip
+            desk.until_row(name, state="OK")
+            plan = desk.plan(Verb.SET_IMAGE, name, image=images[1])
+            assert fact(plan, "owner") == words
+            assert not plan.obstacle, "it may be changed all the same"

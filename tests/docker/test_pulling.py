@@ -11,7 +11,7 @@ import pytest
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.errors import EngineRefused
 from nimify_tui.backends.docker.progress import Event, Layer
-from nimify_tui.backends.docker.pulling import Login, find, pull, runnable
+from nimify_tui.backends.docker.pulling import find, pull, runnable
 from nimify_tui.base.errors import ValidationError
 from tests.docker.engine import Engine, foreign, free_port, tree
 from tests.docker.leaves import Leaves, acting
@@ -115,7 +115,3 @@ def test_a_pull_that_is_called_off_leaves_no_image(engine: Engine, store: Regist
 
     acting(engine, work)
     assert not engine.has_image(reference)
-
-
-def test_a_password_is_in_no_words() -> None:
-    assert "hunter2" not in repr(Login("ops", "hunter2"))

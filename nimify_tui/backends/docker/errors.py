@@ -197,18 +197,25 @@ def _group_remedy(path: str) -> str:
 
 def _over_ssh(place: EnginePlace, said: str) -> NimifyError:
     words = said_by(said.strip().rpartition("\n")[2], 200)
-    lower = words.lower()
+    lower, login = words.lower(), place.ssh_words
     if "permission denied" in lower and "docker" in lower and "socket" in lower:
         return AccessDenied(f"{place.address}: {words}", "let the remote user join the group docker there")
-    if "permission denied" in lower or "host key" in lower:
+    if "host identification has changed" in said.lower():
         return AccessDenied(
-            f"{place.address}: ssh says: {words}",
-            f"try `ssh {place.target}` by hand: no question may be asked there",
+            f"{place.address}: the host shows another key than the one that is known: somebody may sit in between",
+            f"ask who runs it; if its key was changed, `ssh-keygen -R {place.ssh_name}`, then `{login}` by hand",
+        )
+    if "host key" in lower:
+        return AccessDenied(
+            f"{place.address}: the host's key is not known on this machine ({words})",
+            f"`{login}` once by hand, and compare the key before you say yes",
+        )
+    if "permission denied" in lower:
+        return AccessDenied(
+            f"{place.address}: ssh says: {words}", f"try `{login}` by hand: no question may be asked there"
         )
     if words:
-        return NoEngine(
-            f"{place.address}: ssh says: {words}", f"try `ssh {place.target} docker version` by hand"
-        )
+        return NoEngine(f"{place.address}: ssh says: {words}", f"try `{login} docker version` by hand")
     return BrokenOff(f"the connection to {place.address} was broken off", "it is connected to again")
 
 

@@ -60,9 +60,15 @@ class EnginePlace:
         return self.way is Way.SOCKET or self.host in _LOOPBACK
 
     @property
-    def target(self) -> str:
-        """The host as ssh is told it."""
-        return f"{self.user}@{self.host}" if self.user else self.host
+    def ssh_words(self) -> str:
+        """What an operator types to log in there by hand."""
+        target = f"{self.user}@{self.host}" if self.user else self.host
+        return f"ssh -p {self.port} {target}" if self.port else f"ssh {target}"
+
+    @property
+    def ssh_name(self) -> str:
+        """The host as known_hosts has it."""
+        return f"[{self.host}]:{self.port}" if self.port not in (0, 22) else self.host
 
 
 class _Meta(msgspec.Struct):
@@ -75,7 +81,7 @@ def place_of(url: str, context: str, environ: Mapping[str, str]) -> EnginePlace:
 
     Reads files. Raises ConfigurationError.
     """
-    folder = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/root") / ".docker")
+    folder = config_folder(environ)
     if url:
         return _of_url(url, folder, environ)
     if not context:
@@ -85,6 +91,11 @@ def place_of(url: str, context: str, environ: Mapping[str, str]) -> EnginePlace:
     if context in ("", "default"):
         return EnginePlace(Way.SOCKET, found := _found_socket(environ), path=found)
     return _of_context(context, folder, environ)
+
+
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Where the docker command keeps contexts, certificates and logins."""
+    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/root") / ".docker")
 
 
 def _of_url(url: str, folder: Path, environ: Mapping[str, str]) -> EnginePlace:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.errors import EngineRefused, NotThere
 from nimify_tui.backends.docker.leave import Leave
+from nimify_tui.backends.docker.logins import login_for, refused
 from nimify_tui.backends.docker.progress import Event, events
 from nimify_tui.backends.docker.references import check_reference, is_id, parse
 from nimify_tui.base.text import clean_line
@@ -18,16 +19,6 @@ from nimify_tui.base.text import clean_line
 SILENCE_S = 120.0
 #: What engines and images call the same machines.
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
-
-
-class Login(msgspec.Struct, frozen=True):
-    """Who we are to a registry. Goes into one header and nowhere else."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return "Login(...)"
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -45,12 +36,21 @@ class _Info(msgspec.Struct):
 
 
 async def pull(
-    connection: Connection, reference: str, leave: Leave, *, platform: str = "", login: Login | None = None
+    connection: Connection,
+    reference: str,
+    leave: Leave,
+    *,
+    platform: str = "",
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Event]:
     """The events of a pull. Closing it (or cancelling its task) ends the pull; layers that are there are kept.
 
-    Raises ValidationError for a name that is none, EngineRefused when there is no such image, none for this machine,
-    no room or no right, and what :meth:`Connection.changing` raises.
+    The engine asks the registry with what ``docker login`` left on this machine for it; ``environ`` says where that is,
+    None: this process' own.
+
+    Raises ValidationError for a name that is none, LoginRefused when the registry wants another login, EngineRefused
+    when there is no such image, none for this machine, no room or no right, and what :meth:`Connection.changing`
+    raises.
     """
     name, tag, digest = parse(reference)
     query = {
@@ -59,15 +59,18 @@ async def pull(
         **({"platform": platform} if platform else {}),
     }
     what = f"pull of {reference}"
-    headers = {}
-    if login is not None:
-        words = msgspec.json.encode({"username": login.username, "password": login.password})
-        headers["X-Registry-Auth"] = base64.urlsafe_b64encode(words).decode()
-    async with connection.changing(
-        "POST", "/images/create", query, what=what, leave=leave, headers=headers, read_timeout_s=SILENCE_S
-    ) as reply:
-        async for event in events(reply, what):
-            yield event
+    found = await login_for(reference, os.environ if environ is None else environ)
+    headers = {"X-Registry-Auth": found.login.header} if found.login is not None else {}
+    try:
+        async with connection.changing(
+            "POST", "/images/create", query, what=what, leave=leave, headers=headers, read_timeout_s=SILENCE_S
+        ) as reply:
+            async for event in events(reply, what):
+                yield event
+    except EngineRefused as error:
+        if (told := refused(error, reference, found)) is error:
+            raise
+        raise told from error
 
 
 async def find(connection: Connection, reference: str) -> Image | None:

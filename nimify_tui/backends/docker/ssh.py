@@ -13,6 +13,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from nimify_tui.backends.docker.place import EnginePlace
 from nimify_tui.base.errors import ConfigurationError
@@ -21,6 +22,8 @@ from nimify_tui.base.errors import ConfigurationError
 CONNECT_S = 10
 #: Of what ssh says so much is kept, bytes.
 _SAID_BYTES = 4096
+#: Its words may be read a little after its end, seconds.
+_LATE_S = 0.5
 #: sshd takes ten sessions of one connection at once by default (MaxSessions); without multiplexing each is its own.
 MOST_AT_ONCE = 8
 
@@ -89,18 +92,44 @@ class SshTunnel:
 
     async def _serve(self, connection: socket.socket) -> None:
         connection.setblocking(True)  # it is ssh's from here on
-        with connection:
-            process = await asyncio.create_subprocess_exec(
-                *command(self._place), stdin=connection.fileno(), stdout=connection.fileno(),
-                stderr=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}, start_new_session=True,
-            )  # fmt: skip
+        reading, writing = os.pipe()
+        # Our end is kept until it is known what ssh said: who sees the connection end asks why.
+        with connection, os.fdopen(reading, "rb", buffering=0) as words:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command(self._place), stdin=connection.fileno(), stdout=connection.fileno(), stderr=writing,
+                    env={**os.environ, "LC_ALL": "C"}, start_new_session=True,
+                )  # fmt: skip
+            finally:
+                os.close(writing)
+            try:
+                await self._heard(words, process)
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+                    await process.wait()
+
+    async def _heard(self, words: IO[bytes], process: asyncio.subprocess.Process) -> None:
+        """Until the end of the process; a master that ControlPersist leaves behind may hold its stderr for longer."""
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), words
+        )
+        reading = asyncio.create_task(_last(reader))
         try:
-            assert process.stderr is not None
-            while piece := await process.stderr.read(_SAID_BYTES):
-                self.said = (self.said + piece.decode("utf-8", "replace"))[-_SAID_BYTES:]
             await process.wait()
+            await asyncio.wait([reading], timeout=_LATE_S)
+            if reading.done() and (said := reading.result()):
+                self.said = said
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            reading.cancel()
+            transport.close()
+
+
+async def _last(reader: asyncio.StreamReader) -> str:
+    """The last of what is said, at its end."""
+    said = b""
+    while piece := await reader.read(_SAID_BYTES):
+        said = (said + piece)[-_SAID_BYTES:]
+    return said.decode("utf-8", "replace")
