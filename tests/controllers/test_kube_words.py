@@ -18,7 +18,7 @@ from nimify_tui.base.redact import MASK
 from nimify_tui.controllers.kubernetes.aftermath import homeless
 from nimify_tui.controllers.kubernetes.circumstances import MAX_GPU_NODES
 from nimify_tui.controllers.kubernetes.definitions import check_unused
-from nimify_tui.controllers.kubernetes.draining import Leaving
+from nimify_tui.controllers.kubernetes.draining import Leaving, leaving
 from nimify_tui.controllers.kubernetes.objects import Live, difference
 from nimify_tui.controllers.kubernetes.room import gpu_nodes, places, selects
 from nimify_tui.controllers.kubernetes.single import AT_ONCE, _bounded
@@ -172,3 +172,18 @@ def test_after_an_eviction_that_fails_none_is_begun_any_more() -> None:
     asyncio.run(drained())
     assert asked[-1] == "(told)"
     assert len(asked) <= 2 * AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("ready", "took_s"), [("00:01:30", 90.0), ("05:00:00", None)], ids=["first", "after-a-moment-hours-later"]
+)
+def test_a_pod_that_was_unready_for_a_moment_is_not_said_to_have_started_for_hours(
+    ready: str, took_s: float | None
+) -> None:
+    """Seen failing without a longest start: "last start took 18000.0 s"."""
+    status = {
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": f"2026-01-01T{ready}Z"}],
+        "containerStatuses": [{"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
+    }
+    ((pod,), _) = leaving([{"status": status}])
+    assert pod.took_s == took_s

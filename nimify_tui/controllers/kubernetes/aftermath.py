@@ -64,7 +64,7 @@ async def _pod_facts(line: Line, live: Live, namespace: str) -> list[Fact]:
     facts = [*serving, ("disruption", f"{words}; a delete does not ask it" if allows else words)]
     if made_by(live):
         own = took_s(live)
-        facts.append(("start", took_text([] if own is None else [own])))
+        facts.append(("start", took_text([] if own is None else [own], at_most=True)))
     return facts
 
 
@@ -159,7 +159,7 @@ async def leaving_facts(line: Line, pods: Sequence[Leaving]) -> list[Fact]:
     if len(owners) > len(asked):
         facts.append(("capacity", f"{len(owners) - len(asked)} more owners of pods were not asked"))
     if owners:
-        facts.append(("start", took_text([each.took_s for each in pods if each.took_s is not None])))
+        facts.append(("start", took_text([each.took_s for each in pods if each.took_s is not None], at_most=True)))
     return facts
 
 
