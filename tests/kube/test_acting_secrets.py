@@ -195,5 +195,5 @@ def test_only_keys_that_the_plan_shows_are_sent_whatever_was_planned_since(tmp_p
     seals, first = Seals(), planned(ngc=VALUE)
     opened(first, planning=True)
     opened(planned(ngc=VALUE, admin=NEXT), planning=True)
-    with pytest.raises(ValidationError, match="key.yaml has changed"):
+    with pytest.raises(ValidationError, match="has changed since"):
         opened(first, planning=False)

@@ -283,7 +283,7 @@ async def _bounded(call: Callable[[Leaving], Awaitable[str | None]], pods: Seque
         async with room:
             try:
                 return "" if failed else await call(pod) or ""
-            except Exception as error:  # raised below
+            except Exception as error:  # noqa: BLE001  # raised below
                 failed.append(error)
                 return ""
 
