@@ -105,13 +105,20 @@ _OURS = "our runtime"
 EXPORTED: tuple[Exported, ...] = (
     Exported(
         name="NimifyUnavailable", rule="Unavailable", about="{{ $labels.job }}", needs=_OURS,
-        # Only jobs that were our runtime within the hour: `up` is there for all that Prometheus scrapes.
-        expr="max by (job) (up) == 0 and on (job) sum by (job) (max_over_time(nimify_build_info[1h])) > 0",
-        cases=(Case(
-            series={f"up{{{_CHAT}}}": "1x8 0x40", f"nimify_build_info{{{_CHAT}}}": "1x8 _x40",
-                    'up{job="node"}': "0x60", f"up{{{_OTHER}}}": "1x60", f"nimify_build_info{{{_OTHER}}}": "1x60"},
-            quiet_at="3m", fires_at="3m30s", fires=_JOB,
-        ),),
+        # Only jobs that were our runtime within the hour: `up` is there for all that Prometheus scrapes. What is down
+        # for longer is known by the alert itself.
+        expr="max by (job) (up) == 0 and on (job) (sum by (job) (max_over_time(nimify_build_info[1h])) > 0"
+             ' or sum by (job) (ALERTS{alertname="NimifyUnavailable"}) > 0)',
+        cases=(
+            Case(series={f"up{{{_CHAT}}}": "1x8 0x40", f"nimify_build_info{{{_CHAT}}}": "1x8 _x40",
+                         'up{job="node"}': "0x60", f"up{{{_OTHER}}}": "1x60",
+                         f"nimify_build_info{{{_OTHER}}}": "1x60"},
+                 quiet_at="3m", fires_at="3m30s", fires=_JOB),
+            # Of two hours without it; the one that nobody knows as ours says nothing.
+            Case(step="1m", series={f"up{{{_CHAT}}}": "1x8 0x140", f"nimify_build_info{{{_CHAT}}}": "1x8 _x140",
+                                    'up{job="node"}': "0x150"},
+                 quiet_at="9m", fires_at="2h20m", fires=_JOB),
+        ),
     ),
     Exported(
         name="NimifyErrorsHigh", rule="ErrorsHigh", about="{{ $labels.job }}", needs=_OURS,

@@ -170,11 +170,11 @@ def start_text(replicas: Sequence[Replica]) -> str:
     )
 
 
-def took_text(took_s: Sequence[float]) -> str:
-    """How long a start takes, from those that were seen, seconds."""
+def took_text(took_s: Sequence[float], *, at_most: bool = False) -> str:
+    """How long a start takes (or takes ``at_most``), from those that were seen, seconds."""
     if not took_s:
         return "how long a start takes is not known (none was seen)"
-    return f"last start took {max(took_s):.1f} s"
+    return f"last start took {'at most ' if at_most else ''}{max(took_s):.1f} s"
 
 
 def memory_text(spec: ServiceSpec, replicas: int, size_bytes: int) -> str:

@@ -51,6 +51,8 @@ PAIRS: tuple[Pair, ...] = (
 #: (step, for how long it is kept), seconds: short windows need fine steps, the budget's own only hours.
 _LEVELS = ((20.0, 2 * 3600.0), (300.0, 3 * _DAY_S + 600.0), (3600.0, 92 * _DAY_S))
 _WIDTH = 3  # bad, total, watched seconds
+#: The newest column closes some moments after its time; when it is older than this, nobody watches, seconds.
+_LATE_S = 60.0
 
 
 class Sum(NamedTuple):
@@ -92,9 +94,12 @@ class _Level:
                 del self.sums[: surplus * _WIDTH]
             return
         index = bisect_left(self.ids, step)
-        if index < len(self.ids) and self.ids[index] == step:
-            for offset, value in enumerate(values):
-                self.sums[index * _WIDTH + offset] += value
+        if self.ids[index] != step:  # a column closes after first tokens of later were told
+            self.ids.insert(index, step)
+            self.sums[index * _WIDTH : index * _WIDTH] = array("d", values)
+            return
+        for offset, value in enumerate(values):
+            self.sums[index * _WIDTH + offset] += value
 
     def sum(self, since: float, until: float) -> Sum:
         """Of the steps that end after ``since`` and begin before ``until``."""
@@ -137,13 +142,18 @@ class Ledger:
         self._at = max(self._at, at)
         self._known.clear()
 
-    def sum(self, length_s: float) -> Sum:
-        """The last ``length_s`` seconds before the newest column."""
+    def sum(self, length_s: float, at: float | None = None) -> Sum:
+        """The last ``length_s`` seconds before ``at``, or before the newest column where that is as good as now."""
+        if at is not None and at - self._at > _LATE_S:
+            return self._level(length_s).sum(at - length_s, at)
         known = self._known.get(length_s)
         if known is None:
-            level = next((each for each in self._levels if each.keep * each.step_s >= length_s), self._levels[-1])
+            level = self._level(length_s)
             known = self._known[length_s] = level.sum(self._at - length_s, self._at + COLUMN_S)
         return known
+
+    def _level(self, length_s: float) -> _Level:
+        return next((each for each in self._levels if each.keep * each.step_s >= length_s), self._levels[-1])
 
     def kept(self, service: str, namespace: str) -> Kept:
         """To be written down."""
@@ -171,14 +181,15 @@ def _amount(value: float) -> bool:
 
 
 class Budget(NamedTuple):
-    """One objective over one or several regions: their requests are added."""
+    """One objective over one or several regions: their requests are added. ``at`` is now, None: as last watched."""
 
     slo: Slo
     ledgers: tuple[Ledger, ...]
+    at: float | None = None
 
     def sum(self, length_s: float) -> Sum:
         """Requests of all; watched for as long as the one that was watched longest."""
-        sums = [each.sum(length_s) for each in self.ledgers]
+        sums = [each.sum(length_s, self.at) for each in self.ledgers]
         bad, total = sum(each.bad for each in sums), sum(each.total for each in sums)
         return Sum(min(bad, total), total, min(length_s, max((each.have_s for each in sums), default=0.0)))
 
@@ -213,11 +224,11 @@ def burn(budget: Budget | None, at: float | None, source: str, problem: str = ""
     if budget is None:
         return absent("count", problem or "no SLO")
     pair = PAIRS[0]
-    long = budget.sum(pair.long_s)
-    rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
+    long, short = budget.sum(pair.long_s), budget.sum(pair.short_s)
+    rates = [budget.rate(each) for each in (long, short)]
     known = [each for each in rates if each is not None]
     if len(known) < len(rates):
-        return absent("count", few(budget, long), source)
+        return absent("count", lacking(budget, pair, long, short), source)
     return Measure(min(known), "count", at, source, reason=have(long, pair.long_s))
 
 
@@ -226,6 +237,15 @@ def few(budget: Budget, of: Sum) -> str:
     if of.total < 0.5:
         return "no requests yet to measure the SLO with"
     return f"{of.total:.0f} requests: too few to measure the SLO with (at least {budget.slo.min_requests})"
+
+
+def lacking(budget: Budget, pair: Pair, long: Sum, short: Sum) -> str:
+    """Why a pair has no rate: of its long window, or of the short one alone."""
+    if budget.rate(long) is None:
+        return few(budget, long)
+    if short.total < 0.5:
+        return f"no requests for {length(pair.short_s)}"
+    return f"{few(budget, short)} in {length(pair.short_s)}"
 
 
 def have(of: Sum, length_s: float) -> str:
@@ -244,13 +264,13 @@ def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[st
     """What the detail says: each pair, what is left, and how long it lasts. ``now``: the row's own burn."""
     slo, at = budget.slo, now.at
     for pair in PAIRS:
-        long = budget.sum(pair.long_s)
-        rates = [budget.rate(each) for each in (long, budget.sum(pair.short_s))]
+        long, short = budget.sum(pair.long_s), budget.sum(pair.short_s)
+        rates = [budget.rate(each) for each in (long, short)]
         name = f"burn {pair.name} (limit {pair.limit:g})"
         known = [each for each in rates if each is not None]
         told = have(long, pair.long_s)
         if len(known) < len(rates):
-            yield name, absent("count", few(budget, long), source)
+            yield name, absent("count", lacking(budget, pair, long, short), source)
         elif told and pair is not PAIRS[0]:
             yield name, absent("count", told, source)
         else:

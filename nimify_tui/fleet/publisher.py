@@ -10,7 +10,7 @@ from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import caches, rows
 from nimify_tui.fleet.alarms import Alarms
-from nimify_tui.fleet.budgets import Budget, burn
+from nimify_tui.fleet.budgets import burn
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -35,6 +35,8 @@ _LEAST_COLUMNS = 20
 #: A derived change is worded anew for so long after it was found: the first numbers are of its beginning.
 _REWORD_S = 16.0
 
+#: A budget's burn is measured anew at least so often, seconds.
+_BURN_S = 60.0
 #: With more services than this, numbers are measured over several frames.
 MEASURED_AT_ONCE = 400
 
@@ -137,7 +139,7 @@ class Publisher:
             self._measure(track, slo, at)
         models, track.models = track.models, model_rows(track, at, world.scrape_s)
         row = rows.service_row(track, at, slo, world.changes)
-        self._schedule(track, at)
+        self._schedule(track, row, at)
         before = track.row
         self._unjudged[track] = None
         if row == before:
@@ -156,8 +158,7 @@ class Publisher:
         track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
-        budget = Budget(slo, (track.budget,)) if slo is not None and track.budget is not None else None
-        track.burnt = burn(budget, track.sampled_at or None, "metrics", track.slo_problem)
+        track.burnt = burn(rows.budget_of(slo, [track], at), track.sampled_at or None, "metrics", track.slo_problem)
         if track.hostile:
             world.security.from_counters(track, at)
 
@@ -188,8 +189,10 @@ class Publisher:
             )
         )  # fmt: skip
 
-    def _schedule(self, track: ServiceTrack, at: float) -> None:
+    def _schedule(self, track: ServiceTrack, row: ServiceRow, at: float) -> None:
         """When the numbers of ``track`` turn old without anybody saying anything."""
+        if row.burn.value is not None:  # its windows go on, whether anybody watches or not
+            track.next_at = min(track.next_at, at + _BURN_S)
         if not track.sampled_at:
             return
         age = at - track.sampled_at
@@ -223,7 +226,7 @@ class Publisher:
             else:
                 self._folded.pop(fold_id, None)
             slo = next((each.slo for each in members if each.slo is not None), None)
-            row = rows.fold_row(members, slo, self._merged(fold_id, members))
+            row = rows.fold_row(members, slo, self._merged(fold_id, members), self._at)
             known = self._working.get(fold_id)
             if known is None or known != row:
                 self._working[fold_id] = row

@@ -75,7 +75,7 @@ def service_row(track: ServiceTrack, at: float, slo: Slo | None, changes: Change
         p99=numbers.p99,
         error_ratio=numbers.error_ratio,
         burn=track.burnt,
-        burning=_burning(slo, [track]),
+        burning=_burning(slo, [track], at),
         slo=slo,
         revisions=tuple(sorted(staying | {service.revision})),
         production=region.region.production,
@@ -127,14 +127,14 @@ def _unseen(track: ServiceTrack, at: float) -> Finding:
     return Finding(ServiceState.UNKNOWN, unseen(was, cause, traffic), since, gravity=gravity)
 
 
-def budget_of(slo: Slo | None, tracks: Sequence[ServiceTrack]) -> Budget | None:
-    """The error budget of a service over these regions; None without an objective."""
+def budget_of(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float) -> Budget | None:
+    """The error budget of a service over these regions at ``at``; None without an objective."""
     ledgers = tuple(track.budget for track in tracks if track.budget is not None)
-    return Budget(slo, ledgers) if slo is not None and ledgers else None
+    return Budget(slo, ledgers, at) if slo is not None and ledgers else None
 
 
-def _burning(slo: Slo | None, tracks: Sequence[ServiceTrack]) -> Burning:
-    budget = budget_of(slo, tracks)
+def _burning(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float) -> Burning:
+    budget = budget_of(slo, tracks, at)
     return budget.burning() if budget is not None else Burning.NO
 
 
@@ -144,7 +144,7 @@ def order_key(row: ServiceRow) -> tuple[int, int, int, float, str, str]:
     return (STATE_RANK[row.state], calm, row.gravity, -(row.since or 0.0), row.name, row.id)
 
 
-def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) -> ServiceRow:
+def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers, at: float) -> ServiceRow:
     """One row for a service over its regions; ``tracks`` worst first, each with its row; ``numbers`` merged."""
     rows = [track.row for track in tracks if track.row is not None]
     worst = rows[0]
@@ -181,8 +181,8 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers) 
         p95=numbers.p95,
         p99=numbers.p99,
         error_ratio=numbers.error_ratio,
-        burn=burn(budget_of(slo, tracks), numbers.rps.at, numbers.rps.source),
-        burning=_burning(slo, tracks),
+        burn=burn(budget_of(slo, tracks, at), numbers.rps.at, numbers.rps.source),
+        burning=_burning(slo, tracks, at),
         slo=slo,
         revisions=tuple(sorted(revisions)),
         production=production,

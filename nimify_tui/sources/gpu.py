@@ -84,7 +84,8 @@ class GpuSource:
         """Read until there is nothing to read. Raises ClusterError or TimeoutError when the driver fails."""
         try:
             while readings := await self._within(loop.run_in_executor(pool, nvml.read)):
-                events = self._keep(readings)
+                if events := self._keep(readings):
+                    await loop.run_in_executor(pool, self._faults.write)
                 sink([self._panel(readings, ""), *events])
                 await asyncio.sleep(INTERVAL_S)
         finally:

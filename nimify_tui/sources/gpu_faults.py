@@ -36,11 +36,14 @@ class GpuFaults:
         return self._kept.get(card, ())
 
     def add(self, card: str, fault: GpuFault) -> None:
-        """Keep one more, and write it down."""
+        """Keep one more; :meth:`write` writes it down."""
         self._load()
         self._kept[card] = (fault, *self._kept.pop(card, ()))[:FAULTS]
         while len(self._kept) > CARDS:
             del self._kept[next(iter(self._kept))]
+
+    def write(self) -> None:
+        """Write down what is kept. Blocks until the disk has it."""
         if self._file is None:
             return
         try:

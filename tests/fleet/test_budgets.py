@@ -194,6 +194,39 @@ def test_what_was_spent_is_known_after_a_restart_of_the_console() -> None:
     assert without.publish(town.at + 5).rows == {}, "the objective is gone: nothing is said, nothing breaks"
 
 
+def test_a_column_that_closes_after_first_tokens_of_later_still_counts() -> None:
+    """Seen failing with what comes late for a step that nobody told of left out: all its requests were gone."""
+    ledger = Ledger(Slo(service="score", objective=0.9, ttft_ms=1000.0))
+    ledger.first_tokens(21.0, (1.0, 5.0), (30.0, 40.0, 40.0))
+    ledger.learn(4, window(0.0))
+    ledger.learn(3, window(0.0))
+    assert ledger.sum(3600.0)[:2] == pytest.approx((10.0, 80.0))
+
+
+def test_what_burnt_before_nobody_watched_does_not_burn_now() -> None:
+    """Seen failing with windows that end at the newest column: the fire of Friday was told on Monday."""
+    slo = Slo(service="score", objective=0.99)
+    town = Town({"us-east-1": {"score": 1}}, slos=(slo,), load=Load(rps=20.0, errors=0.5))
+    town.run(60)
+    assert town.row("score").burning is Burning.FAST
+    frame = town.fleet.publish(town.at + 120)
+    assert frame.rows["score"].burning is Burning.FAST, "it is in the last five minutes"
+    for minute in range(3, 9):
+        frame = town.fleet.publish(town.at + 60.0 * minute)
+    row = frame.rows["score"]
+    assert (row.burning, row.burn.value) == (Burning.NO, None)
+    assert row.burn.reason == "no requests for 5 min"
+
+    later = Fleet(slos=(slo,))
+    later.restore("us-east-1", town.fleet.last_known()["us-east-1"])
+    key, monday = ServiceKey("us-east-1", "score"), town.at + 3 * 86400.0
+    live = RegionHealth(state=RegionState.LIVE, since=monday, last_contact_at=monday)
+    later.apply(RegionSeen(monday, region_fact("us-east-1"), live))
+    later.apply(RegionListed(monday, "us-east-1", (town.services[key],), ()))
+    row = later.publish(monday + 1).rows["score"]
+    assert (row.burning, row.burn.value) == (Burning.NO, None)
+
+
 @pytest.mark.parametrize(
     ("steps", "sums"),
     [

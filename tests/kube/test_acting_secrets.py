@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -18,9 +19,9 @@ from nimify_tui.base.errors import ValidationError
 from nimify_tui.controllers.kubernetes.applying import Applying
 from nimify_tui.controllers.kubernetes.manifests import apply_request
 from nimify_tui.controllers.kubernetes.objects import Live
-from nimify_tui.controllers.kubernetes.sealed import SECRET
+from nimify_tui.controllers.kubernetes.sealed import SECRET, Seals
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.plans import ActionState, Plan, Precondition, Verb
+from nimify_tui.domain.plans import ActionRequest, ActionState, Plan, Precondition, Verb
 from tests.kube.acting import Acting, acting, fact, kubeconfig, lines
 from tests.kube.cluster import Cluster
 from tests.support import Home, run_cli
@@ -147,6 +148,7 @@ def test_when_the_certificates_on_the_way_end_is_seen(cluster: Cluster, it: Acti
         ({"data": {"ngc": "%%%" + VALUE}}, "data.ngc is not in base64"),
         ({"stringData": {"ngc": 8141}}, "stringData.ngc is no text"),
         ({"stringData": [VALUE]}, "its stringData is no table of keys"),
+        ({"stringdata": {"ngc": VALUE}}, "a Secret has no field stringdata"),
     ],
 )
 def test_data_that_no_secret_can_hold_is_refused_without_showing_it(fields: dict[str, Any], words: str) -> None:
@@ -179,3 +181,36 @@ def test_of_a_lost_answer_only_what_is_known_is_said() -> None:
     applying = Applying(None, SystemClock())  # type: ignore[arg-type]  # nothing is written here
     assert applying.reality(request, before, live("7")).state is ActionState.FAILED
     assert applying.reality(request, before, live("8")).state is ActionState.UNKNOWN
+
+
+def test_a_secret_is_read_from_its_own_document_not_from_one_of_the_same_name_elsewhere(tmp_path: Path) -> None:
+    """Seen failing with a document without a namespace taken for one of any: ``there`` got the value of ``default``."""
+    here, there = manifest(VALUE), manifest(NEXT)
+    here["metadata"] = {"name": "key"}
+    file = tmp_path / "two.yaml"
+    file.write_text(json.dumps(here) + "\n---\n" + json.dumps(there), encoding="utf-8")
+    whole = apply_request(file.read_text(encoding="utf-8"), file.name, ["here"], path=str(file))
+    seals, got = Seals(), {}
+    for part in whole.parts:
+        (key,) = part.targets
+        body = asyncio.run(seals.opened(part, key, json.loads(part.manifest), planning=True))
+        got[key.namespace] = body["data"]["ngc"]
+    assert got == {"default": encoded(VALUE), SPACE: encoded(NEXT)}
+
+
+def test_only_keys_that_the_plan_shows_are_sent_whatever_was_planned_since(tmp_path: Path) -> None:
+    """Seen failing without the look at the keys before sending: a later plan's keys went with the earlier one."""
+    file = tmp_path / "key.yaml"
+
+    def planned(**data: str) -> ActionRequest:
+        file.write_text(json.dumps(manifest(VALUE, stringData=data)), encoding="utf-8")
+        return apply_request(file.read_text(encoding="utf-8"), file.name, ["here"], path=str(file))
+
+    def opened(part: ActionRequest, *, planning: bool) -> None:
+        asyncio.run(seals.opened(part, part.targets[0], json.loads(part.manifest), planning=planning))
+
+    seals, first = Seals(), planned(ngc=VALUE)
+    opened(first, planning=True)
+    opened(planned(ngc=VALUE, admin=NEXT), planning=True)
+    with pytest.raises(ValidationError, match="has changed since"):
+        opened(first, planning=False)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nimify_tui.backends.kubernetes.errors import Forbidden
+from nimify_tui.backends.kubernetes.errors import Forbidden, Throttled, Unauthorized
 from nimify_tui.backends.kubernetes.rights import Access, Review
 from nimify_tui.base.clock import ManualClock
+from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.demands import Demand, DetailDemand, NumbersDemand
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
@@ -144,3 +145,64 @@ def test_the_right_is_reviewed_once_however_often_pods_refuse(allowed: bool, pag
     assert link.reviews == 1
     assert link.pages >= pages
     assert any(isinstance(each, SampleFailed) and why in each.reason for each in told)
+
+
+class Mixed(Forbidding):
+    """A region of which the pods ``bad-…`` answer ``error``; the server itself does so unless it is ``fine``."""
+
+    def __init__(self, error: NimifyError, *, fine: bool) -> None:
+        super().__init__(allowed=True)
+        self.error, self.fine, self.asked = error, fine, dict.fromkeys(("bad", "good"), 0)
+
+    @asynccontextmanager
+    async def get(self, path: str, **_more: object) -> AsyncIterator[Answer]:
+        bad = "/bad-" in path
+        self.asked["bad" if bad else "good"] += 1
+        if bad:
+            raise self.error
+        yield NoAnswer()
+
+    async def may(self, access: Access) -> Review:
+        if not self.fine:
+            self.reviews += 1
+            raise self.error
+        return await super().may(access)
+
+
+class Two(Prod):
+    """A fleet of a bad service and a good one."""
+
+    def metered(self) -> list[Pair]:
+        return [self.pair, service("good", 2)]
+
+
+@pytest.mark.parametrize(
+    ("error", "fine", "good", "why"),
+    [
+        (Throttled("busy", "", 300.0), True, 20, "answers that it is asked too often"),
+        (Unauthorized("no", status=401), True, 20, "answers 401"),
+        (Throttled("busy", "", 300.0), False, 0, "busy"),
+    ],
+    ids=["pod-429", "pod-401", "server-429"],
+)
+def test_a_pod_that_asks_for_patience_does_not_stop_its_region(
+    error: NimifyError, fine: bool, good: int, why: str
+) -> None:
+    """Seen failing with a pod's Retry-After taken for the server's: a minute without any numbers of the region."""
+    clock, link = ManualClock(1_000.0), Mixed(error, fine=fine)
+    told: list[Update] = []
+
+    async def go() -> None:
+        scrapes = ProxiedScrapes(Two(service("bad", 2)), lambda _name: link, lambda: ["use1"], clock)
+        for _ in range(600):
+            clock.advance(0.1)
+            scrapes.step(told.extend)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    asyncio.run(go())
+    assert link.reviews <= 2
+    assert why in {each.reason.partition("8000/metrics ")[2] or each.reason for each in told
+                   if isinstance(each, SampleFailed) and each.key.service.name == "bad"}  # fmt: skip
+    # What is answered here says nothing that is known: asked again after a minute, so the good ones are asked once.
+    assert (link.asked["good"] > 0) is bool(good)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from nimify_tui.base.errors import NimifyError
+from nimify_tui.base.errors import ClusterError, NimifyError
 from nimify_tui.controllers.drafts import start_text, took_text
 from nimify_tui.controllers.kubernetes.circumstances import MAX_GPU_NODES, look_around, told
 from nimify_tui.controllers.kubernetes.draining import Leaving, is_ready, took_s
@@ -64,7 +64,7 @@ async def _pod_facts(line: Line, live: Live, namespace: str) -> list[Fact]:
     facts = [*serving, ("disruption", f"{words}; a delete does not ask it" if allows else words)]
     if made_by(live):
         own = took_s(live)
-        facts.append(("start", took_text([] if own is None else [own])))
+        facts.append(("start", took_text([] if own is None else [own], at_most=True)))
     return facts
 
 
@@ -159,7 +159,7 @@ async def leaving_facts(line: Line, pods: Sequence[Leaving]) -> list[Fact]:
     if len(owners) > len(asked):
         facts.append(("capacity", f"{len(owners) - len(asked)} more owners of pods were not asked"))
     if owners:
-        facts.append(("start", took_text([each.took_s for each in pods if each.took_s is not None])))
+        facts.append(("start", took_text([each.took_s for each in pods if each.took_s is not None], at_most=True)))
     return facts
 
 
@@ -181,12 +181,12 @@ async def homeless(line: Line, node: str, pods: Sequence[Leaving]) -> list[Fact]
     return facts
 
 
-async def _free(line: Line, node: str, resource: str) -> list[int] | None:
-    """How many GPUs each of the other nodes has left."""
+async def _free(line: Line, node: str, resource: str) -> list[int]:
+    """How many GPUs each of the other nodes has left. Raises ClusterError for too many nodes to ask."""
     has = gpu_nodes(await read_list(line, "/api/v1/nodes"), resource)
     has.pop(node, None)
     if len(has) > MAX_GPU_NODES:
-        return None
+        raise ClusterError(f"{len(has)} nodes have GPUs, too many to count what each has left")
     held: list[list[Json]] = await asyncio.gather(
         *(
             read_list(

@@ -66,8 +66,11 @@ def definition_standing(live: Live) -> Standing:
 async def check_unused(line: Line, live: Live) -> None:
     """Raises Conflict while there are objects of the kind: they would go with its definition."""
     spec = live.spec
-    stored = next((each for each in maps(spec.get("versions")) if each.get("storage")), {})
-    parts = [str(spec.get("group")), str(stored.get("name")), str(as_map(spec.get("names")).get("plural"))]
+    # All are kept in one version, and every one that is served shows all; the kept one may be none of those.
+    served = next((each for each in maps(spec.get("versions")) if each.get("served")), None)
+    if served is None:
+        raise Conflict("no version of it is served: whether there are objects of it cannot be seen", "serve one first")
+    parts = [str(spec.get("group")), str(served.get("name")), str(as_map(spec.get("names")).get("plural"))]
     try:
         there = await read_list(line, f"/apis/{'/'.join(map(segment, parts))}")
     except NotFound:

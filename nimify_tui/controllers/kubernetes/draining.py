@@ -12,6 +12,8 @@ from nimify_tui.controllers.kubernetes.room import gpus_of
 from nimify_tui.domain.plans import ActionRequest
 
 _MIRROR = "kubernetes.io/config.mirror"
+#: No start takes so long: it has been ready before, seconds.
+_LONGEST_S = 3600.0
 _OVER = ("Succeeded", "Failed")
 
 
@@ -74,11 +76,15 @@ def is_ready(pod: Live) -> bool:
 
 
 def took_s(pod: Live) -> float | None:
-    """How long the last start of a ready pod took until it was ready, seconds; None: not known."""
+    """How long the last start of a ready pod took at most until it was ready, seconds; None: not known.
+
+    At most: one that was not ready for a moment later on tells when that was over, and not when it was ready first.
+    """
     ready = _seconds(pod.condition["Ready"].get("lastTransitionTime")) if is_ready(pod) else None
     running = [as_map(as_map(each.get("state")).get("running")) for each in maps(pod.status.get("containerStatuses"))]
     began = [at for each in running if (at := _seconds(each.get("startedAt"))) is not None]
-    return max(0.0, ready - max(began)) if ready is not None and began else None
+    took = max(0.0, ready - max(began)) if ready is not None and began else None
+    return took if took is not None and took < _LONGEST_S else None
 
 
 def _seconds(text: object) -> float | None:

@@ -27,6 +27,8 @@ NOT_KEPT = "what it held is not kept (a secret is never written down): put it ba
 #: So many plans of Secrets are remembered; an older one has to be made anew.
 _PLANS = 512
 _ANEW = "plan anew"
+#: All that one has (kubernetes.io, API reference, Secret v1 core).
+_FIELDS = frozenset({"apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"})
 
 Data = dict[str, str]
 
@@ -40,6 +42,9 @@ def sealed(body: Json, what: str) -> Json:
     notes = {name: value for name, value in as_map(meta.pop("annotations", None)).items() if name != LAST_APPLIED}
     if notes:
         meta["annotations"] = notes
+    if body.get("apiVersion") == "v1" and (others := sorted(map(text_of, body.keys() - _FIELDS))):
+        # A `stringdata` in plan and trail would be a secret there, too.
+        raise ValidationError(f"{what}: a Secret has no field {', '.join(others[:3])}", "see `kubectl explain secret`")
     rest = {name: value for name, value in body.items() if name not in ("data", "stringData", "metadata")}
     return {**rest, "metadata": meta, "data": dict.fromkeys(_data(body, what), MASK)}
 
@@ -56,6 +61,11 @@ def _data(body: Json, what: str) -> Data:
                 raise ValidationError(f"{what}: {field}.{text_of(name)} is no text", "put quotes around it")
             found[str(name)] = _in_base64(value) if field == "stringData" else _checked(value, name, what)
     return found
+
+
+def _which(body: Json) -> tuple[object, ...]:
+    meta = as_map(body.get("metadata"))
+    return body.get("apiVersion"), body.get("kind"), meta.get("name"), meta.get("namespace") or ""
 
 
 def _in_base64(value: str) -> str:
@@ -86,9 +96,9 @@ class Seals:
         data = await asyncio.to_thread(self._read, part, key)
         shown = text_of(os.path.basename(part.sealed_in))
         digests = self._digests(data)
+        if data.keys() != as_map(body.get("data")).keys():  # those that the plan shows, whatever was planned since
+            raise ValidationError(f"{shown} has changed since it was read", _ANEW)
         if planning:
-            if sorted(data) != sorted(as_map(body.get("data"))):
-                raise ValidationError(f"{shown} has changed since it was read", _ANEW)
             self._planned.pop(key, None)
             self._planned[key] = digests
             while len(self._planned) > _PLANS:
@@ -113,10 +123,8 @@ class Seals:
     def _read(part: ActionRequest, key: ServiceKey) -> Data:
         name = os.path.basename(part.sealed_in)
         wanted = as_map(msgspec.json.decode(part.manifest))
-        me = (wanted.get("apiVersion"), SECRET, object_name(key), key.namespace)
+        # Exactly as it stood there: another one of that name may say a namespace, or none.
         for body in read_manifests(read_file(part.sealed_in), name):
-            meta = as_map(body.get("metadata"))
-            place = meta.get("namespace") or key.namespace
-            if (body.get("apiVersion"), body.get("kind"), meta.get("name"), place) == me:
+            if _which(body) == _which(wanted):
                 return _data(body, f"Secret {text_of(object_name(key))}")
         raise ValidationError(f"Secret {text_of(object_name(key))} is not in {text_of(name)} any more", _ANEW)

@@ -275,14 +275,22 @@ EVICT = Access("create", "", "pods/eviction")
 
 
 async def _bounded(call: Callable[[Leaving], Awaitable[str | None]], pods: Sequence[Leaving]) -> list[str]:
-    """``call`` for each, a few at once."""
+    """``call`` for each, a few at once. After one that fails none is begun any more; raises it when all have ended."""
     room = asyncio.Semaphore(AT_ONCE)
+    failed: list[Exception] = []
 
     async def one(pod: Leaving) -> str:
         async with room:
-            return await call(pod) or ""
+            try:
+                return "" if failed else await call(pod) or ""
+            except Exception as error:  # noqa: BLE001  # raised below
+                failed.append(error)
+                return ""
 
-    return list(await asyncio.gather(*(one(pod) for pod in pods)))
+    told = list(await asyncio.gather(*(one(pod) for pod in pods)))
+    if failed:
+        raise failed[0]
+    return told
 
 
 def _operated(live: Live) -> Standing:

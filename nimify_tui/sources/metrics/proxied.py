@@ -184,6 +184,8 @@ class _Region:
         self.reviewed: dict[str, tuple[bool, float]] = {}
         self.answered: set[ReplicaKey] = set()
         self.next_s = 0.0
+        #: Until when the server is known to serve us: what says otherwise until then is a pod.
+        self.serves_s = 0.0
 
     def trying(self, namespace: str) -> bool:
         """Whether somebody is finding out if the right is there: one request is enough to be told that it is not."""
@@ -296,6 +298,8 @@ class ProxiedScrapes:
             self._failed(region, spot, f"no answer within {TIMEOUT_S:g} s")
         except Forbidden as error:
             await self._forbidden(region, link, spot, error)
+        except (Throttled, Unauthorized) as error:
+            await self._put_off(region, link, spot, error)
         except NimifyError as error:
             self._trouble(region, spot, error)
         except Exception:  # whatever a page makes of it: it is logged whole, and the others are read on
@@ -341,6 +345,20 @@ class ProxiedScrapes:
         region.allowed.discard(space)
         region.refused_s[space] = self._clock.mono_s() + REFUSED_S
         self._failed(region, spot, f"no right to pods/proxy in ns {space}")
+
+    async def _put_off(self, region: _Region, link: Link, spot: Spot, error: Throttled | Unauthorized) -> None:
+        """A 401, a 429 or a 503 with Retry-After may also be the pod's own word: it must not stop the whole region."""
+        if region.serves_s <= self._clock.mono_s():
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await link.may(Access("get", "", "pods/proxy", spot.key.service.namespace))
+            except (NimifyError, TimeoutError):
+                self._trouble(region, spot, error)
+                return
+            region.serves_s = self._clock.mono_s() + STRANGER_S
+        region.due_s[spot.key] = self._clock.mono_s() + STRANGER_S
+        what = "401" if isinstance(error, Unauthorized) else "that it is asked too often"
+        self._failed(region, spot, f"{spot.place} answers {what}")
 
     def _trouble(self, region: _Region, spot: Spot, error: NimifyError) -> None:
         now_s = self._clock.mono_s()
