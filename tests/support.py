@@ -71,7 +71,10 @@ def processes_naming(needle: str) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
+            command = (entry / "cmdline").read_bytes()
+            if not command:  # one of the kernel's own, or ended
+                continue
+            text = command + b"\0" + (entry / "environ").read_bytes()
             if needle.encode() in text and b"multiprocessing." not in text and alive(int(entry.name)):
                 found.append(int(entry.name))
     return found

@@ -262,21 +262,21 @@ def test_what_kubectl_does_is_on_the_row_within_a_second(cluster: Cluster, tmp_p
     run(go(), 90)
 
 
-def test_after_three_hundred_pods_were_rolled_it_has_what_the_server_has(west: Cluster, tmp_path: Path) -> None:
+def test_after_a_hundred_and_fifty_pods_were_rolled_it_has_what_the_server_has(west: Cluster, tmp_path: Path) -> None:
     """``python -m tests.bench kube_rolled`` does it with a thousand."""
     need_simulation(west)
     names = [f"many-{number}" for number in range(10)]
-    west.apply(*(deployment(name, TRITON, 30) for name in names))
+    west.apply(*(deployment(name, TRITON, 15) for name in names))
 
     async def go() -> None:
         watching = Watching(place_of(west, tmp_path), WEST)
 
         def well() -> bool:
             rows = watching.rows
-            return all(name in rows and rows[name].ready == 30 and not rows[name].progress for name in names)
+            return all(name in rows and rows[name].ready == 15 and not rows[name].progress for name in names)
 
         async with watching.running():
-            await watching.until(well, "300 pods ready", 120)
+            await watching.until(well, "150 pods ready", 120)
             await done(
                 lambda: west.kubectl("-n", SPACE, "rollout", "restart", *(f"deploy/{name}" for name in names))
             )
@@ -284,7 +284,7 @@ def test_after_three_hundred_pods_were_rolled_it_has_what_the_server_has(west: C
             def renewed() -> bool:
                 return well() and all(watching.rows[name].revisions == (2,) for name in names)
 
-            await watching.until(renewed, "300 pods of revision 2", 150)
+            await watching.until(renewed, "150 pods of revision 2", 150)
             await agrees(watching, west)
 
     run(go(), 400)

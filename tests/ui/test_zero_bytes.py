@@ -47,7 +47,8 @@ def _cost(program: FedRun) -> int:
     written = int(after["bytes"] - counts["bytes"])
     if written:
         print(f"written: {bytes(program.tty.raw)[-written:]!r}")  # shown where that fails a test
-    assert program.tty.total_bytes - at_terminal == written, "what the driver wrote is what the terminal got"
+    # The terminal's own thread reads them, when it has its turn.
+    wait_for(lambda: program.tty.total_bytes - at_terminal == written, why="the terminal to get what the driver wrote")
     return written
 
 

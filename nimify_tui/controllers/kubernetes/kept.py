@@ -18,6 +18,8 @@ _NOT_KEPT = frozenset(
     }
 )  # fmt: skip
 _OF_PODS = frozenset({"nodeName", "ephemeralContainers", "priority"})
+#: The server writes these onto a pod from the node where it is placed, which the next time may be another one.
+_OF_ITS_NODE = frozenset({"topology.kubernetes.io/region", "topology.kubernetes.io/zone"})
 #: What these hold goes with them, and may be of others: they are not deleted only because an apply made them.
 HOLD_OTHERS = frozenset({"Namespace", "PersistentVolume", "PersistentVolumeClaim"})
 
@@ -42,6 +44,7 @@ def whole(live: Live, kind: str, api: str) -> str:
     body = {name: value for name, value in live.body.items() if name not in ("status", "metadata")}
     if kind == "Pod":
         body["spec"] = {name: value for name, value in live.spec.items() if name not in _OF_PODS}
+        meta["labels"] = {name: value for name, value in live.labels.items() if name not in _OF_ITS_NODE}
     return _text({**body, "apiVersion": api, "kind": kind, "metadata": meta})
 
 
