@@ -102,6 +102,9 @@ class LocalController:
 
     async def draft(self, part: ActionRequest, key: ServiceKey, world: World) -> Draft:
         """See :class:`nimify_tui.controllers.world.Controller`."""
+        if part.image_spec is not None or part.gpus:
+            what = "images run" if part.image_spec is not None else "GPUs are given to a replica"
+            raise ValidationError(f"{what} on a Docker host only", f"{key.region} runs models as processes")
         service = world.service(key)
         if part.verb is Verb.CREATE:
             return await self._create(part, key, service)
