@@ -232,7 +232,7 @@ def _looking_calls(calls: _Calls) -> None:
 def _changing_calls(calls: _Calls) -> None:
     parents = (_output("table"), _change())
     for name, summary in (
-        ("deploy", "A model file to a running service, or to a new revision of it."),
+        ("deploy", "A model file (or --image) to a running service, or to a new revision of it."),
         ("create", "The same as deploy, for a new service only."),
     ):
         _deploy_options(calls.add(name, summary, *parents))
@@ -309,9 +309,7 @@ _OF_IMAGE = {
 
 
 def _stop_first(parser: _Parser) -> None:
-    parser.add_argument(
-        "--stop-first", action="store_true", help="each replica ends before its successor starts (no room for both)"
-    )
+    parser.add_argument("--stop-first", action="store_true", help="each replica ends before its successor starts")
 
 
 def _deploy_options(deploy: _Parser) -> None:
@@ -324,6 +322,7 @@ def _deploy_options(deploy: _Parser) -> None:
     deploy.add_argument("--threads", type=_count, default=1)
     deploy.add_argument("--port", type=_count, default=0, help="0: a free one, kept from then on")
     deploy.add_argument("--gpus", default="", help="of each replica on a Docker host: all, a number, device=0,1")
+    _stop_first(deploy)
     image = deploy.add_argument_group("a service of an image, on a Docker host, instead of a model")
     image.add_argument("--image", default="", help="one that the engine has, or can pull")
     for word, help_text in _OF_IMAGE.items():

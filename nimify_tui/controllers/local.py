@@ -214,6 +214,8 @@ class LocalController:
 
     async def _update(self, part: ActionRequest, service: Service, replicas: Sequence[Replica]) -> Draft:
         now = current(service)
+        if part.stop_first:
+            raise ValidationError("a process here ends after its successor serves", "leave stop-first out")
         if part.spec is None and part.replicas is None:
             raise ValidationError(
                 "nothing to change is given", "name a model, limits or a number of replicas"

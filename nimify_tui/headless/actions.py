@@ -126,6 +126,7 @@ def _deployed(
         spec=spec,
         port=None if update else options.port or None,
         gpus=options.gpus,
+        stop_first=update and options.stop_first,
         reason=options.reason,
     )
 

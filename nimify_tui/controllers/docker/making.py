@@ -15,7 +15,6 @@ from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.groups import FRONT, MODEL, Owner
 from nimify_tui.backends.docker.kinds import Container
 from nimify_tui.backends.docker.leave import Leave
-from nimify_tui.backends.docker.progress import Event, Sent, Step
 from nimify_tui.backends.docker.specs import Caps
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError, ValidationError
@@ -31,6 +30,7 @@ from nimify_tui.controllers.docker.looking import image_of
 from nimify_tui.controllers.docker.orders import ServiceOrder, calls_for
 from nimify_tui.controllers.docker.reading import labelled, members
 from nimify_tui.controllers.docker.replicas import Replicas
+from nimify_tui.controllers.docker.telling import tell
 from nimify_tui.controllers.drafts import memory_text
 from nimify_tui.controllers.wording import diff, size_text, spec_lines
 from nimify_tui.controllers.world import Draft, Say, Standing
@@ -159,7 +159,7 @@ class Making:
             )  # fmt: skip
             async with contextlib.aclosing(build(line, wanted, leave)) as events:
                 async for event in events:
-                    _tell(event, say)
+                    tell(event, "builds", say)
         finally:
             await asyncio.to_thread(stack.close)
 
@@ -218,17 +218,6 @@ def _arguments(spec: ServiceSpec) -> tuple[str, ...]:
 
 def _tag(key: ServiceKey, revision: int) -> str:
     return f"nimify/{key.name}:r{revision}"
-
-
-def _tell(event: Event, say: Say) -> None:
-    match event:
-        case Sent():
-            say(f"builds: sent {size_text(event.done_bytes)} of {size_text(event.total_bytes)}", 0, 0)
-        case Step():
-            say(f"builds: {clean_line(event.text, 160)}", event.number, event.total)
-        case _:
-            if text := str(getattr(event, "text", "") or getattr(event, "status", "")):
-                say(f"builds: {clean_line(text, 160)}", 0, 0)
 
 
 async def _forget(line: Connection, tag: str, leave: Leave) -> None:
