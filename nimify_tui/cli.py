@@ -232,7 +232,7 @@ def _looking_calls(calls: _Calls) -> None:
 def _changing_calls(calls: _Calls) -> None:
     parents = (_output("table"), _change())
     for name, summary in (
-        ("deploy", "A model file to a running service, or to a new revision of it."),
+        ("deploy", "A model file (or --image) to a running service, or to a new revision of it."),
         ("create", "The same as deploy, for a new service only."),
     ):
         _deploy_options(calls.add(name, summary, *parents))
@@ -291,14 +291,29 @@ def _changing_calls(calls: _Calls) -> None:
         held.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
 
 
+#: What an image is given, by option; what each means is read by nimify_tui.controllers.imagespec.
+_OF_IMAGE = {
+    "container-port": "where it listens (8000)",
+    "health-path": "what its front asks there (/v2/health/ready)",
+    "health-cmd": "what the engine runs in it to check it (the image's own)",
+    "command": "what it runs, one quoted line (the image's own)",
+    "cpus": "processors, 0.01 or more",
+    "memory": "a limit, for example 8GiB",
+    "shm-size": "shared memory, for example 1GiB",
+    "user": "UID:GID (the image's own, 65532:65532 where that is root)",
+    "restart": "no, on-failure, always or unless-stopped (the default)",
+    "env": "NAME=VALUE, again and again; no secrets",
+    "secret": "NAME=env:NAME or NAME=file:PATH, read here when it is made",
+    "mount": "FOLDER:PATH or VOLUME:PATH, read-only; with :rw it may be written to",
+}
+
+
 def _stop_first(parser: _Parser) -> None:
-    parser.add_argument(
-        "--stop-first", action="store_true", help="each replica ends before its successor starts (no room for both)"
-    )
+    parser.add_argument("--stop-first", action="store_true", help="each replica ends before its successor starts")
 
 
 def _deploy_options(deploy: _Parser) -> None:
-    deploy.add_argument("model", metavar="MODEL")
+    deploy.add_argument("model", metavar="MODEL", nargs="?", help="a model's file or folder; or --image")
     deploy.add_argument("--name", help="service name (default: from the file's name)")
     deploy.add_argument("--replicas", type=_count, default=None, help="default: 1, or as many as there are")
     deploy.add_argument("--rate-limit-rps", type=float, default=0.0, help="per client; 0: none")
@@ -306,6 +321,14 @@ def _deploy_options(deploy: _Parser) -> None:
     deploy.add_argument("--max-concurrency", type=_count, default=64)
     deploy.add_argument("--threads", type=_count, default=1)
     deploy.add_argument("--port", type=_count, default=0, help="0: a free one, kept from then on")
+    deploy.add_argument("--gpus", default="", help="of each replica on a Docker host: all, a number, device=0,1")
+    _stop_first(deploy)
+    image = deploy.add_argument_group("a service of an image, on a Docker host, instead of a model")
+    image.add_argument("--image", default="", help="one that the engine has, or can pull")
+    for word, help_text in _OF_IMAGE.items():
+        action = "append" if word in ("env", "secret", "mount") else "store"
+        image.add_argument(f"--{word}", action=action, default=None, help=help_text)
+    image.add_argument("--writable", action="store_true", help="its root file system may be written to")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

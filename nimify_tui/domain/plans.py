@@ -8,7 +8,7 @@ import hashlib
 import msgspec
 
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.services import ServiceSpec
+from nimify_tui.domain.services import ImageSpec, ServiceSpec
 
 
 class Verb(enum.StrEnum):
@@ -69,6 +69,10 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[ActionRequest, ...] = ()
     #: For CREATE: the port that the service is to have; None: a free one. For FORWARD: the replica's port.
     port: int | None = None
+    #: For CREATE: what a service of a foreign image (``image``) is given; ``gpus`` are those of each replica on a
+    #: Docker host: "all", a number, or "device=0,1".
+    image_spec: ImageSpec | None = None
+    gpus: str = ""
     #: For SET_IMAGE: the image; for DEBUG: what the debug container runs.
     image: str = ""
     #: For SHELL, FORWARD and DEBUG: which replica. For these and SET_IMAGE: which container ("": its only one, the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal
 
 import msgspec
 
@@ -72,6 +73,36 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     arguments: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+
+
+#: When a container is started again by its engine.
+RestartPolicy = Literal["no", "on-failure", "always", "unless-stopped"]
+
+
+class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service of a foreign image is given on a Docker host.
+
+    ``port`` is where a replica listens, ``health_path`` what its front asks there, ``health`` a command that the engine
+    runs in it and ``command`` what it runs (() of both: the image's own). ``user`` "" is the image's own, or nobody's
+    where that is root. ``env`` are plain settings; ``secrets`` are references ("env:NAME", "file:PATH"), read on this
+    machine when the replicas are made and never before. ``mounts`` are folders of the host or volumes by name, by their
+    path inside; what is not in ``written`` is read-only. Sizes in bytes, 0: no limit (of ``shm_bytes``: 64 MiB).
+    """
+
+    port: int = 8000
+    health_path: str = "/v2/health/ready"
+    health: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    shm_bytes: int = 0
+    user: str = ""
+    writable: bool = False
+    restart: RestartPolicy = "unless-stopped"
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    mounts: dict[str, str] = {}
+    written: tuple[str, ...] = ()
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):

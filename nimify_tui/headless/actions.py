@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from nimify_tui.base.errors import ClusterError, ModelError, ValidationError
 from nimify_tui.base.modelfolder import model_files
 from nimify_tui.base.text import clean_line
+from nimify_tui.controllers.imagespec import OPTIONS, image_spec, name_of_image
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
 from nimify_tui.domain.plans import (
     ActionRequest,
@@ -23,7 +25,7 @@ from nimify_tui.domain.plans import (
     Verb,
     Verdict,
 )
-from nimify_tui.domain.services import Limits, ServiceSpec
+from nimify_tui.domain.services import ImageSpec, Limits, ServiceSpec
 from nimify_tui.headless.output import emit, say
 from nimify_tui.headless.targets import clusters_of, find, kind_of, object_key, regions_of, wait_for_regions
 from nimify_tui.session import Session, analyse_model, open_session
@@ -38,6 +40,13 @@ def deploy(options: argparse.Namespace) -> int:
 
     A service of that name gets a new revision, except by ``create``, which refuses then.
     """
+    if bool(options.image) == bool(options.model):
+        raise ValidationError("a model or an image is deployed", "name a model's file, or --image IMAGE")
+    spec_of_image = image_spec(_said(options), writable=options.writable)
+    if options.image:
+        return _deploy_image(options, spec_of_image)
+    if spec_of_image != ImageSpec():
+        raise ValidationError("what an image is given does not fit a model", "leave it out, or name --image")
     path = Path(options.model).absolute()
     name = check_name(options.name or suggest_name(path.stem), "service name")
     limits = Limits(
@@ -75,6 +84,26 @@ def deploy(options: argparse.Namespace) -> int:
         return code
 
 
+def _said(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """What is said of an image, as (word, text)."""
+    for word in OPTIONS:
+        value = getattr(options, word.replace("-", "_"))
+        for each in value if isinstance(value, list) else [value] if value is not None else []:
+            yield word, each
+
+
+def _deploy_image(options: argparse.Namespace, spec: ImageSpec) -> int:
+    """A new service of an image in each named region; one that is there is given another image by `image`."""
+    name = check_name(options.name or name_of_image(options.image), "service name")
+    with open_session(options) as session:
+        targets = tuple(ServiceKey(each, name) for each in regions_of(session, options, default_all=False))
+        request = ActionRequest(
+            verb=Verb.CREATE, targets=targets, replicas=1 if options.replicas is None else options.replicas,
+            port=options.port or None, image=options.image, image_spec=spec, gpus=options.gpus, reason=options.reason,
+        )  # fmt: skip
+        return _act(session, options, request)
+
+
 def _models(path: Path) -> list[Path]:
     """The files to look at. Raises ModelError for a folder without a model."""
     if not path.is_dir():
@@ -96,6 +125,8 @@ def _deployed(
         replicas=replicas,
         spec=spec,
         port=None if update else options.port or None,
+        gpus=options.gpus,
+        stop_first=update and options.stop_first,
         reason=options.reason,
     )
 

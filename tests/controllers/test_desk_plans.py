@@ -110,6 +110,7 @@ def test_targets_that_are_as_wanted_are_left_out_and_named(bench: Bench) -> None
         (Verb.ROLLBACK, {"revision": 3}, "already"),
         (Verb.START, {}, "is started already"),
         (Verb.UPDATE, {}, "nothing to change is given"),
+        (Verb.UPDATE, {"replicas": 2, "stop_first": True}, "a process here ends after its successor serves"),
         (Verb.CREATE, {"replicas": 1}, "already"),
     ],
 )

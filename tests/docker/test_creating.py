@@ -108,8 +108,8 @@ def test_gpus_are_asked_for_and_a_host_without_them_says_so(engine: Engine, tmp_
             tmp_path / str(gpus.count),
             ContainerSpec(name="gpu", image=BUSYBOX, command=IDLE, gpus=gpus),
         )
-        assert "could not select device driver" in error.message
-        assert error.remedy == "install the NVIDIA container toolkit on the engine's host"
+        assert "the engine has no driver for GPUs" in error.message
+        assert error.remedy == "install the NVIDIA container toolkit on the engine's host, or ask for no GPU"
     body = ContainerSpec(name="gpu", image=BUSYBOX, gpus=Gpus(ids=("0",))).body()
     assert body["HostConfig"]["DeviceRequests"] == [
         {"Driver": "", "Capabilities": [["gpu"]], "DeviceIDs": ["0"]}

@@ -89,6 +89,10 @@ def test_a_model_becomes_a_service_gets_a_revision_and_goes(desk: Acting, engine
     plan = desk.plan(Verb.UPDATE, "fresh", spec=ServiceSpec(model_path=str(second)))
     assert fact(plan, "change") == "image nimify/fresh:r1 → nimify/fresh:r2, built from the model"
     assert fact(plan, "undo") == "back to nimify/fresh:r1"
+    slow = desk.plan(Verb.UPDATE, "fresh", spec=ServiceSpec(model_path=str(second)), stop_first=True)
+    assert fact(slow, "capacity") == "each replica ends before its successor starts: 1 of 2 serve meanwhile"
+    with pytest.raises(ValidationError, match="GPUs of a service stay as it was made with them"):
+        desk.plan(Verb.UPDATE, "fresh", spec=ServiceSpec(model_path=str(second)), gpus="1")
     updated = desk.do(plan)
     assert updated.state is ActionState.OK, (updated, desk.said[-5:])
     agrees(port, second)

@@ -10,6 +10,7 @@ from nimify_tui.domain.live import Forward
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.plans import Verb
 from nimify_tui.domain.regions import RegionKind
+from nimify_tui.domain.services import ImageSpec
 from tests.hostile import CORPUS
 from tests.tui import check_golden, screen_text, until
 from tests.ui import frames
@@ -66,7 +67,8 @@ def test_a_shell_is_planned_and_needs_a_terminal() -> None:
     assert made.carried == []
 
 
-def test_a_container_of_a_docker_host_takes_a_shell_by_the_same_key_and_word() -> None:
+def hosted() -> World:
+    """One service on a Docker host."""
     key = ServiceKey("dock", "llama-chat")
     row = msgspec.structs.replace(frames.row("llama-chat", ("dock",)), keys=(key,))
     detail = frames.drawn_detail(row.id)
@@ -79,6 +81,36 @@ def test_a_container_of_a_docker_host_takes_a_shell_by_the_same_key_and_word() -
     host = msgspec.structs.replace(host, region=msgspec.structs.replace(host.region, kind=RegionKind.DOCKER))
     made = World(frames.frame_of([row], regions=[host], details={row.id: detail}))
     made.typed = False
+    return made
+
+
+def test_an_image_is_run_on_the_docker_host_of_the_row() -> None:
+    made = hosted()
+
+    async def script(app: Any, pilot: Any) -> str:
+        await pilot.press("colon")
+        await type_text(pilot, "run team/web:1 speed=1")
+        await pilot.press("enter")
+        await pilot.pause()
+        wrong = screen_text(app)
+        await pilot.press("colon")
+        await type_text(pilot, "run")
+        await pilot.press("enter")
+        await type_text(pilot, "team/web:1 memory=1g gpus=all")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(made.asked))
+        await pilot.pause()
+        await pilot.press("escape")
+        return wrong
+
+    assert "'speed' is not known here" in run_console(script, made)
+    [asked] = made.asked
+    assert (asked.verb, asked.targets) == (Verb.CREATE, (ServiceKey("dock", "web"),))
+    assert (asked.image, asked.gpus, asked.image_spec) == ("team/web:1", "all", ImageSpec(memory_bytes=1 << 30))
+
+
+def test_a_container_of_a_docker_host_takes_a_shell_by_the_same_key_and_word() -> None:
+    made = hosted()
 
     async def script(app: Any, pilot: Any) -> None:
         await pilot.press("enter", "S")
@@ -94,7 +126,7 @@ def test_a_container_of_a_docker_host_takes_a_shell_by_the_same_key_and_word() -
     run_console(script, made)
     for asked in made.asked:
         assert (asked.verb, asked.targets, asked.replica, asked.container) == (
-            Verb.SHELL, (key,), "llama-chat-r1-2", "",
+            Verb.SHELL, (ServiceKey("dock", "llama-chat"),), "llama-chat-r1-2", "",
         )  # fmt: skip
 
 

@@ -75,7 +75,10 @@ _REMEDIES = (
     ),
     ("port is already allocated", "end what holds the port, or choose another one"),
     ("address already in use", "end what holds the port, or choose another one"),
-    ("could not select device driver", "install the NVIDIA container toolkit on the engine's host"),
+    (
+        "could not select device driver",
+        "install the NVIDIA container toolkit on the engine's host, or ask for no GPU",
+    ),
     ("no matching manifest", "build or pull the image for this host's architecture"),
     ("no such image", "pull or build the image first"),
     (
@@ -101,6 +104,10 @@ def said_by(text: str, limit: int = 300) -> str:
     return shorten_middle(redact(clean_line(text, 2000)), limit)
 
 
+#: What nobody would understand, by a part of it.
+_PLAIN = {"could not select device driver": "the engine has no driver for GPUs"}
+
+
 def from_status(status: int, body: bytes, what: str) -> EngineRefused:
     """The error of an HTTP status; ``what`` names the request in words."""
     try:
@@ -110,6 +117,7 @@ def from_status(status: int, body: bytes, what: str) -> EngineRefused:
         text = ""
     words = said_by(text) or f"status {status}"
     lower = words.lower()
+    words = next((plain for part, plain in _PLAIN.items() if part in lower), words)
     remedy = next((remedy for part, remedy in _REMEDIES if part in lower), "")
     if not remedy and status >= 500:
         remedy = "look at the engine's own log (`journalctl -u docker`)"

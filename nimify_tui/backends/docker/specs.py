@@ -10,6 +10,7 @@ from typing import Any, Literal
 from nimify_tui.backends.docker.references import check_reference, is_id
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
+from nimify_tui.domain.services import RestartPolicy
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")
 _NS = 1_000_000_000
@@ -114,7 +115,7 @@ class ContainerSpec:
     caps: Caps = Caps()
     safety: Safety = Safety()
     health: Health | None = None
-    restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"
+    restart: RestartPolicy = "unless-stopped"
     max_restarts: int = 0
     stop_s: int = 30
     ipc: str = ""

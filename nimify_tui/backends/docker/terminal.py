@@ -161,10 +161,8 @@ async def command_in(
 ) -> ContainerCommand:
     """Run ``script`` (of sh) with a terminal in the container with this id; takes ``CALLS`` uses of the permit.
 
-    ``name`` is its name for people.
-
-    Raises GateRefused without a fitting permit, NoShell, EngineRefused when the engine said no, OutcomeUnknown when
-    it was asked to start it and broke off, and the errors of the way there.
+    ``name`` is its name for people. Raises GateRefused without a fitting permit, NoShell, EngineRefused when the engine
+    said no, OutcomeUnknown when it broke off or said nothing after it was asked to start it, and the errors of the way.
     """
     what = f"shell in {name}"
     body = {
@@ -189,7 +187,8 @@ async def command_in(
             await command.begin()
     except TimeoutError as error:
         await command.close()
-        raise ClusterError(f"{what}: it does not begin within {OPEN_S:g} s", "is its host overloaded?") from error
+        late = ClusterError(f"nothing came from it within {OPEN_S:g} s", "is its host overloaded?")
+        raise unknown_outcome(late, what) from error
     except BaseException:
         await command.close()
         raise

@@ -189,7 +189,8 @@ class DockerController:
             await replicas.scale(part.replicas or 0)
             return
         if part.verb is Verb.UPDATE:
-            await self._making.built(line, part, before.key, leave, say)
+            gpu = any(each.host_config.gpus is not None for each in service.replicas)
+            await self._making.built(line, part, before.key, leave, say, gpu=gpu)
         await pulled(line, part.image, leave, say)
         await replicas.replace(part.image, int(part.mark), stop_first=part.stop_first)
 
@@ -322,7 +323,7 @@ def _others(key: ServiceKey) -> ClusterError:
 
 def _again(part: ActionRequest) -> bool:
     """Whether a new service is one that was removed before."""
-    return bool(part.mark) and part.spec is None
+    return bool(part.mark) and part.spec is None and part.image_spec is None
 
 
 def _comes_back(one: Container) -> bool:

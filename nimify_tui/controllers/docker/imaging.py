@@ -11,7 +11,6 @@ from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.groups import Owner
 from nimify_tui.backends.docker.kinds import Container
 from nimify_tui.backends.docker.leave import Leave
-from nimify_tui.backends.docker.progress import Event, Layer
 from nimify_tui.backends.docker.pulling import find, pull, runnable
 from nimify_tui.backends.docker.references import is_id
 from nimify_tui.base.errors import ClusterError, ValidationError
@@ -30,6 +29,7 @@ from nimify_tui.controllers.docker.looking import image_of
 from nimify_tui.controllers.docker.orders import IMAGE_BEFORE, REVISION, Patience, calls_for
 from nimify_tui.controllers.docker.reading import identity, inspected, path_of, serves
 from nimify_tui.controllers.docker.single import SINGLE_CALLS
+from nimify_tui.controllers.docker.telling import tell
 from nimify_tui.controllers.wording import diff, size_text
 from nimify_tui.controllers.world import Draft, Say, Standing
 from nimify_tui.domain.names import ServiceKey
@@ -95,7 +95,7 @@ async def pulled(line: Connection, image: str, leave: Leave, say: Say) -> None:
     say(f"pulls {name}", 0, 0)
     async with contextlib.aclosing(pull(line, image, leave)) as events:
         async for event in events:
-            say(f"pulls {name}: {_words(event)}", 0, 0)
+            tell(event, f"pulls {name}", say)
 
 
 async def look_single(line: Connection, part: ActionRequest, before: Precondition) -> Standing:
@@ -198,13 +198,6 @@ def _swapped(one: Container) -> list[tuple[str, str]]:
         ("on failure", f"not serving within {healthy_s:.0f} s: it is removed, and the old container runs again"),
         ("lost", "what it wrote outside of volumes, and its log"),
     ]
-
-
-def _words(event: Event) -> str:
-    if not isinstance(event, Layer):
-        return clean_line(str(getattr(event, "text", "")), 200)
-    size = f" {size_text(event.done_bytes)} of {size_text(event.total_bytes)}" if event.total_bytes else ""
-    return f"{event.id} {event.status}{size}".strip()
 
 
 class _Info(msgspec.Struct):

@@ -12,34 +12,29 @@ import msgspec
 
 from nimify_tui.backends.docker.building import BuildOrder, build
 from nimify_tui.backends.docker.connection import Connection
-from nimify_tui.backends.docker.groups import FRONT, MODEL, OURS, Owner
+from nimify_tui.backends.docker.groups import FRONT, MODEL, Owner
 from nimify_tui.backends.docker.kinds import Container
 from nimify_tui.backends.docker.leave import Leave
-from nimify_tui.backends.docker.progress import Event, Sent, Step
-from nimify_tui.backends.docker.pulling import find
 from nimify_tui.backends.docker.specs import Caps
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError, ValidationError
 from nimify_tui.base.text import clean_line
-from nimify_tui.controllers.checks import (
-    check_arguments,
-    check_limits,
-    check_port,
-    check_replicas,
-    read_model,
-)
+from nimify_tui.controllers.checks import check_arguments, check_limits, read_model
 from nimify_tui.controllers.docker.context import ImageOrder, build_context
 from nimify_tui.controllers.docker.facts import objects_of, owned
+from nimify_tui.controllers.docker.founding import draft_of, found, gpus_in
 from nimify_tui.controllers.docker.fronted import Fronted, check_serving, look_fronted
+from nimify_tui.controllers.docker.given import Given
 from nimify_tui.controllers.docker.imaging import pulled, revision_of, rolling
 from nimify_tui.controllers.docker.looking import image_of
-from nimify_tui.controllers.docker.orders import Patience, ServiceOrder, calls_for, front_of, network_of
+from nimify_tui.controllers.docker.orders import ServiceOrder, calls_for
 from nimify_tui.controllers.docker.reading import labelled, members
 from nimify_tui.controllers.docker.replicas import Replicas
-from nimify_tui.controllers.drafts import memory_text, plural
+from nimify_tui.controllers.docker.telling import tell
+from nimify_tui.controllers.drafts import memory_text
 from nimify_tui.controllers.wording import diff, size_text, spec_lines
 from nimify_tui.controllers.world import Draft, Say, Standing
-from nimify_tui.domain.names import ServiceKey, check_name
+from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, Precondition, Verb
 from nimify_tui.domain.services import ServiceSpec
 
@@ -61,41 +56,26 @@ class Making:
 
     def __init__(self, recipe: Callable[[str], Recipe], clock: Clock) -> None:
         self._recipe, self._clock = recipe, clock
+        self._given = Given(lambda region: recipe(region).front_image, clock)
 
     async def draft_new(self, line: Connection, part: ActionRequest, key: ServiceKey) -> Draft:
-        """A new service. Raises ValidationError, ModelError."""
-        check_name(key.name, "service name")
-        if await labelled(line, f"{OURS}={key.name}") or await labelled(line, f"{FRONT}={key.name}"):
-            remedy = "choose another name, or update it"
-            raise ValidationError(f"there is a service {key.name!r} in {key.region} already", remedy)
-        replicas = check_replicas(1 if part.replicas is None else part.replicas)
-        if replicas < 1:
-            raise ValidationError("a new service has at least one replica", "use a number from 1 on")
-        port, recipe = check_port(part.port), self._recipe(key.region)
+        """A new service of a model, or of an image that is made already. Raises ValidationError, ModelError."""
+        if part.image_spec is not None:
+            return await self._given.draft_new(line, part, key)
+        recipe = self._recipe(key.region)
+        it = await found(line, part, key, recipe.front_image)
         spec, size_bytes = await _content(part.spec)
         tag = _tag(key, 1)
-        wanted = {
-            "name": key.name, "image": f"{tag}, built from the model", "replicas": str(replicas),
-            "port": f"127.0.0.1:{port or 'a free one'}", "front": recipe.front_image, **spec_lines(spec),
-        }  # fmt: skip
-        facts = [
-            ("objects", (f"new service {key.name}: {replicas} {plural('replica', replicas)}, the front "
-                         f"{front_of(key.name)} and the network {network_of(key.name)}")),
-            *_model_facts(spec, size_bytes, recipe),
-            ("safety", "not root, read-only root, no capabilities, no new privileges; restarted unless it is stopped"),
-            ("capacity", memory_text(spec, replicas, size_bytes)),
-            ("on failure", f"not healthy within {Patience().healthy_s:.0f} s: nothing of it is left"),
-        ]  # fmt: skip
-        if await find(line, recipe.front_image) is None:
-            facts.append(("front", f"{clean_line(recipe.front_image, 120)} is not on the engine yet: pulled first"))
-        return Draft(
-            part=msgspec.structs.replace(part, spec=spec, replicas=replicas, image=tag, mark="1"),
-            precondition=Precondition(key, "", 0),
-            facts=tuple(facts),
-            diff=diff({}, wanted),
-            undo=ActionRequest(verb=Verb.DELETE, targets=(key,)),
-            calls=calls_for(replicas) + 3,
-        )
+        return await draft_of(
+            line, msgspec.structs.replace(part, spec=spec, image=tag), it,
+            facts=[
+                *_model_facts(spec, size_bytes, recipe, gpu=bool(part.gpus)),
+                ("safety",
+                 "not root, read-only root, no capabilities, no new privileges; restarted unless it is stopped"),
+            ],
+            capacity=memory_text(spec, it.replicas, size_bytes),
+            wanted={"image": f"{tag}, built from the model", **spec_lines(spec)},
+        )  # fmt: skip
 
     async def draft_revision(
         self,
@@ -110,6 +90,8 @@ class Making:
         if service is None:
             raise ValidationError(f"{key.name} was not made by this console", "give it another image instead")
         check_serving(service)
+        if part.gpus:
+            raise ValidationError("the GPUs of a service stay as it was made with them", "delete it and deploy it anew")
         if part.replicas is not None and part.replicas != len(service.replicas):
             raise ValidationError("one thing at a time on a Docker host", "scale it in a change of its own")
         spec, size_bytes = await _content(part.spec)
@@ -124,7 +106,7 @@ class Making:
                 ("objects", objects_of(some, service.front)),
                 ("change", f"image {was} → {tag}, built from the model"),
                 *owned(part.verb, owner),
-                *_model_facts(spec, size_bytes, self._recipe(key.region)),
+                *_model_facts(spec, size_bytes, self._recipe(key.region), gpu=one.host_config.gpus is not None),
                 *await rolling(line, part, service.replicas),
             ),
             diff=diff(now, {"image": tag, **lines}),
@@ -136,27 +118,33 @@ class Making:
 
     async def make(self, line: Connection, part: ActionRequest, key: ServiceKey, leave: Leave, say: Say) -> None:
         """Build and start what a draft of a new service planned; a failure leaves nothing behind."""
+        if part.image_spec is not None:
+            await self._given.make(line, part, key, leave, say)
+            return
         assert part.spec is not None
         recipe, limits = self._recipe(key.region), part.spec.limits
         order = ServiceOrder(
             name=key.name, image=part.image, revision=1, replicas=part.replicas or 1, front_image=recipe.front_image,
             port=part.port or 0, caps=Caps(memory_bytes=limits.memory_bytes, pids=1024),
+            gpus=gpus_in(part.gpus),
         )  # fmt: skip
         await pulled(line, recipe.front_image, leave, say)
-        await self.built(line, part, key, leave, say)
+        await self.built(line, part, key, leave, say, gpu=bool(part.gpus))
         try:
             await Replicas(line, key.name, leave, self._clock, say).create(order)
         except NimifyError:
             await _forget(line, part.image, leave)
             raise
 
-    async def built(self, line: Connection, part: ActionRequest, key: ServiceKey, leave: Leave, say: Say) -> None:
-        """The image of ``part``; what the engine says meanwhile is said. Raises what a build does."""
+    async def built(
+        self, line: Connection, part: ActionRequest, key: ServiceKey, leave: Leave, say: Say, *, gpu: bool
+    ) -> None:
+        """The image of ``part``, for GPUs or not; what the engine says meanwhile is said. Raises what a build does."""
         assert part.spec is not None
         recipe = self._recipe(key.region)
         order = ImageOrder(
             service=key.name, revision=int(part.mark), model=Path(part.spec.model_path), wheelhouse=recipe.wheelhouse,
-            arguments=_arguments(part.spec),
+            arguments=_arguments(part.spec), gpu=gpu,
         )  # fmt: skip
         say("packs the model", 0, 0)
         stack = contextlib.ExitStack()
@@ -171,7 +159,7 @@ class Making:
             )  # fmt: skip
             async with contextlib.aclosing(build(line, wanted, leave)) as events:
                 async for event in events:
-                    _tell(event, say)
+                    tell(event, "builds", say)
         finally:
             await asyncio.to_thread(stack.close)
 
@@ -208,12 +196,14 @@ def _read(spec: ServiceSpec) -> tuple[ServiceSpec, int]:
     return read_model(spec)
 
 
-def _model_facts(spec: ServiceSpec, size_bytes: int, recipe: Recipe) -> list[tuple[str, str]]:
+def _model_facts(spec: ServiceSpec, size_bytes: int, recipe: Recipe, *, gpu: bool) -> list[tuple[str, str]]:
     base = f" on {recipe.base_image}" if recipe.base_image else ""
     source = "a folder of wheels, offline" if recipe.wheelhouse else "the package index, which the engine has to reach"
+    cuda = [("build", "with onnxruntime-gpu, for which the region's base_image has to have CUDA")] if gpu else []
     return [
         ("model", f"{Path(spec.model_path).name}, {size_text(size_bytes)}, sha256 {spec.model_sha256[:12]}"),
         ("build", f"the engine builds our runtime with it{base}; what that needs comes from {source}"),
+        *cuda,
     ]
 
 
@@ -228,17 +218,6 @@ def _arguments(spec: ServiceSpec) -> tuple[str, ...]:
 
 def _tag(key: ServiceKey, revision: int) -> str:
     return f"nimify/{key.name}:r{revision}"
-
-
-def _tell(event: Event, say: Say) -> None:
-    match event:
-        case Sent():
-            say(f"builds: sent {size_text(event.done_bytes)} of {size_text(event.total_bytes)}", 0, 0)
-        case Step():
-            say(f"builds: {clean_line(event.text, 160)}", event.number, event.total)
-        case _:
-            if text := str(getattr(event, "text", "") or getattr(event, "status", "")):
-                say(f"builds: {clean_line(text, 160)}", 0, 0)
 
 
 async def _forget(line: Connection, tag: str, leave: Leave) -> None:

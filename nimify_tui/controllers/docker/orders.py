@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,16 +21,22 @@ from nimify_tui.backends.docker.specs import (
 )
 from nimify_tui.controllers.docker.context import PORT as RUNTIME_PORT
 from nimify_tui.controllers.docker.replacing import Json
+from nimify_tui.domain.services import RestartPolicy
 
 REVISION = "nimify.dev/revision"
 #: The id of the image that the container before it ran: what a roll-back goes to.
 IMAGE_BEFORE = "nimify.dev/image-before"
 _SETTINGS = "nimify.dev/front-settings"
+#: Of a replica that is not our runtime: the port that it listens on, for requests and for the front's check.
+_PORT = "nimify.dev/port"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOrder:
-    """A service that is wanted. ``port`` is the host's for the front (0: a free one), ``address`` the host's own."""
+    """A service that is wanted. ``port`` is the host's for the front (0: a free one), ``address`` the host's own.
+
+    ``inside`` is the port that a replica listens on, 0: as our runtime does. ``command`` () is the image's own.
+    """
 
     name: str
     image: str
@@ -41,6 +47,12 @@ class ServiceOrder:
     address: str = "127.0.0.1"
     caps: Caps = field(default_factory=Caps)
     gpus: Gpus = field(default_factory=Gpus)
+    inside: int = 0
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: tuple[Mount, ...] = ()
+    safety: Safety = field(default_factory=Safety)
+    restart: RestartPolicy = "unless-stopped"
     health: Health = field(default_factory=lambda: Health(interval_s=2.0))
     front: FrontSettings = field(default_factory=FrontSettings)
 
@@ -99,6 +111,9 @@ class Member:
         """As HAProxy is told of it. Raises ValidationError when it has no address there."""
         networks = self.shown["NetworkSettings"].get("Networks") or {}
         address = (networks.get(network) or {}).get("IPAddress") or ""
+        port = self.labels.get(_PORT, "")
+        if port.isascii() and port.isdigit():
+            return Server(self.name, address, int(port[:5]), int(port[:5]))
         return Server(self.name, address, RUNTIME_PORT, ADMIN_PORT)
 
 
@@ -128,10 +143,12 @@ def labels_of(order: ServiceOrder) -> dict[str, str]:
 def replica_of(order: ServiceOrder, number: int, patience: Patience) -> ContainerSpec:
     """Replica ``number`` of a new service; it has no port of its own on the host."""
     scratch = Mount(kind="tmpfs", target="/tmp", size_bytes=64 << 20)  # noqa: S108  # in the container
+    labels = {**labels_of(order), OURS: order.name, **({_PORT: str(order.inside)} if order.inside else {})}
     return ContainerSpec(
-        name=f"{order.name}-r{order.revision}-{number}", image=order.image,
-        labels={**labels_of(order), OURS: order.name}, networks={network_of(order.name): ()}, mounts=(scratch,),
-        caps=order.caps, gpus=order.gpus, health=order.health, stop_s=patience.stop_s,
+        name=f"{order.name}-r{order.revision}-{number}", image=order.image, labels=labels,
+        networks={network_of(order.name): ()}, mounts=(scratch, *order.mounts), caps=order.caps, gpus=order.gpus,
+        health=order.health, stop_s=patience.stop_s, command=order.command, env=order.env, safety=order.safety,
+        restart=order.restart,
     )  # fmt: skip
 
 

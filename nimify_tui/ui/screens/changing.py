@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.demands import RightsDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, Verb
@@ -100,6 +101,7 @@ class Changing:
             "bounds": self._bounds,
             "kill": self.kill,
             "apply": self._apply,
+            "run": self._run,
         }
 
     def request(self, verb: Verb, **fields: Any) -> None:
@@ -176,6 +178,24 @@ class Changing:
         app.acting.propose(
             app.context.manifest_request(path, regions, space, force=force), changed=wish.fields
         )
+
+    def _run(self, text: str) -> None:
+        """A new service of an image."""
+        from nimify_tui.ui.run_image import HINT, run_request
+
+        app = self._screen.console_app
+        if not text.strip():
+            self._screen.ask("run ", self._run, hint=HINT)
+            return
+        rows = app.context.frame.regions
+        hosts = [each.region.name for each in rows if each.region.kind is RegionKind.DOCKER]
+        at = {key.region for key in self._targets()[0]}
+        try:
+            request = run_request(text, hosts, at.pop() if len(at) == 1 else "")
+        except ValidationError as error:
+            app.say(f"run: {error.message}", "warn", error.remedy)
+            return
+        app.acting.propose(request)
 
     def _scale(self, text: str) -> None:
         if text:
