@@ -14,6 +14,7 @@ ALLOWED = (
     "curl is not installed",
     "no Docker engine: run as root where docker.io, iptables and busybox-static are installed",
     "no GPU on this machine",
+    "no Podman: install podman and run as root",
     "no sshd: install openssh-server and run as root",
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
     "promtool is not installed",

@@ -14,6 +14,8 @@ import msgspec
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)\Z")
 #: Go's zero time: has not happened.
 _NEVER = "0001-"
+#: What Podman calls otherwise, and wants to be asked for so: it says "die" and filters by "died" (4.3).
+_PODMANS = {"died": "die", "remove": "destroy"}
 
 
 class Part(msgspec.Struct, frozen=True, rename="pascal"):
@@ -166,8 +168,9 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def what(self) -> str:
-        """The action without its details ("health_status")."""
-        return self.action.partition(":")[0].strip()
+        """The action without its details ("health_status"), as Docker calls it."""
+        word = self.action.partition(":")[0].strip()
+        return _PODMANS.get(word, word)
 
     @property
     def detail(self) -> str:

@@ -55,9 +55,10 @@ _LINE_BYTES = 4 * 1024 * 1024
 #: What is read of an ended container's log.
 _LAST_LINES, _LAST_BYTES = "20", 64 * 1024
 #: Events that matter: a health check also makes three for each of its runs, which are left where they are.
+#: The last two are Podman's names for "die" and "destroy".
 _EVENTS = (
     "create", "start", "die", "stop", "kill", "oom", "destroy", "rename", "update", "pause", "unpause", "restart",
-    "health_status",
+    "health_status", "died", "remove",
 )  # fmt: skip
 _DECODE = msgspec.json.Decoder(Event).decode
 
