@@ -53,23 +53,19 @@ def test_a_hop_that_fails_says_why_and_what_to_do(engine: Engine, hop: Sshd, tmp
 
     def health() -> RegionHealth:
         with acting(config, "dock", live=False) as desk:
-            desk.until(lambda: desk.health().state is not RegionState.CONNECTING, "it is tried")
-            return desk.health()
+            return desk.until_state(RegionState.AUTH)
 
     hop.knows("")
     found = health()
-    assert found.state is RegionState.AUTH, found
     assert found.cause == f"{url}: the host's key is not known on this machine (Host key verification failed.)"
     assert found.remedy == f"`{by_hand}` once by hand, and compare the key before you say yes"
     hop.knows("other")
     found = health()
-    assert found.state is RegionState.AUTH, found
     assert found.cause.endswith("the host shows another key than the one that is known: somebody may sit in between")
     assert f"`ssh-keygen -R [127.0.0.1]:{hop.port}`, then `{by_hand}` by hand" in found.remedy
     hop.knows("host")
     hop.logs_in_with("stranger")
     found = health()
-    assert found.state is RegionState.AUTH, found
     assert found.cause.endswith("Permission denied (publickey).")
     assert found.remedy == f"try `{by_hand}` by hand: no question may be asked there"
     hop.logs_in_with("user")
