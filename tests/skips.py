@@ -15,6 +15,8 @@ ALLOWED = (
     "no Docker engine: run as root where docker.io, iptables and busybox-static are installed",
     "no GPU on this machine",
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
+    "prometheus is not installed",
+    "prometheus-api-client is not installed",
     "promtool is not installed",
     "rsvg-convert is not installed",
     "schemathesis is not installed",
