@@ -78,6 +78,7 @@ class ClusterRegions:
         self._kubeconfig = wanted.kubeconfig
         self._links: dict[str, Connection] = {}
         self._sources: dict[str, KubernetesSource] = {}
+        self._told: frozenset[str] = frozenset()
         space = (wanted.namespace,) if wanted.namespace else ()
         self._where = {
             item.name: _Where(item.context or "", space or item.namespaces)
@@ -133,7 +134,7 @@ class ClusterRegions:
 
         async def connect() -> Link:
             # Files are read outside of the loop that serves all regions.
-            place = await asyncio.to_thread(_place, where.context, self._kubeconfig)
+            place = await asyncio.to_thread(place_of_context, where.context, self._kubeconfig)
             from nimify_tui.backends.kubernetes.connection import Connection
 
             connection = Connection(place, clock=self._clock)
@@ -176,11 +177,12 @@ class ClusterRegions:
         link = self.link(region)
         return link.sockets(verify) if link is not None else None
 
-    def fleet_work(self, numbers: bool) -> tuple[FleetWork, ...]:
+    def fleet_work(self, numbers: bool, told: frozenset[str] = frozenset()) -> tuple[FleetWork, ...]:
         """What runs beside the regions: what is looked up on demand and, with ``numbers``, the metrics of pods.
 
-        Nothing where there is no cluster.
+        Nothing where there is no cluster. The metrics of the regions in ``told`` are told by others.
         """
+        self._told = told
         if not self._where:
             return ()
         on_demand = (self._logs, self._objects, self._starts)
@@ -192,7 +194,8 @@ class ClusterRegions:
 
         def live() -> list[str]:
             rows = fleet.frame.regions
-            return [row.region.name for row in rows if row.health.state in ANSWERING and row.region.name in self._where]
+            ours = self._where.keys() - self._told
+            return [row.region.name for row in rows if row.health.state in ANSWERING and row.region.name in ours]
 
         await ProxiedScrapes(fleet, self.link, live, self._clock).run(sink)
 
@@ -231,7 +234,7 @@ class ClusterRegions:
         await PodLogs(fleet, pods, self.link, self._where.__contains__, self._clock).run(sink)
 
 
-def _place(context: str, file: str) -> ClusterPlace:
+def place_of_context(context: str, file: str) -> ClusterPlace:
     """Where ``context`` is; inside a pod without any kubeconfig, the cluster around it. Raises ConfigurationError."""
     from nimify_tui.backends.kubernetes import kubeconfig
 

@@ -13,6 +13,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.files import state_home, supervisor_socket
 from nimify_tui.domain.embedded import Announced
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
+from nimify_tui.domain.services import Replica
 from nimify_tui.domain.updates import RegionListed, RegionSeen
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
@@ -80,8 +81,11 @@ class EmbeddedRegions:
         folder = self._folders.get(name)
         return kept_model(folder, sha256) if folder is not None else None
 
-    def fleet_work(self, numbers: bool) -> tuple[FleetWork, ...]:
-        """What runs beside the regions: logs on demand and, with ``numbers``, metrics and GPUs."""
+    def fleet_work(self, numbers: bool, told: frozenset[str] = frozenset()) -> tuple[FleetWork, ...]:
+        """What runs beside the regions: logs on demand and, with ``numbers``, metrics and GPUs.
+
+        The metrics of the regions in ``told`` are told by others.
+        """
 
         async def logs(fleet: Fleet, sink: Sink) -> None:
             from nimify_tui.sources.local.logs import LogSource
@@ -91,7 +95,10 @@ class EmbeddedRegions:
         async def metrics(fleet: Fleet, sink: Sink) -> None:
             from nimify_tui.sources.metrics.scrape import ScrapeSource
 
-            await ScrapeSource(fleet.targets, self._clock).run(sink)
+            def targets() -> list[Replica]:
+                return [each for each in fleet.targets() if each.key.service.region not in told]
+
+            await ScrapeSource(targets if told else fleet.targets, self._clock).run(sink)
 
         async def gpus(_fleet: Fleet, sink: Sink) -> None:
             from nimify_tui.sources.gpu import GpuSource

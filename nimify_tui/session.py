@@ -53,6 +53,7 @@ from nimify_tui.gate.gate import Gate
 from nimify_tui.gate.journal import Journal
 from nimify_tui.hosts import DockerRegions
 from nimify_tui.lastknown import LastKnown
+from nimify_tui.monitors import Monitors
 from nimify_tui.wanted import check_regions, read_config, wanted_clusters
 
 T = TypeVar("T")
@@ -99,6 +100,7 @@ class Session:
             keep=needs.keep and not config.gate.read_only, only=frozenset(only),
         )  # fmt: skip
         hosts = DockerRegions(config, self.clock)
+        monitors = Monitors(config, only, clusters.link, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
@@ -111,7 +113,8 @@ class Session:
                 }
             ),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers), *clusters.fleet_work(needs.numbers), *hosts.fleet_work(),
+                *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
+                *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
                 lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),

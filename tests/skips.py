@@ -17,6 +17,8 @@ ALLOWED = (
     "no Podman: install podman and run as root",
     "no sshd: install openssh-server and run as root",
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
+    "prometheus is not installed",
+    "prometheus-api-client is not installed",
     "promtool is not installed",
     "rsvg-convert is not installed",
     "schemathesis is not installed",

@@ -24,7 +24,7 @@ HEAVY = (
 SCREEN = ("textual", "rich")
 
 #: Wiring without a screen (app.py shows one, cli.py imports late).
-WIRING = ("clusters", "config", "embedded", "engine", "hosts", "lastknown", "session")
+WIRING = ("clusters", "config", "embedded", "engine", "hosts", "lastknown", "monitors", "session")
 #: Rooms that must be usable without the screen library (a daemon, a test, `snapshot`).
 NO_SCREEN = (
     "base", "domain", "backends", "sources", "fleet", "gate", "controllers", "supervisor", "serving", "models",

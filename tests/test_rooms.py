@@ -21,7 +21,8 @@ PACKAGE = "nimify_tui"
 
 #: Modules directly in the package: wiring. Nothing but wiring and `headless` may import them.
 WIRING = {
-    "app", "cli", "clusters", "config", "embedded", "engine", "hosts", "lastknown", "session", "wanted", "__main__",
+    "app", "cli", "clusters", "config", "embedded", "engine", "hosts", "lastknown", "monitors", "session", "wanted",
+    "__main__",
 }  # fmt: skip
 
 #: Standard library modules with which a room that does no network would reach one, or start processes.
@@ -59,7 +60,7 @@ ROOMS: dict[str, Room] = {
     "base": room(not_stdlib=NETWORK),
     "domain": room("base", "msgspec", NETWORK | PROCESSES | {"asyncio", "threading"}, clock=False),
     "backends": room(
-        "base domain", "msgspec httptools pynvml kubernetes aiohttp yarl yaml docker prometheus_api_client"
+        "base domain", "msgspec httptools pynvml kubernetes aiohttp yarl yaml docker prometheus_api_client requests"
     ),
     "sources": room("base domain backends", "msgspec"),
     "fleet": room("base domain", "msgspec", NETWORK | PROCESSES, clock=False),

@@ -17,6 +17,7 @@ from nimify_tui.base.redact import MASK, redact
 from nimify_tui.base.text import clean_line
 from nimify_tui.config.layers import PREFIX, Merged, Problem, path_text
 from nimify_tui.config.lines import Path
+from nimify_tui.config.monitoring import prometheus
 from nimify_tui.config.schema import SecretRef
 from nimify_tui.domain.names import check_name
 
@@ -166,7 +167,8 @@ def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
     if kind == "docker":
         yield from _engine(path, item, merged)
         return
-    for key in ("context", "url", "namespaces", "prometheus", "alertmanager", "token"):
+    yield from prometheus(path, item, merged)
+    for key in ("context", "url", "namespaces", "alertmanager", "token"):
         if item.get(key):
             text = "means nothing for an embedded region"
             yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
@@ -177,10 +179,11 @@ def _cluster(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pr
         if item.get(key):
             text = "a Kubernetes region is reached by a context of the kubeconfig"
             yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "name it with context")
-    for key in ("prometheus", "alertmanager"):
-        if item.get(key):
-            text = "this version does not read it for a Kubernetes region"
-            yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
+    yield from prometheus(path, item, merged)
+    if item.get("alertmanager"):
+        place = (*path, "alertmanager")
+        text = "this version does not read it for a Kubernetes region"
+        yield Problem(merged.where(place), path_text(place), text, "remove it")
     for namespace in item.get("namespaces") or ():
         try:
             check_name(namespace, "namespace")
@@ -204,10 +207,10 @@ def _engine(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
             check_reference(item.get(key) or "scratch")
         except ValidationError as error:
             yield Problem(merged.where((*path, key)), path_text((*path, key)), error.message, error.remedy)
+    yield from prometheus(path, item, merged)
     for key, remedy in (
         ("namespaces", "remove it"),
         ("token", "an engine is guarded by its socket, by certificates or by ssh"),
-        ("prometheus", "remove it"),
         ("alertmanager", "remove it"),
     ):
         if item.get(key):

@@ -36,13 +36,19 @@ class SecretRef(_Table, frozen=True):
 
 
 class Endpoint(_Table, frozen=True):
-    """A monitoring server of a region, with how to log in."""
+    """A monitoring server of a region, with how to log in.
+
+    ``tenant`` goes into X-Scope-OrgID, as Mimir and Cortex want it; ``cert_file`` and ``key_file`` are a client's own.
+    """
 
     url: Text
     token: SecretRef | None = None
     username: Text | None = None
     password: SecretRef | None = None
     ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    tenant: Text | None = None
 
 
 class UiConfig(_Table, frozen=True):

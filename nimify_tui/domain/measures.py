@@ -84,7 +84,9 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
     away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
-    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models.
+    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``via`` is
+    who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
+    part ("" where it is all).
     """
 
     at: float
@@ -109,6 +111,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     models: dict[str, ModelSample] | None = None
     every_s: float | None = None
     latency_note: str = ""
+    via: str = ""
+    partial: str = ""
     tokens: TokenSample | None = None
 
 

@@ -10,6 +10,7 @@ clients' mistakes, but for 499 (the client left), which is nobody's.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from operator import sub
@@ -17,7 +18,16 @@ from operator import sub
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import Detector
-from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, COVERED_S, CPU_S, REPLICAS, TOTAL, Series
+from nimify_tui.fleet.series import (
+    CLIENT_ERRORS,
+    COLUMN_S,
+    COVERED_S,
+    CPU_S,
+    OPEN_COLUMNS,
+    REPLICAS,
+    TOTAL,
+    Series,
+)
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
 
@@ -59,11 +69,14 @@ def observe(
     if at <= track.at:
         return
     service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
+    service.via, service.partial = sample.via, sample.partial
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:
         service.detector = Detector()
         series = service.series = Series(service.learn)
+    # What is read seldom fills columns of long ago, its replicas each at its own time.
+    series.open = max(OPEN_COLUMNS, math.ceil(service.every_s / COLUMN_S) + 2)
     grown = _grown(track, sample, scalars, mask, sample.every_s or scrape_s)
     if grown is None:
         track.mid = track.old = None

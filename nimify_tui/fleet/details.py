@@ -21,7 +21,7 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
 )
 from nimify_tui.fleet.health import UNWELL
-from nimify_tui.fleet.numbers import ABSENT_S, NO_HISTOGRAM, STALE_INTERVALS, lag_columns, latencies
+from nimify_tui.fleet.numbers import ABSENT_S, NO_HISTOGRAM, STALE_INTERVALS, absent_s, lag_columns, latencies
 from nimify_tui.fleet.quantiles import merge, quantile
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
@@ -175,7 +175,7 @@ def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s:
     elif not track.at:
         told = replica.admin_url or (service.service is not None and service.service.metrics_at)
         why = track.failed or ("no scrape answered yet" if told else "it tells no address for metrics")
-    elif at - track.at > ABSENT_S:
+    elif at - track.at > absent_s(service):
         why = f"no scrape answered for {span(at - track.at)}" + (f" ({track.failed})" if track.failed else "")
     else:
         why = ""

@@ -30,6 +30,8 @@ WINDOW_S = WINDOW_COLUMNS * COLUMN_S
 #: A number that is older than three scrapes is stale, and after so many seconds not known any more.
 STALE_INTERVALS = 3.0
 ABSENT_S = 30.0
+#: What is read more seldom may be so many intervals old before it is not known any more.
+ABSENT_INTERVALS = 5.0
 NO_STATUS = "this runtime does not tell which requests failed"
 NO_HISTOGRAM = "this runtime has no latency histogram"
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -59,7 +61,7 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
     age = at - track.sampled_at
     if series is None or not track.sampled_at:
         return _absent(_why_not(track))
-    if age > ABSENT_S:
+    if age > absent_s(track):
         track.window = None
         failed = f" ({track.failed})" if track.failed else ""
         return _absent(f"no scrape answered for {span(age)}{failed}")
@@ -71,7 +73,7 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
     window = track.window
     if window is None:
         return _absent("two scrapes are needed, one answered so far")
-    state, reason = MeasureState.FRESH, ""
+    state, reason = MeasureState.FRESH, track.partial
     if age > STALE_INTERVALS * scrape_s:
         state = MeasureState.STALE
         reason = f"last scrape {span(age)} ago" + (f" ({track.failed})" if track.failed else "")
@@ -79,6 +81,11 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
     return of_window(
         window, track.mask, track.sampled_at, source, state, reason, series.conflict, track.latency_note
     )
+
+
+def absent_s(track: ServiceTrack) -> float:
+    """The numbers of a service are not known any more when they are older, seconds."""
+    return max(ABSENT_S, ABSENT_INTERVALS * track.every_s)
 
 
 def lag_columns(track: ServiceTrack) -> int:
@@ -102,7 +109,8 @@ def of_window(
         rps = error = absent("rps", "this runtime does not count requests", source)
         error = absent("ratio", rps.reason, source)
     else:
-        rps = Measure(max(0.0, window.rps), "rps", at, source, state, reason)
+        at_least = MeasureState.BOUND if reason and state is MeasureState.FRESH else state
+        rps = Measure(max(0.0, window.rps), "rps", at, source, at_least, reason)
         error = (
             absent("ratio", NO_STATUS, source)
             if not mask & HAS_STATUS
@@ -172,9 +180,10 @@ def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
             serving += 1
         elif each.replica.state in (ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY):
             serving += 1
+    via = f"{track.via}, " if track.via else ""
     if told < serving:
-        return f"metrics of {told} of {serving} replicas"
-    return "metrics of 1 replica" if told == 1 else f"metrics of {told} replicas"
+        return f"{via}metrics of {told} of {serving} replicas"
+    return f"{via}metrics of 1 replica" if told == 1 else f"{via}metrics of {told} replicas"
 
 
 def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:

@@ -15,10 +15,10 @@ from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
 from nimify_tui.fleet.numbers import (
-    ABSENT_S,
     STALE_INTERVALS,
     WINDOW_S,
     Numbers,
+    absent_s,
     assess,
     measure,
     merged,
@@ -199,9 +199,9 @@ class Publisher:
         stale_s = STALE_INTERVALS * track.every_s or self._stale_s
         if age <= stale_s:
             track.next_at = min(track.next_at, track.sampled_at + stale_s + 0.001)
-        elif age <= ABSENT_S:
+        elif age <= absent_s(track):
             # Reasons tell the age: renewed now and then, so that a row is not another one each second.
-            track.next_at = min(track.next_at, at + 5.0, track.sampled_at + ABSENT_S + 0.001)
+            track.next_at = min(track.next_at, at + 5.0, track.sampled_at + absent_s(track) + 0.001)
         if track.hostile:
             track.next_at = min(track.next_at, at + 1.0)
 

@@ -17,7 +17,7 @@ from nimify_tui.fleet.quantiles import Bounds, common, project
 COLUMN_S = 4.0
 #: Columns of an hour.
 HOUR_COLUMNS = 900
-#: Columns that late scrapes may still fill.
+#: Columns that late scrapes may still fill, where all are scraped at the fleet's own pace.
 OPEN_COLUMNS = 3
 
 #: What stands in a column before the buckets: seconds covered by scrapes, replicas that told, then sums.
@@ -68,13 +68,15 @@ class Window:
 class Series:
     """Columns of one service in one region. ``closed`` is told each column that is packed, with its number."""
 
-    __slots__ = ("_columns", "_ids", "_packed", "bounds", "closed", "conflict", "keep", "version")
+    __slots__ = ("_columns", "_ids", "_packed", "bounds", "closed", "conflict", "keep", "open", "version")
 
     def __init__(self, closed: Callable[[int, Window], None] | None = None, keep: int = HOUR_COLUMNS) -> None:
         self.bounds: Bounds = ()
         #: Why there is no latency although there are histograms, "" if there is none.
         self.conflict = ""
         self.keep = keep
+        #: Columns that late scrapes may still fill.
+        self.open = OPEN_COLUMNS
         self.version = 0
         self.closed = closed
         self._columns: dict[int, array[float]] = {}
@@ -94,8 +96,8 @@ class Series:
         if self._ids and column <= self._ids[-1]:
             return  # too late: that column is closed
         columns[column] = array("d", values)
-        if len(columns) > OPEN_COLUMNS or column - min(columns) >= OPEN_COLUMNS:
-            self._pack(max(columns) - OPEN_COLUMNS)
+        if len(columns) > self.open or column - min(columns) >= self.open:
+            self._pack(max(columns) - self.open)
 
     def window(self, first: int, last: int) -> Window | None:
         """The sum of the columns ``first`` to ``last``; None when no scrape covers any of them."""

@@ -12,7 +12,7 @@ from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.frames import ModelRow
-from nimify_tui.fleet.numbers import ABSENT_S, WINDOW_COLUMNS, Numbers, measure
+from nimify_tui.fleet.numbers import WINDOW_COLUMNS, Numbers, absent_s, measure
 from nimify_tui.fleet.series import OPEN_COLUMNS, Series
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
 
@@ -46,6 +46,7 @@ def observe_models(
         of_model = ReplicaSample(
             at=sample.at, source=sample.source, started_at=sample.started_at, requests=part.requests,
             duration=part.duration, every_s=sample.every_s, latency_note=sample.latency_note,
+            via=sample.via, partial=sample.partial,
         )  # fmt: skip
         observe(track, own, of_model, scrape_s, caches)
 
@@ -84,7 +85,7 @@ def _forget(track: ServiceTrack, at: float) -> None:
     for name, each in list((track.by_model or {}).items()):
         for replica in [replica for replica in each.replicas if replica not in track.replicas]:
             del each.replicas[replica]
-        if track.by_model is not None and (not each.replicas or at - each.sampled_at > ABSENT_S):
+        if track.by_model is not None and (not each.replicas or at - each.sampled_at > absent_s(each)):
             del track.by_model[name]
 
 

@@ -52,6 +52,7 @@ def _look(options: argparse.Namespace) -> Iterator[Finding]:
     yield _tried("runtime", _runtime)
     yield _terminal()
     yield from _engines(options)
+    yield from _monitors(options)
     gpu = Path("/dev/nvidiactl").exists()
     yield Finding("NVIDIA driver", gpu or None, "present" if gpu else "no NVIDIA driver on this host")
     drawer = shutil.which("rsvg-convert")
@@ -88,6 +89,23 @@ def _engine(item: RegionConfig) -> str:
         return f"engine {connection.engine_version} at {connection.address}"
 
     return asyncio.run(greet())
+
+
+def _monitors(options: argparse.Namespace) -> Iterator[Finding]:
+    """Whether the Prometheus of each region answers and has what is read."""
+    try:
+        regions = read_config(options).region
+    except NimifyError:
+        return  # the configuration's own line says it
+    for item in regions:
+        if item.prometheus:
+            yield _tried(f"Prometheus of {item.name}", partial(_monitor, item, options.kubeconfig or ""))
+
+
+def _monitor(item: RegionConfig, kubeconfig: str) -> str:
+    from nimify_tui.monitors import looked_at
+
+    return asyncio.run(looked_at(item, kubeconfig))
 
 
 def _writable(folder: Path) -> str:

@@ -140,8 +140,28 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].namespaces: namespace '../x' is not a valid name|",
         ),
         (
-            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='http://h'\n",
-            "FILE line 4: region[0].prometheus: this version does not read it for a Kubernetes region|",
+            "[[region]]\nname='k'\nkind='kubernetes'\nalertmanager='http://h'\n",
+            "FILE line 4: region[0].alertmanager: this version does not read it for a Kubernetes region|",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='k8s://mon/prometheus'\n",
+            "FILE line 4: region[0].prometheus: is no service of a cluster|write k8s://NAMESPACE/SERVICE:PORT",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus={url='k8s://mon/prom:9090', tenant='a'}\n",
+            "FILE line 4: region[0].prometheus.tenant: an API server passes it on to no service|",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus={url='http://h:9090', tenantt='a'}\n",
+            "FILE line 3: region[0].prometheus.tenantt: unknown key|did you mean 'tenant'?",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus={url='http://h:9090', token={keyring='a'}}\n",
+            "FILE line 3: region[0].prometheus.token: this version reads secrets of a monitoring server from env and",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus={url='http://h:9090', key_file='a'}\n",
+            "FILE line 3: region[0].prometheus.key_file: needs cert_file beside it|add cert_file",
         ),
         (
             "[[region]]\nname='d'\nkind='docker'\nurl='http://gpu-1:2375'\n",
@@ -156,8 +176,16 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].namespaces: this version does not read it for a Docker region|remove it",
         ),
         (
-            "[[region]]\nname='e'\nprometheus='http://h'\n",
-            "FILE line 3: region[0].prometheus: means nothing for an embedded",
+            "[[region]]\nname='e'\nalertmanager='http://h'\n",
+            "FILE line 3: region[0].alertmanager: means nothing for an embedded",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus='k8s://mon/prom:9090'\n",
+            "FILE line 3: region[0].prometheus: only a Kubernetes region has services|",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus='h:9090'\n",
+            "FILE line 3: region[0].prometheus: is no address of a server|write it like http://HOST:9090",
         ),
         (
             "[[feed]]\nname='f'\nkind='x'\n",
@@ -219,7 +247,7 @@ def test_a_secret_from_the_environment_is_refused_too(file: Path) -> None:
     "good", ['{env="X"}', '{file="/run/x"}', '{exec=["pass", "show", "x"]}', '{keyring="x"}']
 )
 def test_references_are_taken_and_two_at_once_are_not(file: Path, good: str) -> None:
-    text = f'[[region]]\nname = "a"\nprometheus = {{url = "http://h", token = {good}}}\n'
+    text = f'[[region]]\nname = "a"\nalertmanager = {{url = "http://h", token = {good}}}\n'
     assert "token" not in str(problems(file, text))
     both = text.replace(good, '{env="X", file="/y"}')
     assert any("one of env, file, exec and keyring" in problem for problem in problems(file, both))

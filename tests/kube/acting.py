@@ -133,12 +133,13 @@ def acting(
     production: bool = False,
     read_only: bool = False,
     numbers: bool = False,
+    more: str = "",
 ) -> Iterator[Acting]:
-    """A session on the current context of ``file``, whose rights are its user's."""
+    """A session on the current context of ``file``, whose rights are its user's; ``more`` keys of the region."""
     text = (
         f"version = 1\n[gate]\nread_only = {str(read_only).lower()}\nmax_changes_per_minute = 0\n"
         f'[[region]]\nname = "{region}"\nkind = "kubernetes"\nnamespaces = ["{space}"]\n'
-        f"read_write = {str(read_write).lower()}\nproduction = {str(production).lower()}\n"
+        f"read_write = {str(read_write).lower()}\nproduction = {str(production).lower()}\n{more}"
     )
     where = file.with_suffix(".toml")
     where.write_text(text, encoding="utf-8")

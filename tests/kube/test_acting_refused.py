@@ -155,7 +155,7 @@ def test_read_only_is_no_word_of_ours_but_what_the_server_was_asked(
     if sabotage:
         let_everything_through(monkeypatch)
     since = len(cluster.audited())
-    closed = {"read_only": True} if how == "console" else {"read_write": False}
+    closed: dict[str, Any] = {"read_only": True} if how == "console" else {"read_write": False}
     with acting(kubeconfig(cluster, tmp_path), cluster.name, SPACE, **closed) as it:
         it.until_ready("web", 2)
         plan = it.plan(Verb.SCALE, "web", replicas=3)

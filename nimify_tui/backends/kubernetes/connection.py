@@ -47,12 +47,12 @@ class Lane(enum.Enum):
 def lane_of(path: str, query: Mapping[str, str]) -> Lane:
     """Watches and followed logs are streams; health and version are probes; all else counts as a list.
 
-    Not so what a pod answers through the server: a pod that hangs would hold the place of a list.
+    Not so what a pod or a service answers through the server: one that hangs would hold the place of a list.
     """
     if query.get("watch", "") in ("1", "true") or query.get("follow", "") in ("1", "true"):
         return Lane.STREAM
     parts = path.split("/")
-    if parts[5:6] == ["pods"] and parts[7:8] == ["proxy"]:
+    if parts[5:6] in (["pods"], ["services"]) and parts[7:8] == ["proxy"]:
         return Lane.POD
     return Lane.PROBE if path in _PROBES or path.startswith(("/livez/", "/readyz/")) else Lane.LIST
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from nimify_tui.domain.measures import ReplicaSample
-from nimify_tui.sources.metrics.exposition import Page, Parser
+from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
+from nimify_tui.sources.metrics.reading import PROCESS
 from nimify_tui.sources.metrics.triton import TritonAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
 
@@ -27,6 +28,11 @@ class Adapter(Protocol):
         """What it reads."""
         ...
 
+    @property
+    def announced(self) -> frozenset[str]:
+        """The families that its pages announce always, also before anything was counted in them."""
+        ...
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """What the page says, None when it is of another family."""
         ...
@@ -41,11 +47,27 @@ class Reader:
 
     def __init__(self) -> None:
         self._adapters = [make() for make in ADAPTERS]
-        self._parser = Parser(name for adapter in self._adapters for name in adapter.wanted)
+        self.wanted = frozenset(name for adapter in self._adapters for name in adapter.wanted)
+        self._parser = Parser(self.wanted)
 
     def read(self, data: bytes, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when no adapter knows the page. Raises ExpositionError."""
-        page = self._parser.parse(data)
+        return self._of(self._parser.parse(data), at, source)
+
+    def understand(self, series: dict[str, list[Series]], at: float, source: str) -> ReplicaSample | None:
+        """The sample of series whose page somebody else has read, and who keeps no announcements."""
+        for adapter in self._adapters:
+            page = Page(series, frozenset())
+            if adapter.sample(page, at, source) is not None:
+                return adapter.sample(Page(series, adapter.announced), at, source)
+        return None
+
+    def wanted_with(self, found: Collection[str]) -> frozenset[str]:
+        """All that the adapters want of which something is ``found``: what was not counted yet may come any moment."""
+        there = frozenset(found) - PROCESS
+        return frozenset[str]().union(*(each.wanted for each in self._adapters if not there.isdisjoint(each.wanted)))
+
+    def _of(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         for adapter in self._adapters:
             sample = adapter.sample(page, at, source)
             if sample is not None:

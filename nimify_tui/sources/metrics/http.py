@@ -34,6 +34,7 @@ class HttpAdapter:
     """Makes samples of pages that no other adapter knows."""
 
     name = "http"
+    announced = frozenset[str]()
     wanted = frozenset({_REQUESTS, *parts(_DURATION, _PREDICT), *PROCESS})
 
     def __init__(self) -> None:

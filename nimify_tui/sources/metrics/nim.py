@@ -33,6 +33,7 @@ class NimAdapter:
     """Makes samples of pages of NIM 1.x."""
 
     name = "nim"
+    announced = frozenset[str]()
     wanted = frozenset(
         {
             _SUCCESS, _FAILURE, _RUNNING, _WAITING, _KV, _PROMPT, _GENERATED, *parts(_DURATION, _TTFT, _ITL),

@@ -38,6 +38,7 @@ class NimifyAdapter:
     """Makes samples of pages of our runtime."""
 
     name = "nimify"
+    announced = frozenset({_REQUESTS, _REJECTED, _SECURITY})
     wanted = frozenset(
         {
             _REQUESTS, _IN_FLIGHT, _QUEUED, _REJECTED, _SECURITY, _CACHE, _CACHE_BYTES, _EVICTIONS,

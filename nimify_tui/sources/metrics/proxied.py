@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -130,13 +130,10 @@ def spots_of(service: Service, replicas: Sequence[Replica]) -> list[Spot]:
     ]
 
 
-def planned(
-    services: Sequence[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand], refused: Collection[str] = ()
-) -> Plan:
-    """Who of one region is read: what is looked at in detail, then what is in view, then the others by their names.
-
-    ``refused`` are namespaces without the right.
-    """
+def in_turn(
+    services: Iterable[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand]
+) -> list[tuple[Service, Sequence[Replica]]]:
+    """Who comes first: what is looked at in detail, then what is in view, then the others by their names."""
     rows = {each.row_id for each in looked_at if isinstance(each, DetailDemand)}
     shown = {each.key for each in looked_at if isinstance(each, NumbersDemand)}
 
@@ -144,10 +141,17 @@ def planned(
         key = pair[0].key
         return (0 if key.row_id in rows or key.fold_id in rows else 1 if key in shown else 2), key
 
+    return sorted(services, key=place)
+
+
+def planned(
+    services: Sequence[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand], refused: Collection[str] = ()
+) -> Plan:
+    """Who of one region is read. ``refused`` are namespaces without the right."""
     most = int(CAP_RPS * LONGEST_S)
     spots: list[Spot] = []
     left_out: list[tuple[ReplicaKey, str]] = []
-    for service, replicas in sorted(services, key=place):
+    for service, replicas in in_turn(services, looked_at):
         can = [each for each in replicas if each.state in _READ]
         if len(can) > most and service.key.namespace not in refused:  # known without a look at each
             why = f"its {len(can)} replicas are more than the {most} that are read by {CAP_RPS:g} requests a second"

@@ -40,6 +40,7 @@ class TritonAdapter:
     """Makes samples of pages of Triton."""
 
     name = "triton"
+    announced = frozenset[str]()
     wanted = frozenset(
         {
             _SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING, _REQUEST_US, _QUEUE_US, *_COMPUTE_US, _HITS, _MISSES,

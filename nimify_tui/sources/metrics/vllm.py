@@ -54,6 +54,7 @@ class VllmAdapter:
     """Makes samples of pages of vLLM."""
 
     name = "vllm"
+    announced = frozenset[str]()
     wanted = frozenset(
         {
             _FINISHED, _HTTP, _RUNNING, _WAITING, _PROMPT, _GENERATED, _PREEMPTIONS, *_KV, *_QUERIES, *_HITS,

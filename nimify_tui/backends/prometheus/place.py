@@ -1,0 +1,143 @@
+"""Where a Prometheus-compatible server is, and with what one logs in there."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from nimify_tui.backends.prometheus.errors import SecretMissing
+from nimify_tui.base.errors import ConfigurationError
+
+#: ``k8s://NAMESPACE/[https:]SERVICE:PORT[/PATH]``: through the service proxy of the region's own API server.
+_INSIDE = re.compile(
+    r"k8s://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<scheme>(?:https:)?)"
+    r"(?P<service>[a-z]([a-z0-9-]{0,61}[a-z0-9])?):(?P<port>[a-z0-9][a-z0-9-]{0,14})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
+)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
+_MAX_SECRET_BYTES = 64 * 1024
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Where a secret lies: a variable or a file. It is read for each connection, and kept nowhere."""
+
+    env: str = ""
+    file: str = ""
+
+    def read(self) -> str:
+        """The secret. Raises SecretMissing; blocks for a file."""
+        if self.env:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise SecretMissing(f"the variable {self.env} is not set", "set it, or name another one")
+        else:
+            try:
+                with open(os.path.expanduser(self.file), encoding="utf-8") as file:
+                    value = file.read(_MAX_SECRET_BYTES).strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = getattr(error, "strerror", None) or "no text"
+                raise SecretMissing(f"{self.file} cannot be read: {why}", "check the file that is named") from error
+        if not value or not value.isprintable():
+            raise SecretMissing(f"there is no secret in {self.env or self.file}", "put one line of text there")
+        return value
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """One server. ``url`` is http, https or k8s; ``tenant`` goes into X-Scope-OrgID (Mimir, Cortex)."""
+
+    url: str
+    token: Secret | None = None
+    username: str = ""
+    password: Secret | None = None
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    tenant: str = ""
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is reached through the region's API server."""
+        return self.url.startswith("k8s://")
+
+    @property
+    def host(self) -> str:
+        """The host of its url."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def near(self) -> bool:
+        """Whether it runs on this machine, by its address."""
+        return self.host.startswith(_LOOPBACK)
+
+    @property
+    def who(self) -> str:
+        """The server in words."""
+        return f"Prometheus {self.url.removeprefix('k8s://') if self.inside else urlsplit(self.url).netloc}"
+
+    @property
+    def prefix(self) -> str:
+        """The path below which the API lies, "" for none."""
+        return urlsplit(self.url).path.rstrip("/")
+
+    @property
+    def proxy_path(self) -> str:
+        """Where the API server passes requests on to it."""
+        match = _INSIDE.match(self.url)
+        assert match is not None
+        service = f"{match['scheme']}{match['service']}:{match['port']}"
+        return f"/api/v1/namespaces/{match['space']}/services/{service}/proxy{match['path']}"
+
+    def headers(self) -> list[tuple[str, str]]:
+        """What a request says of who asks. Raises SecretMissing; blocks for files."""
+        found = [("X-Scope-OrgID", self.tenant)] if self.tenant else []
+        if self.token is not None:
+            found.append(("Authorization", f"Bearer {self.token.read()}"))
+        elif self.username:
+            pair = f"{self.username}:{self.password.read() if self.password is not None else ''}"
+            found.append(("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"))
+        return found
+
+    def context(self) -> ssl.SSLContext | None:
+        """For https. Raises ConfigurationError for what is no certificate; blocks for files."""
+        if not self.url.startswith("https://"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=os.path.expanduser(self.ca_file) or None)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigurationError(f"{self.ca_file} holds no certificate (PEM)", "correct ca_file") from error
+        if self.cert_file:
+            try:
+                # Without a passphrase function OpenSSL would ask on the terminal.
+                context.load_cert_chain(
+                    os.path.expanduser(self.cert_file), os.path.expanduser(self.key_file) or None, password=lambda: ""
+                )
+            except (ssl.SSLError, OSError, ValueError) as error:
+                text = f"the client certificate {self.cert_file} cannot be used"
+                raise ConfigurationError(text, "cert_file and key_file: PEM, unlocked, and a pair") from error
+        return context
+
+
+def check_url(url: str, *, cluster: bool) -> None:
+    """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError."""
+    if url.startswith("k8s://"):
+        if not cluster:
+            raise ConfigurationError("only a Kubernetes region has services", "give the server's own url")
+        if _INSIDE.match(url) is None:
+            raise ConfigurationError("is no service of a cluster", "write k8s://NAMESPACE/SERVICE:PORT")
+        return
+    try:
+        parts = urlsplit(url)
+        fine = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username)
+    except ValueError:
+        parts, fine = urlsplit(""), False
+    if not fine or not url.isprintable() or " " in url or parts.query or parts.fragment:
+        also = ", or k8s://NAMESPACE/SERVICE:PORT" if cluster else ""
+        raise ConfigurationError("is no address of a server", f"write it like http://HOST:9090{also}")
+    if _PREFIX.match(parts.path.rstrip("/")) is None or "/." in parts.path:
+        raise ConfigurationError("has a path that is none of an API", "give the url without /api/v1")

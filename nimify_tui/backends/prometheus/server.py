@@ -1,0 +1,224 @@
+"""Questions to one Prometheus-compatible server: what it has (discovery), and the newest raw samples of some series.
+
+Discovery is prometheus-api-client's. It is imported in a thread when the first region wants it (80 ms), runs there,
+and reaches the server through our own way (:class:`_Bridge`), so that deadlines, limits, logins, TLS and API servers'
+proxies are the same for it. The samples themselves we ask for and decode ourselves: its ``custom_query`` drops what the
+server says beside the result (``warnings``: a partial response of Thanos or Mimir), and needs ten times as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import said_by
+from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
+from nimify_tui.backends.prometheus.ways import Way
+from nimify_tui.base.clock import Clock
+
+if TYPE_CHECKING:
+    import requests
+
+#: One question, and one look at what there is, at most so long, seconds.
+QUERY_S, DISCOVER_S = 5.0, 10.0
+#: A vLLM's series of twenty replicas are some 2 MB.
+MAX_BYTES, MAX_SERIES = 8 * 1024 * 1024, 20_000
+#: Names and labels are asked for with a filter; a list that is longer is no answer to it.
+_MAX_LIST_BYTES = 1024 * 1024
+_MAX_WARNINGS = 3
+#: Below this the clocks of two hosts are called the same: a Date has whole seconds, and an answer its way, seconds.
+SAME_CLOCK_S = 2.0
+
+
+class Row(msgspec.Struct, gc=False):
+    """One series: its labels with ``__name__``, and its samples as (unix seconds, value), oldest first."""
+
+    metric: dict[str, str]
+    values: list[tuple[float, float]] = []
+
+
+class Samples(NamedTuple):
+    """The rows of an answer, and in one line what the server warns of ("" for nothing)."""
+
+    rows: list[Row]
+    warning: str
+
+
+class Found(NamedTuple):
+    """What a server has of what was asked for: names of metrics, and the labels they bear."""
+
+    names: frozenset[str]
+    labels: frozenset[str]
+
+
+class _Data(msgspec.Struct):
+    result_type: str = msgspec.field(default="", name="resultType")
+    result: list[Row] = []
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data = msgspec.field(default_factory=_Data)
+    warnings: list[str] | None = None
+
+
+#: Not strict: numbers come as text ("NaN", "+Inf" too), which is ten times as fast as a loop.
+_DECODE = msgspec.json.Decoder(_Answer, strict=False).decode
+
+
+class PrometheusServer:
+    """One server. For one event loop."""
+
+    def __init__(
+        self, way: Way, clock: Clock, *, max_bytes: int = MAX_BYTES, max_series: int = MAX_SERIES
+    ) -> None:
+        self._way, self._clock = way, clock
+        self._max_bytes, self._max_series = max_bytes, max_series
+        #: How far its clock is ahead of ours, seconds; 0 while it is about the same.
+        self.ahead_s = 0.0
+
+    @property
+    def who(self) -> str:
+        """The server in words."""
+        return self._way.place.who
+
+    @property
+    def near(self) -> bool:
+        """Whether it is on this machine, so that its loopback is ours."""
+        return self._way.place.near
+
+    def close(self) -> None:
+        """End its connections."""
+        self._way.close()
+
+    async def samples(self, expression: str, at: float) -> Samples:
+        """The samples that a range selector finds, as of ``at`` (unix seconds of our clock, as all times given back).
+
+        Raises the errors of this package; AnswerTooLarge when it is more than is read, and then nothing is used.
+        """
+        query = [("query", expression), ("time", f"{at + self.ahead_s:.3f}"), ("timeout", f"{QUERY_S:g}s")]
+        got = await self._way.ask("/api/v1/query", query, timeout_s=QUERY_S, limit_bytes=self._max_bytes)
+        self._compare(got.served_at)
+        try:
+            answer = _DECODE(got.body)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadAnswer(f"{self.who} answers with something else than samples", "check the url") from error
+        if answer.status != "success" or answer.data.result_type != "matrix":
+            raise BadAnswer(f"{self.who} answers with something else than samples", "check the url")
+        rows = answer.data.result
+        if len(rows) > self._max_series:
+            raise AnswerTooLarge(
+                f"{self.who} answers with {len(rows)} series, more than {self._max_series}",
+                "drop labels that nobody needs",
+            )
+        if self.ahead_s:
+            for row in rows:
+                row.values = [(when - self.ahead_s, value) for when, value in row.values]
+        return Samples(rows, "; ".join(said_by(each, 120) for each in (answer.warnings or ())[:_MAX_WARNINGS]))
+
+    async def discover(self, names: Sequence[str], at: float, within_s: float) -> Found:
+        """Which of these metrics it has had since ``within_s`` seconds before ``at``, and the labels they bear.
+
+        Raises the errors of this package, ClientMissing among them.
+        """
+        known_s = self.ahead_s
+        found = await self._discover(names, at, within_s)
+        if abs(self.ahead_s - known_s) > SAME_CLOCK_S:  # that was asked about another time
+            found = await self._discover(names, at, within_s)
+        wanted = frozenset(names)
+        return Found(frozenset(filter(wanted.__contains__, found[0])), frozenset(map(str, found[1])))
+
+    async def _discover(self, names: Sequence[str], at: float, within_s: float) -> tuple[list[str], list[str]]:
+        bridge = _Bridge(self._way, asyncio.get_running_loop())
+        at += self.ahead_s
+        params = {
+            "match[]": '{__name__=~"' + "|".join(names) + '"}',
+            "start": f"{at - within_s:.0f}", "end": f"{at + 60.0:.0f}",
+        }  # fmt: skip
+        try:
+            return await asyncio.to_thread(_discover, bridge, f"http://{self._way.place.host or 'server'}", params)
+        finally:
+            bridge.end()
+            self._compare(bridge.served_at)
+
+    def _compare(self, served_at: float | None) -> None:
+        if served_at is not None:
+            ahead_s = served_at + 0.5 - self._clock.now()
+            self.ahead_s = ahead_s if abs(ahead_s) > SAME_CLOCK_S else 0.0
+
+
+def _discover(bridge: _Bridge, url: str, params: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Names and labels by the library's own calls. Blocks; for a thread."""
+    try:
+        import requests
+        from prometheus_api_client import PrometheusConnect
+    except ImportError as error:
+        raise ClientMissing(
+            "prometheus-api-client is not installed", "pip install 'nimify-tui[prometheus]'"
+        ) from error
+
+    with requests.Session() as session:
+        session.trust_env = False
+        client = PrometheusConnect(url, session=session)
+        session.mount(url, bridge.adapter())
+        try:
+            lists = (client.get_label_values("__name__", dict(params)), client.get_label_names(dict(params)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadAnswer("what answers is no Prometheus", "check the url") from error
+    for each in lists:
+        if not isinstance(each, list):
+            raise BadAnswer("what answers is no Prometheus", "check the url")
+    return lists
+
+
+class _Bridge:
+    """Lets a library that blocks in a thread ask through a way that lives on a loop."""
+
+    def __init__(self, way: Way, loop: asyncio.AbstractEventLoop) -> None:
+        self._way, self._loop = way, loop
+        self._asking: concurrent.futures.Future[Any] | None = None
+        self._ended = False
+        self.served_at: float | None = None
+
+    def end(self) -> None:
+        """Nobody waits any more: the thread is let go at once."""
+        self._ended = True
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def ask(self, url: str) -> bytes:
+        """The body of a good answer, from any thread but the loop's. Raises the errors of this package."""
+        parts = urlsplit(url)
+        work = self._way.ask(
+            parts.path, parse_qsl(parts.query), timeout_s=DISCOVER_S / 2, limit_bytes=_MAX_LIST_BYTES
+        )
+        if self._ended:
+            work.close()
+            raise concurrent.futures.CancelledError
+        self._asking = asyncio.run_coroutine_threadsafe(work, self._loop)
+        got = self._asking.result()
+        self.served_at = got.served_at
+        return bytes(got.body)
+
+    def adapter(self) -> requests.adapters.BaseAdapter:
+        """Ourselves as what the library sends its requests to."""
+        import requests
+
+        bridge = self
+
+        class Adapter(requests.adapters.BaseAdapter):
+            def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+                response = requests.Response()
+                response.status_code, response.request, response.url = 200, request, request.url or ""
+                response._content = bridge.ask(request.url or "")  # noqa: SLF001 - the one way to make an answer
+                return response
+
+            def close(self) -> None:
+                pass
+
+        return Adapter()

@@ -1,0 +1,231 @@
+"""How requests reach a server: over connections of our own, or through the API server of its cluster.
+
+Both are bounded (one deadline for the whole answer, a hard limit on its size), follow no redirect and give typed
+errors. Every answer that is not a good one becomes an error here, so who asks sees only bodies of good answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+from nimify_tui import __version__
+from nimify_tui.backends.kubernetes.errors import (
+    Forbidden,
+    NotFound,
+    Refused,
+    ServerTrouble,
+    Unauthorized,
+    Unreachable,
+)
+from nimify_tui.backends.kubernetes.http1 import NotHttp, Reply
+from nimify_tui.backends.kubernetes.proxies import proxy_for
+from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
+from nimify_tui.backends.prometheus import errors
+from nimify_tui.backends.prometheus.errors import (
+    AnswerTooLarge,
+    QueryRefused,
+    ServerGone,
+    from_status,
+    known,
+    silent,
+)
+from nimify_tui.backends.prometheus.place import ServerPlace
+from nimify_tui.base.errors import InternalError, NimifyError
+
+_CONNECT_S = 4.0
+#: Of an error's body so much is read.
+_MAX_ERROR_BYTES = 64 * 1024
+Pairs = Sequence[tuple[str, str]]
+
+
+class Got(NamedTuple):
+    """A good answer. ``served_at`` is when the server says that it answered (whole unix seconds), None: not said."""
+
+    body: bytes
+    served_at: float | None
+
+
+class Way(Protocol):
+    """Where questions go."""
+
+    @property
+    def place(self) -> ServerPlace:
+        """Which server it is."""
+        ...
+
+    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
+        """GET ``path`` (``/api/v1/query``). Raises the errors of this package."""
+        ...
+
+    def close(self) -> None:
+        """End its connections."""
+        ...
+
+
+def target_of(path: str, query: Pairs) -> str:
+    """A path with its query."""
+    return f"{path}?{urlencode(query, quote_via=quote)}" if query else path
+
+
+class Direct:
+    """Over connections of our own. Credentials are read for each request: a rotated token file just works."""
+
+    def __init__(self, place: ServerPlace) -> None:
+        self.place = place
+        self._transport: Transport | None = None
+        self._context: ssl.SSLContext | None = None
+
+    def close(self) -> None:
+        """End its connections."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
+        """See :class:`Way`."""
+        place = self.place
+        try:
+            async with asyncio.timeout(timeout_s):
+                login = await asyncio.to_thread(place.headers)
+                transport = await self._open()
+                headers = [
+                    ("User-Agent", f"nimify-tui/{__version__}"), ("Accept", "application/json"),
+                    ("Accept-Encoding", "gzip"), *login,
+                ]  # fmt: skip
+                target = target_of(f"{place.prefix}{path}", query)
+                reply = await transport.request("GET", target, headers, self._context, read_timeout_s=timeout_s)
+                try:
+                    return await self._read(reply, limit_bytes)
+                finally:
+                    reply.close()
+        except TimeoutError as error:
+            raise silent(place.who, timeout_s) from error
+        except ValueError as error:
+            raise InternalError(f"a request to {place.who} could not be made") from error
+        except (OSError, NotHttp, ProxyRefused) as error:
+            raise known(error, place.who) or error from error
+
+    async def _open(self) -> Transport:
+        if self._transport is None:
+            self._context = await asyncio.to_thread(self.place.context)
+            parts = urlsplit(self.place.url)
+            https = parts.scheme == "https"
+            port = parts.port or (443 if https else 80)
+            proxy = proxy_for(self.place.url, "", os.environ)
+            self._transport = Transport(Server(parts.hostname or "", port, https, proxy), _CONNECT_S)
+        return self._transport
+
+    async def _read(self, reply: Reply, limit_bytes: int) -> Got:
+        good = reply.status == 200
+        body = bytearray()
+        async for chunk in reply.chunks():
+            body += chunk
+            if len(body) > (limit_bytes if good else _MAX_ERROR_BYTES):
+                if good:
+                    raise too_large(self.place.who, limit_bytes)
+                break
+        if not good:
+            raise from_status(
+                reply.status, bytes(body), self.place.who, reply.headers.get("Retry-After", "")
+            )
+        return Got(bytes(body), _served_at(reply.headers))
+
+
+class Opened(Protocol):
+    """A good answer of an API server."""
+
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        ...
+
+
+class Link(Protocol):
+    """The open connection of a region."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        ...
+
+    def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str, read_timeout_s: float, limit_bytes: int
+    ) -> AbstractAsyncContextManager[Opened]:
+        """Ask the server; raises the errors of the connection."""
+        ...
+
+
+class Through:
+    """Through the service proxy of a region's API server (``get`` on ``services/proxy``), with its credentials.
+
+    https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
+    """
+
+    def __init__(self, place: ServerPlace, link: Callable[[], Link | None]) -> None:
+        self.place = place
+        self._link = link
+
+    def close(self) -> None:
+        """The connection is the region's."""
+
+    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
+        """See :class:`Way`."""
+        link = self._link()
+        if link is None or not link.is_open:
+            raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                link.get(
+                    f"{self.place.proxy_path}{path}", dict(query), accept="application/json",
+                    read_timeout_s=3 * timeout_s, limit_bytes=limit_bytes,
+                ) as answer,
+            ):  # fmt: skip
+                return Got(await answer.read(), _served_at(answer.headers))
+        except TimeoutError as error:
+            raise silent(self.place.who, timeout_s) from error
+        except NimifyError as error:
+            raise self._told(error, limit_bytes) from error
+
+    def _told(self, error: NimifyError, limit_bytes: int) -> NimifyError:
+        """What the API server's answer means for who asks the server behind it."""
+        who, space = self.place.who, self.place.url.removeprefix("k8s://").partition("/")[0]
+        match error:
+            case Forbidden() if "services" in error.message:
+                text = f"no right to services/proxy in ns {space}"
+                return errors.LoginRefused(f"{who}: {text}", "ask for `get` on services/proxy, or give its url")
+            case Unauthorized() | Forbidden():
+                return errors.LoginRefused(f"{who} does not accept us ({error.status})", "give its url and a token")
+            case NotFound() if "services" in error.message:
+                return ServerGone(f"{who}: there is no such service", "check the prometheus key of the region")
+            case ServerTrouble() if "no endpoints" in error.message:
+                return ServerGone(f"{who}: no pod of it is ready", "look at its pods")
+            case ServerTrouble() if "error trying to reach service" in error.message:
+                return ServerGone(f"{who} does not answer the API server", "look at its pods and its port")
+            case Unreachable():
+                return ServerGone(f"{who}: {error.message}", "see the region's own state")
+            case Refused():
+                # Its words are not handed on; 422 is what it says to a query that is too much for it.
+                words = f"{who} answers {error.status}"
+                return QueryRefused(words, "raise its query limits", too_much=error.status == 422)
+        return too_large(who, limit_bytes) if "more than" in error.message else error
+
+
+def too_large(who: str, limit_bytes: int) -> AnswerTooLarge:
+    """An answer of more than ``limit_bytes``."""
+    return AnswerTooLarge(f"{who} answers with more than {limit_bytes} bytes", "drop labels that nobody needs")
+
+
+def _served_at(headers: Mapping[str, str]) -> float | None:
+    with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
+        return email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
+    return None

@@ -1,0 +1,64 @@
+"""What is wrong with the monitoring server of a region, beyond what types can say; and the server that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nimify_tui.backends.prometheus.place import Secret, ServerPlace, check_url
+from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.config.layers import Merged, Problem, path_text
+from nimify_tui.config.lines import Path
+from nimify_tui.config.schema import Endpoint, SecretRef
+
+_LOGIN = ("token", "username", "password", "ca_file", "cert_file", "key_file", "tenant")
+#: (a key, what it needs beside it)
+_TOGETHER = (("password", "username"), ("username", "password"), ("key_file", "cert_file"))
+
+
+def prometheus(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
+    """The ``prometheus`` key of a region: an address, or a table of it and a login."""
+    value = item.get("prometheus")
+    if value is None:
+        return
+    here: Path = (*path, "prometheus")
+    table: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
+
+    def problem(key: str, text: str, remedy: str) -> Problem:
+        place = (*here, key) if not isinstance(value, str) else here
+        return Problem(merged.where(place), path_text(place), text, remedy)
+
+    try:
+        check_url(table["url"], cluster=item.get("kind") == "kubernetes")
+    except ConfigurationError as error:
+        yield problem("url", error.message, error.remedy)
+        return
+    if table["url"].startswith("k8s://"):
+        for key in (key for key in _LOGIN if table.get(key)):
+            yield problem(key, "an API server passes it on to no service", "give the server's own url, or remove it")
+        return
+    if table.get("token") and table.get("username"):
+        yield problem("username", "one logs in with a token or with a name, not with both", "keep one of them")
+    for key, beside in _TOGETHER:
+        if table.get(key) and not table.get(beside):
+            yield problem(key, f"needs {beside} beside it", f"add {beside}")
+    if not str(table.get("tenant") or "").isprintable():
+        yield problem("tenant", "is no name of a tenant", "write it as the server knows it")
+    for key in ("token", "password"):
+        if table.get(key) and not {"env", "file"} & set(table[key]):
+            yield problem(key, "this version reads secrets of a monitoring server from env and file alone",
+                          'write {env = "NAME"} or {file = "PATH"}')  # fmt: skip
+
+
+def place_of(endpoint: Endpoint | str) -> ServerPlace:
+    """Where the server of a checked configuration is."""
+    if isinstance(endpoint, str):
+        return ServerPlace(endpoint.rstrip("/"))
+    return ServerPlace(
+        endpoint.url.rstrip("/"), _secret(endpoint.token), endpoint.username or "", _secret(endpoint.password),
+        endpoint.ca_file or "", endpoint.cert_file or "", endpoint.key_file or "", endpoint.tenant or "",
+    )  # fmt: skip
+
+
+def _secret(told: SecretRef | None) -> Secret | None:
+    return Secret(told.env or "", told.file or "") if told is not None else None

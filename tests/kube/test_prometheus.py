@@ -1,0 +1,96 @@
+"""A cluster whose numbers come from a Prometheus inside of it, reached through the API server's service proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nimify_tui.domain.measures import MeasureState
+from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.sources.metrics import prometheus as source
+from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload
+from tests.kube.cluster import Cluster
+from tests.kube.fixtures import need_simulation
+from tests.kube.test_metrics import own_address
+from tests.metrics.pages import VLLM_NEW
+from tests.metrics.prom import growing, prometheus
+from tests.support import private_home, wait_for
+
+SPACE = "monitored"
+KEY = 'prometheus = "k8s://monitored/prometheus:9090"\n'
+PROXY = {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]}
+
+
+@pytest.fixture
+def pod(cluster: Cluster) -> Iterator[str]:
+    """A simulated pod of vLLM in a namespace of its own."""
+    need_simulation(cluster)
+    assert own_address(), "this machine has no address but its loopback's"
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    cluster.apply(workload("chat", SPACE, image="vllm/vllm-openai:v0.13.0", replicas=1))
+    cluster.kubectl("-n", SPACE, "rollout", "status", "deployment/chat", "--timeout=90s")
+    with private_home():
+        yield cluster.kubectl("-n", SPACE, "get", "pods", "-l", "app=chat", "-o", "name").strip().partition("/")[2]
+    cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=true")
+
+
+def service(cluster: Cluster, pod: str, port: int) -> None:
+    """The service in front of a server at this machine's own address: the proxy goes to pods alone, and no loopback."""
+    at, ref = own_address(), {"kind": "Pod", "name": pod, "namespace": SPACE}
+    patch = json.dumps([{"op": "replace", "path": "/status/podIP", "value": at},
+                        {"op": "replace", "path": "/status/podIPs", "value": [{"ip": at}]}])  # fmt: skip
+    cluster.kubectl("-n", SPACE, "patch", "pod", pod, "--type=json", "--subresource=status", f"--patch={patch}")
+    meta = {"name": "prometheus", "namespace": SPACE}
+    ports = [{"name": "web", "port": 9090, "targetPort": port}]
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": ports}},
+        {
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": meta,
+            "subsets": [{"addresses": [{"ip": at, "targetRef": ref}], "ports": [{"name": "web", "port": port}]}],
+        },
+    )  # fmt: skip
+
+
+def reason(it: Acting) -> str:
+    row = it.session.frame.rows.get(f"{SPACE}/chat")
+    return row.rps.reason if row is not None else ""
+
+
+def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
+    cluster: Cluster, pod: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen failing where the region is read by us as well: the row spoke of the right to pods/proxy."""
+    for name, value in (("TROUBLE_CAP_S", 1.0), ("AGAIN_S", 0.5), ("STEPS_S", (1, 2, 5, 60)), ("CAP_RPS", 20.0)):
+        monkeypatch.setattr(source, name, value)
+    begin = len(cluster.audited())
+    grant(cluster, SPACE, "viewer", *READS)
+    with (
+        growing(VLLM_NEW, 0.1) as page,
+        prometheus(tmp_path, [(f"127.0.0.1:{page}", {"namespace": SPACE, "pod": pod})], "0.0.0.0", 0) as made,
+        acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, numbers=True, more=KEY) as it,
+    ):
+        wait_for(
+            lambda: f"no right to services/proxy in ns {SPACE}: ask for `get`" in reason(it), 60,
+            why="the missing right", detail=lambda: reason(it),
+        )  # fmt: skip
+        grant(cluster, SPACE, "viewer", *READS, PROXY)
+        wait_for(lambda: "there is no such service" in reason(it), 60, why="no service", detail=lambda: reason(it))
+        service(cluster, pod, made.port)
+
+        def look() -> ServiceRow | None:
+            found = it.session.frame.rows.get(f"{SPACE}/chat")
+            return found if found is not None and found.rps.value is not None else None
+
+        row = wait_for(look, 90, why="numbers", detail=lambda: reason(it))
+        assert row.rps.state is MeasureState.FRESH
+        assert row.rps.source == "Prometheus monitored/prometheus:9090, metrics of 1 replica"
+        assert row.p50.value == pytest.approx(1.35875, rel=0.01)
+    resources = {
+        (each["objectRef"]["resource"], each["verb"])
+        for each in cluster.audited()[begin:]
+        if each.get("objectRef", {}).get("subresource") == "proxy" and each["user"]["username"] == "viewer"
+    }
+    assert resources == {("services", "get")}

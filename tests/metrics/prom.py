@@ -1,0 +1,182 @@
+"""A real Prometheus for tests, a front that refuses, delays or adds words, and a page that grows as its clock does."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.serving.servers import listener
+from tests.skips import lacking
+from tests.support import wait_for
+
+#: (status, body, seconds until it comes); None: the server's own answer.
+Instead = tuple[int, bytes, float] | None
+
+
+@dataclass
+class Prometheus:
+    """Debian's, on a port of its own; it may be killed and started again on what it wrote."""
+
+    folder: Path
+    port: int
+    host: str = "127.0.0.1"
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with (self.folder / "prometheus.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    "prometheus", f"--config.file={self.folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={self.folder / 'data'}", f"--web.listen-address={self.host}:{self.port}",
+                ],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={"PATH": os.defpath},  # a test that starts it again does not end it with its private home
+            )  # fmt: skip
+        wait_for(self._ready, 30.0, why="Prometheus", detail=(self.folder / "prometheus.log").read_text)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    def scraped(self, least: int) -> bool:
+        """Whether it has read each target at least so often in the last minute."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        connection.request("GET", "/api/v1/query?query=count_over_time(up%5B1m%5D)")
+        found = json.loads(connection.getresponse().read())["data"]["result"]
+        return not least or (bool(found) and all(float(each["value"][1]) >= least for each in found))
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2.0)
+            connection.request("GET", "/-/ready")
+            return connection.getresponse().status == 200
+        return False
+
+
+@contextlib.contextmanager
+def prometheus(
+    folder: Path, targets: list[tuple[str, dict[str, str]]], host: str = "127.0.0.1", least: int = 3
+) -> Iterator[Prometheus]:
+    """A ready one on ``host`` that scrapes ``targets`` (address, labels) once a second, and has ``least`` times."""
+    if shutil.which("prometheus") is None:
+        lacking("prometheus is not installed", "the Debian package prometheus")
+    if find_spec("prometheus_api_client") is None:
+        lacking("prometheus-api-client is not installed", "pip install -e '.[test]'")
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {"job_name": "models", "static_configs": [{"targets": [at], "labels": labels} for at, labels in targets]}
+        ],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    with listener() as taken:
+        port = taken.getsockname()[1]
+    made = Prometheus(folder, port, host)
+    made.start()
+    try:
+        wait_for(lambda: made.scraped(least), 60.0, why="its scrapes", every_s=0.1)
+        yield made
+    finally:
+        made.kill()
+
+
+@dataclass
+class Front:
+    """What stands before a server: it notes what it is asked, and answers in its stead where a test says so."""
+
+    instead: Callable[[str, dict[str, str]], Instead] = lambda _path, _headers: None
+    change: Callable[[bytes], bytes] = bytes
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+
+
+@contextlib.contextmanager
+def serving(handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[int]:
+    """A small HTTP server on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, body = handle(self)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def front(behind: str) -> Iterator[Front]:
+    """A front before the server at ``behind``."""
+    made = Front()
+    host = behind.removeprefix("http://")
+    enough = threading.Event()
+
+    def handle(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        made.asked.append((request.path, headers))
+        instead = made.instead(request.path, headers)
+        if instead is not None:
+            status, body, wait_s = instead
+            enough.wait(wait_s)
+            return status, body
+        connection = http.client.HTTPConnection(host, timeout=10.0)
+        connection.request("GET", request.path)
+        answer = connection.getresponse()
+        return answer.status, made.change(answer.read())
+
+    with serving(handle) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        try:
+            yield made
+        finally:
+            enough.set()
+
+
+@contextlib.contextmanager
+def growing(page: str, per_s: float) -> Iterator[int]:
+    """A page whose counters and buckets are ``per_s`` times what stands there, for each second since it began."""
+    began = time.monotonic()
+    grows = re.compile(r"^([^#\s]+(?:_total|_bucket|_sum|_count)(?:\{.*\})?) (\S+)$", re.MULTILINE)
+
+    def handle(_: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        factor = (time.monotonic() - began) * per_s
+        return 200, grows.sub(lambda found: f"{found[1]} {float(found[2]) * factor!r}", page).encode()
+
+    with serving(handle) as port:
+        yield port
