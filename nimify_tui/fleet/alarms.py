@@ -21,6 +21,9 @@ from nimify_tui.fleet.tracks import ServiceTrack
 
 #: At most so much time passes between two looks: this host slept, and what was in between nobody knows, seconds.
 LONGEST_STEP_S = 10.0
+#: What an alert is about, a GPU that no reading told of, say, is kept in mind for so long: it neither fires nor ends.
+UNSEEN_S = 600.0
+_UNSEEN = Verdict(None, "not told any more")
 #: With so many alerts no further warning is followed: nobody reads them, and each costs. Those of critical rules are.
 MOST = 1000
 _ABOUT_SERVICES = tuple((each, JUDGES[each.looks]) for each in RULES if each.looks in JUDGES)
@@ -46,13 +49,13 @@ class _Entry:
     """One alert's life."""
 
     __slots__ = (
-        "alert", "at", "clear_at", "clear_s", "fired_at", "held_s", "last", "rule", "since", "subject", "unjudged",
-        "verdict", "was",
+        "alert", "at", "clear_at", "clear_s", "fired_at", "held_s", "last", "rule", "seen_at", "since", "subject",
+        "unjudged", "verdict", "was",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, subject: _Subject, verdict: Verdict, at: float) -> None:
         self.rule, self.subject, self.verdict = rule, subject, verdict
-        self.at = at
+        self.at = self.seen_at = at
         self.since = min(at, verdict.since) if verdict.since is not None else at
         #: For how long it was known to be so, and known to be over, seconds.
         self.held_s, self.clear_s = 0.0, 0.0
@@ -70,6 +73,7 @@ class _Entry:
         """One more look; False when there is no alert any more."""
         before = self.verdict, self.fired_at, self.clear_at, self.unjudged
         self.last = verdict
+        self.seen_at = at if verdict is not _UNSEEN else self.seen_at
         there = self._step(verdict, at)
         if before != (self.verdict, self.fired_at, self.clear_at, self.unjudged):
             self.alert = None
@@ -187,15 +191,17 @@ class Alarms:
         for one in (each for panel in panels for each in panel.gpus):
             said = {}
             for rule in _ABOUT_GPUS:
-                subject = _Subject(rule.name, one.node, None, f"GPU {one.index} {one.name}".strip())
+                subject = _Subject(rule.name, one.node, None, f"GPU {one.index}")
                 subjects.add(subject)
                 verdict = gpu(one, at, rule.threshold)
                 said[rule.name] = verdict.text if verdict.breach is None else ""
                 self._step(rule, subject, verdict, at)
             there.add(who := f"{one.node} {one.uuid or one.index}")
             self._say(who, said)
-        for subject in [each for each in self._entries if each.key is None and each not in subjects]:
-            del self._entries[subject]
+        for entry in [each for each in self._entries.values() if each.subject.key is None]:
+            if entry.subject not in subjects:
+                told = _UNSEEN if at - entry.seen_at <= UNSEEN_S else None
+                self._step(entry.rule, entry.subject, told, at)
         for who in [each for each in self._said if isinstance(each, str) and each not in there]:
             self._say(who, {})
 

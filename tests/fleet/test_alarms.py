@@ -7,14 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from nimify_tui.domain.alerts import Alert, AlertSeverity, AlertState
-from nimify_tui.domain.gpus import Gpu, GpuPanel
-from nimify_tui.domain.measures import Histogram, Measure, ReplicaSample, TokenSample, absent
+from nimify_tui.domain.measures import Histogram, ReplicaSample, TokenSample
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.rules import RULES, Looks, rule
 from nimify_tui.domain.services import ReplicaState
 from nimify_tui.domain.slos import Slo
-from nimify_tui.domain.updates import GpusSeen, RegionGone, RegionSeen, Sampled, ServiceGone
+from nimify_tui.domain.updates import RegionGone, RegionSeen, Sampled, ServiceGone
 from nimify_tui.fleet.judges import JUDGES
 from nimify_tui.fleet.snapshot import project
 from nimify_tui.fleet.store import Fleet
@@ -322,36 +321,6 @@ def test_a_cache_that_hits_far_less_than_usual_warns_and_one_that_never_did_not(
     found = one(made, "CacheDegraded")
     assert (found.state, found.key) == (AlertState.FIRING, EU)
     assert found.text.startswith("cache l1: 10 % hits, usually 7")  # the edge itself was learnt once
-
-
-def gpu(at: float, value: float | None) -> Gpu:
-    unknown = absent("bytes", "not asked")
-    busy = Measure(value, "percent", at, "NVML") if value is not None else absent("percent", "the driver does not say")
-    return Gpu(
-        node="gpu-1", index=0, uuid="GPU-1", name="H100", utilisation=busy, memory_used=unknown,
-        memory_total=unknown, temperature=unknown, power=unknown,
-    )  # fmt: skip
-
-
-def test_a_busy_gpu_warns_after_ten_minutes_and_fits_no_service() -> None:
-    made = town()
-
-    def go(seconds: int, value: float | None) -> None:
-        for _ in range(seconds):
-            made.fleet.apply(GpusSeen(made.at, "gpu-1", GpuPanel(at=made.at, gpus=(gpu(made.at, value),))))
-            made.run(1)
-
-    go(590, 95.0)
-    assert one(made, "UtilisationHigh").state is AlertState.PENDING
-    go(15, 95.0)
-    found = one(made, "UtilisationHigh")
-    assert (found.state, found.key, found.region, found.subject) == (AlertState.FIRING, None, "gpu-1", "GPU 0 H100")
-    go(120, None)
-    assert one(made, "UtilisationHigh").unjudged == "the driver does not say"
-    go(70, 20.0)
-    assert alerts(made, "UtilisationHigh") == []
-    made.run(60)
-    assert status(made, "UtilisationHigh")[:2] == (0, 1)
 
 
 # -- the snapshot ----------------------------------------------------------------------------
