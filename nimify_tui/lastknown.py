@@ -1,8 +1,10 @@
-"""What was known when a console ended, for the first frame of the next one."""
+"""What a console knew last, for the first frame of the next one."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping
 
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.files import private_dir, state_home, write_atomic
@@ -11,6 +13,8 @@ from nimify_tui.fleet.store import Fleet
 log = logging.getLogger(__name__)
 #: Larger files are not ours.
 MAX_BYTES = 64 * 1024 * 1024
+#: How often it is written while a console runs, seconds.
+KEEP_S = 600.0
 
 
 class LastKnown:
@@ -39,9 +43,18 @@ class LastKnown:
 
     def write(self, fleet: Fleet) -> None:
         """Keep what the fleet knows."""
+        self._store(fleet.last_known())
+
+    async def keep(self, fleet: Fleet, _sink: object) -> None:
+        """The same now and then, for ever: a console that is killed loses no more of the error budgets than that."""
+        while True:
+            await asyncio.sleep(KEEP_S)
+            await asyncio.to_thread(self._store, fleet.last_known())
+
+    def _store(self, known: Mapping[str, bytes]) -> None:
         try:
             private_dir(self._folder)
-            for name, data in fleet.last_known().items():
+            for name, data in known.items():
                 if name in self._regions:
                     write_atomic(self._folder / f"{name}.json", data)
         except OSError as error:

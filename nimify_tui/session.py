@@ -115,6 +115,7 @@ class Session:
             fleet_work=(
                 *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
                 *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
+                *((last_known.keep,) if needs.remember else ()),
                 lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),

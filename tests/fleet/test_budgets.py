@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Mapping
 
 import msgspec
 import pytest
@@ -18,7 +20,9 @@ from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled
 from nimify_tui.fleet.budgets import PAIRS, Budget, Kept, Ledger, budget_lines, burn
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
 from nimify_tui.fleet.store import Fleet
+from nimify_tui.lastknown import LastKnown
 from tests.fleet.town import Load, Town, region_fact
+from tests.support import Home
 
 SLO = Slo(service="score", objective=0.999)
 #: Columns of an hour.
@@ -309,3 +313,31 @@ def test_no_annotation_breaks_the_reading(text: str) -> None:
         found = read_slo("score", text)
         assert 0.0 < found.objective < 1.0
         assert found.window_s > 0.0
+
+
+def test_what_is_known_is_written_while_the_console_runs_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing without ``keep``: a console that was killed had written nothing."""
+    monkeypatch.setattr("nimify_tui.lastknown.KEEP_S", 0.01)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home.root / "state"))
+    town = Town({"us-east-1": {"score": 1}}, slos=(SLO,), load=Load(rps=20.0))
+    town.run(20)
+    kept = LastKnown(frozenset({"us-east-1"}))
+    written = home.root / "state" / "nimify-tui" / "last-known" / "us-east-1.json"
+
+    async def until_written() -> None:
+        done, loop, store = asyncio.Event(), asyncio.get_running_loop(), kept._store
+
+        def told(known: Mapping[str, bytes]) -> None:
+            store(known)
+            loop.call_soon_threadsafe(done.set)
+
+        monkeypatch.setattr(kept, "_store", told)
+        task = asyncio.create_task(kept.keep(town.fleet, None))
+        async with asyncio.timeout(20):
+            await done.wait()
+        task.cancel()
+
+    asyncio.run(until_written())
+    later = Fleet(slos=(SLO,))
+    kept.read(later)
+    assert written.read_bytes() == town.fleet.last_known()["us-east-1"]

@@ -18,6 +18,10 @@ _NEVER = "0001-"
 _PODMANS = {"died": "die", "remove": "destroy"}
 
 
+#: Docker's own, where a container says nothing, seconds (docs.docker.com, `docker stop`).
+GRACE_S = 10
+
+
 class Part(msgspec.Struct, frozen=True, rename="pascal"):
     """A part of an answer."""
 
@@ -98,6 +102,11 @@ class Config(Part, frozen=True):
     labels: dict[str, str] | None = None
     tty: bool = False
     stop_timeout: int | None = None
+
+    @property
+    def grace_s(self) -> int:
+        """For how long it may end by itself, seconds; said with each stop, as Podman waits for nobody by itself."""
+        return GRACE_S if self.stop_timeout is None else max(0, self.stop_timeout)
 
 
 class Binding(Part, frozen=True):

@@ -15,7 +15,7 @@ from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NetworkError, ValidationError
-from nimify_tui.controllers.docker.facts import GRACE_S, UP, facts_of, name_of, owner_in
+from nimify_tui.controllers.docker.facts import UP, facts_of, name_of, owner_in
 from nimify_tui.controllers.docker.fronted import (
     Fronted,
     again,
@@ -202,11 +202,12 @@ class DockerController:
 
     async def _one(self, line: Connection, verb: Verb, one: Container, permit: Permit, plan: Plan) -> None:
         path, name = f"/containers/{one.id}", name_of(one)
-        grace_s = float(one.config.stop_timeout or GRACE_S)
+        grace_s = one.config.grace_s
 
         async def ask(method: str, where: str, word: str) -> None:
+            query = {"t": str(grace_s)} if where.endswith(("/stop", "/restart")) else {}
             await line.change(
-                method, where, {}, what=f"{word} of {name}", permit=permit, plan=plan, verify=self._gate.verify,
+                method, where, query, what=f"{word} of {name}", permit=permit, plan=plan, verify=self._gate.verify,
                 deadline_s=grace_s + _MORE_S,
             )  # fmt: skip
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nimify_tui.backends.docker.groups import FRONT, Owner, group_of, owner_of
-from nimify_tui.backends.docker.kinds import Container, seconds
+from nimify_tui.backends.docker.kinds import GRACE_S, Container, seconds
 from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.docker.reading import serves
 from nimify_tui.controllers.drafts import plural
 from nimify_tui.domain.plans import Verb
 
-#: What the engine gives a container to end by default, seconds.
-GRACE_S = 10
 #: States in which a container has a process.
 UP = ("running", "paused", "restarting")
 _NAMED = 6
@@ -46,7 +44,7 @@ def facts_of(
     if stop_first and verb is Verb.RESTART:
         found.append(("stop-first", "a restart here is always that: each container ends before it starts again"))
     if verb in (Verb.RESTART, Verb.STOP, Verb.DELETE):
-        grace = max((each.config.stop_timeout or GRACE_S for each in touched), default=GRACE_S)
+        grace = max((each.config.grace_s for each in touched), default=GRACE_S)
         found.append(("stop", f"asked to end, killed after {grace} s"))
     if verb in (Verb.RESTART, Verb.START):
         found.append(("start", last_start(touched)))

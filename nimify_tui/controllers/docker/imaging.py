@@ -16,7 +16,6 @@ from nimify_tui.backends.docker.references import is_id
 from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.base.text import clean_line
 from nimify_tui.controllers.docker.facts import (
-    GRACE_S,
     UP,
     gpu_words,
     last_start,
@@ -193,7 +192,7 @@ def _swapped(one: Container) -> list[tuple[str, str]]:
     healthy_s = Patience().healthy_s
     return [
         ("capacity", "nothing serves until the new one does: name and ports are free only when the old one ends"),
-        ("stop", f"asked to end, killed after {one.config.stop_timeout or GRACE_S} s"),
+        ("stop", f"asked to end, killed after {one.config.grace_s} s"),
         ("start", last_start([one])),
         ("on failure", f"not serving within {healthy_s:.0f} s: it is removed, and the old container runs again"),
         ("lost", "what it wrote outside of volumes, and its log"),

@@ -7,6 +7,7 @@ import contextlib
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.creating import CALLS, remove, start_body
 from nimify_tui.backends.docker.errors import NotThere
+from nimify_tui.backends.docker.kinds import GRACE_S
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
@@ -18,7 +19,6 @@ from nimify_tui.controllers.world import Say
 SINGLE_CALLS = 3 * CALLS
 #: What the engine itself waits for a container that ends comes on top, seconds.
 _MORE_S = 30.0
-_GRACE_S = 10
 
 
 class Single(Looking):
@@ -56,8 +56,12 @@ class Single(Looking):
             await self._change("DELETE", f"/containers/{old.id}", f"removal of {old.name}")
 
     async def _stop(self, old: Member) -> None:
-        grace_s = float(old.shown["Config"].get("StopTimeout") or _GRACE_S)
-        await self._change("POST", f"/containers/{old.id}/stop", f"stop of {old.name}", deadline_s=grace_s + _MORE_S)
+        told = old.shown["Config"].get("StopTimeout")
+        grace_s = GRACE_S if told is None else max(0, int(told))
+        await self._change(
+            "POST", f"/containers/{old.id}/stop", f"stop of {old.name}", {"t": str(grace_s)},
+            deadline_s=grace_s + _MORE_S,
+        )  # fmt: skip
 
     async def _rename(self, old: Member, name: str) -> None:
         await self._change("POST", f"/containers/{old.id}/rename", f"renaming of {old.name}", {"name": name})
