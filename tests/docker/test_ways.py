@@ -19,7 +19,7 @@ from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.errors import AccessDenied, NoEngine, TlsFailed
 from nimify_tui.backends.docker.kinds import Listed
 from nimify_tui.backends.docker.place import SOCKET, Way, place_of
-from nimify_tui.backends.docker.ssh import command
+from nimify_tui.backends.docker.ssh import SshTunnel, command
 from nimify_tui.backends.docker.units import unit_of
 from nimify_tui.base.errors import ConfigurationError
 from tests.docker.engine import Engine
@@ -205,6 +205,31 @@ def test_what_ssh_says_is_told(
         asyncio.run(listed("ssh://ops@gpu-1"))
     assert words in str(refused.value)
     assert expected in str(refused.value)
+
+
+def test_one_connection_too_many_waits_until_another_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing with one that is closed instead: a restart that came as the ninth was taken for broken off."""
+    fake_ssh(tmp_path, monkeypatch, "exec cat")
+    monkeypatch.setattr("nimify_tui.backends.docker.ssh.MOST_AT_ONCE", 2)
+
+    async def run() -> None:
+        tunnel = SshTunnel(place_of("ssh://ops@gpu-1", "", {}))
+        path = await tunnel.open()
+        lines = [await asyncio.open_unix_connection(path) for _ in range(3)]
+        answers = []
+        for reader, writer in lines:
+            writer.write(b"x")
+            answers.append(asyncio.create_task(reader.read(1)))
+        async with asyncio.timeout(20):
+            assert [await each for each in answers[:2]] == [b"x", b"x"]
+            assert not answers[2].done()
+            lines[0][1].close()
+            assert await answers[2] == b"x"
+        for _, writer in lines:
+            writer.close()
+        await tunnel.close()
+
+    asyncio.run(run())
 
 
 def test_a_path_over_ssh_is_the_socket_of_the_other_host() -> None:

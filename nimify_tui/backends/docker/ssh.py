@@ -24,8 +24,10 @@ CONNECT_S = 10
 _SAID_BYTES = 4096
 #: Its words may be read a little after its end, seconds.
 _LATE_S = 0.5
-#: sshd takes ten sessions of one connection at once by default (MaxSessions); without multiplexing each is its own.
-MOST_AT_ONCE = 8
+#: One process each, some 5 MB: for the events, what is on screen, kept connections and changes. One more waits until
+#: another ends: it may be a change, which is not to be taken for one that broke off on its way. A multiplexing ssh
+#: opens a connection of its own for what sshd's MaxSessions (10) refuses.
+MOST_AT_ONCE = 32
 
 
 def command(place: EnginePlace) -> list[str]:
@@ -80,15 +82,18 @@ class SshTunnel:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+        loop, free = asyncio.get_running_loop(), asyncio.Semaphore(MOST_AT_ONCE)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._processes.discard(task)
+            free.release()
+
         while True:
+            await free.acquire()
             connection, _ = await loop.sock_accept(listener)
-            if len(self._processes) >= MOST_AT_ONCE:
-                connection.close()
-                continue
             task = loop.create_task(self._serve(connection))
             self._processes.add(task)
-            task.add_done_callback(self._processes.discard)
+            task.add_done_callback(ended)
 
     async def _serve(self, connection: socket.socket) -> None:
         connection.setblocking(True)  # it is ssh's from here on
