@@ -14,6 +14,7 @@ from nimify_tui.backends.docker.errors import BadAnswer
 from nimify_tui.backends.docker.logs import Frames, lines_of
 from nimify_tui.domain.demands import LogDemand
 from nimify_tui.domain.plans import Verb
+from nimify_tui.sources.docker.logs import _Memory
 from tests.docker.acting import Acting, acting, region_toml, write_config
 from tests.docker.engine import Engine
 
@@ -93,3 +94,19 @@ def test_frames_are_cut_anywhere_and_what_are_none_is_refused() -> None:
         Frames(tty=False).feed(b"HTTP/1.1 200 OK\r\n")
     with pytest.raises(BadAnswer):
         Frames(tty=False).feed(b"\x01\0\0\0\xff\xff\xff\xff")
+
+
+def test_the_same_words_within_a_second_are_as_many_lines_as_were_written_and_none_is_told_twice() -> None:
+    """Podman's stamps have whole seconds. Seen failing with words and stamp alone: the second "begun" was lost."""
+    memory, stamp = _Memory(), "2026-11-28T04:25:22Z"
+
+    def told(*lines: str) -> list[str]:
+        memory.begin()
+        return [each for each in lines if not memory.known(stamp, each)]
+
+    assert told("begun") == ["begun"]
+    assert told("begun", "begun", "ended") == ["begun", "ended"], "taken up again from that second on"
+    assert told("begun", "begun", "ended", "begun") == ["begun"]
+    memory.begin()
+    fine = "2026-11-28T04:25:22.000000001Z"
+    assert [memory.known(fine, "begun") for _ in range(2)] == [False, True], "a rotated file tells it again"

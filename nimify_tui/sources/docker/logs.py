@@ -68,23 +68,34 @@ class ContainerLogs:
 class _Memory:
     """The newest lines of one container: the engine tells some again when a log file is rotated or taken up again.
 
-    Its stamps alone would not do: those of the two streams are not in order.
+    Its stamps alone would not do: those of the two streams are not in order. Podman's are of whole seconds, in which
+    the same words may well come several times: those are counted, and told again only as often as before.
     """
 
     def __init__(self) -> None:
         self._order: deque[tuple[str, int]] = deque()
-        self._lines: set[tuple[str, int]] = set()
+        #: How often a line was told, and how often since the stream began.
+        self._told: dict[tuple[str, int], int] = {}
+        self._again: dict[tuple[str, int], int] = {}
+
+    def begin(self) -> None:
+        """A stream begins, or is taken up again."""
+        self._again.clear()
 
     def known(self, stamp: str, text: str) -> bool:
         """Whether this very line was told before; it is from now on."""
         line = stamp, hash(text)
-        if line in self._lines:
+        if (told := self._told.get(line)) is None:
+            if len(self._order) >= _REMEMBERED:
+                oldest = self._order.popleft()
+                del self._told[oldest]
+                self._again.pop(oldest, None)
+            self._order.append(line)
+        elif "." in stamp:  # a time of its own
             return True
-        if len(self._order) >= _REMEMBERED:
-            self._lines.discard(self._order.popleft())
-        self._order.append(line)
-        self._lines.add(line)
-        return False
+        count = self._again[line] = self._again.get(line, 0) + 1
+        self._told[line] = max(told or 0, count)
+        return count <= (told or 0)
 
 
 class _Followed:
@@ -158,6 +169,7 @@ class _Followed:
         if since:
             query |= {"since": unix_text(since), "tail": "all"}
         frames = Frames(tty=known.one.config.tty)
+        memory.begin()
         async with link.stream(f"/containers/{known.one.id}/logs", query) as pieces:
             async for piece in pieces:
                 for line in frames.feed(piece):
