@@ -223,13 +223,16 @@ def burn(budget: Budget | None, at: float | None, source: str, problem: str = ""
     """
     if budget is None:
         return absent("count", problem or "no SLO")
-    pair = PAIRS[0]
+    return _by_pair(budget, PAIRS[0], at, source)
+
+
+def _by_pair(budget: Budget, pair: Pair, at: float | None, source: str) -> Measure:
+    """The lesser rate of both windows; the reason says how much of the long one was watched, where not all."""
     long, short = budget.sum(pair.long_s), budget.sum(pair.short_s)
-    rates = [budget.rate(each) for each in (long, short)]
-    known = [each for each in rates if each is not None]
-    if len(known) < len(rates):
+    rates = [rate for each in (long, short) if (rate := budget.rate(each)) is not None]
+    if len(rates) < 2:
         return absent("count", lacking(budget, pair, long, short), source)
-    return Measure(min(known), "count", at, source, reason=have(long, pair.long_s))
+    return Measure(min(rates), "count", at, source, reason=have(long, pair.long_s))
 
 
 def few(budget: Budget, of: Sum) -> str:
@@ -264,17 +267,10 @@ def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[st
     """What the detail says: each pair, what is left, and how long it lasts. ``now``: the row's own burn."""
     slo, at = budget.slo, now.at
     for pair in PAIRS:
-        long, short = budget.sum(pair.long_s), budget.sum(pair.short_s)
-        rates = [budget.rate(each) for each in (long, short)]
-        name = f"burn {pair.name} (limit {pair.limit:g})"
-        known = [each for each in rates if each is not None]
-        told = have(long, pair.long_s)
-        if len(known) < len(rates):
-            yield name, absent("count", lacking(budget, pair, long, short), source)
-        elif told and pair is not PAIRS[0]:
-            yield name, absent("count", told, source)
-        else:
-            yield name, Measure(min(known), "count", at, source, reason=told)
+        found = _by_pair(budget, pair, at, source)
+        if found.value is not None and found.reason and pair is not PAIRS[0]:
+            found = absent("count", found.reason, source)
+        yield f"burn {pair.name} (limit {pair.limit:g})", found
     whole = budget.sum(slo.window_s)
     rate, told = budget.rate(whole), have(whole, slo.window_s)
     left: float | None = None
