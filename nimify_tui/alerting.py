@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.config import Config
 from nimify_tui.config.monitoring import alertmanagers_of
 from nimify_tui.config.schema import RegionConfig
-from nimify_tui.domain.plans import Permit, Plan
+from nimify_tui.controllers.desk import ActionDesk
+from nimify_tui.controllers.late import LateController
+from nimify_tui.controllers.silence_world import SilenceWorld
+from nimify_tui.controllers.world import Controller, World
+from nimify_tui.domain.plans import Permit, Plan, Verb
+from nimify_tui.domain.regions import RegionKind
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
+from nimify_tui.gate.gate import Gate
 
 if TYPE_CHECKING:
     from nimify_tui.backends.alertmanager.server import Alertmanager
@@ -40,6 +46,7 @@ class Alertmanagers:
                 continue
             for place in alertmanagers_of(item):
                 self._places.setdefault(_origin(place, item.name), (place, []))[1].append(item.name)
+        self._known = frozenset(item.name for item in config.region)
         self._servers: dict[str, Alertmanager] = {}
         self._source: AlertSource | None = None
 
@@ -54,6 +61,23 @@ class Alertmanagers:
     def regions_of(self, origin: str) -> tuple[str, ...]:
         """The regions that name an Alertmanager."""
         return tuple(self._places[origin][1])
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """All regions that are configured."""
+        return self._known
+
+    def desks(self, gate: Gate, world: World) -> Mapping[Verb, ActionDesk]:
+        """The desk of silences, by its verbs."""
+
+        def made() -> Controller:
+            from nimify_tui.controllers.silencing import SilenceController
+
+            return SilenceController(self, self._clock)
+
+        late = LateController(made)
+        desk = ActionDesk(gate, dict.fromkeys(RegionKind, late), SilenceWorld(world), self._clock)
+        return {Verb.SILENCE: desk, Verb.UNSILENCE: desk}
 
     def ask_now(self) -> None:
         """A silence was changed: what they tell is another now."""

@@ -38,6 +38,8 @@ _CALLS: dict[str, tuple[str, str]] = {
     "drain": ("nimify_tui.headless.actions", "drain"),
     "bounds": ("nimify_tui.headless.actions", "bounds"),
     "apply": ("nimify_tui.headless.actions", "apply"),
+    "silence": ("nimify_tui.headless.silencing", "silence"),
+    "unsilence": ("nimify_tui.headless.silencing", "unsilence"),
     "config show": ("nimify_tui.headless.configuring", "show"),
     "config check": ("nimify_tui.headless.configuring", "check"),
     "config schema": ("nimify_tui.headless.configuring", "schema"),
@@ -211,13 +213,9 @@ def _rules_calls(calls: _Calls) -> None:
 
 
 def _looking_calls(calls: _Calls) -> None:
-    calls.add("snapshot", "What the console would show, once.", _output("json")).add_argument(
-        "--settle",
-        type=_seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="how long numbers may take to come in (default 5)",
-    )
+    snapshot = calls.add("snapshot", "What the console would show, once.", _output("json"))
+    settle = "how long numbers may take to come in (default 5)"
+    snapshot.add_argument("--settle", type=_seconds, default=5.0, metavar="SECONDS", help=settle)
     logs = calls.add("logs", "Log lines of a service, of all its regions at once.", _output("table"))
     logs.add_argument("service", metavar="SERVICE[@REGION]")
     logs.add_argument("--replica", default="")
@@ -262,17 +260,20 @@ def _changing_calls(calls: _Calls) -> None:
             node.add_argument(
                 "--force", action="store_true", help="also pods that nobody makes again, or with data of their own"
             )
-    apply = calls.add(
-        "apply",
-        "Apply a manifest to clusters, all its objects in one plan, as the server merges them.",
-        *parents,
-    )
+    manifest = "Apply a manifest to clusters, all its objects in one plan, as the server merges them."
+    apply = calls.add("apply", manifest, *parents)
     apply.add_argument("-f", "--filename", required=True, metavar="FILE", help="YAML or JSON; - reads stdin")
     apply.add_argument("--force", action="store_true", help="also fields that somebody else has set")
     bounds = calls.add("bounds", "The least and the most replicas of an autoscaler.", *parents)
     bounds.add_argument("hpa", metavar="HPA[@REGION]")
     bounds.add_argument("--min", type=_count, default=None)
     bounds.add_argument("--max", type=_count, default=None)
+    silence = calls.add("silence", "Silence alerts in the Alertmanagers of a region.", *parents)
+    silence.add_argument("matcher", nargs="+", metavar="MATCHER", help='alertname=X, pod=~"web-.*", severity!=info')
+    silence.add_argument("--for", dest="duration", default="2h", metavar="DURATION", help="with its unit (default 2h)")
+    silence.add_argument("--comment", required=True, help="why, for those who find it")
+    unsilence = calls.add("unsilence", "End a silence.", *parents)
+    unsilence.add_argument("silence", metavar="ID", help="as `snapshot` and the alerts' details tell it")
     image = calls.add("image", "Set the image of a workload's container.", *parents)
     image.add_argument("service", nargs=1, metavar="SERVICE[@REGION]")
     image.add_argument("image", metavar="IMAGE")

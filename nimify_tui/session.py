@@ -19,7 +19,7 @@ from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
-from nimify_tui.controllers.desk import ActionDesk
+from nimify_tui.controllers.desks import Desks
 from nimify_tui.controllers.entering import Door
 from nimify_tui.controllers.infer import InferAnswer, first_answer, try_inference
 from nimify_tui.controllers.kubernetes.entering import PodDoor
@@ -132,9 +132,10 @@ class Session:
             RegionKind.KUBERNETES: LateController(lambda: _kubernetes(clusters, self._gate, self.clock)),
             RegionKind.DOCKER: LateController(lambda: _docker(hosts, self._gate, self.clock)),
         }
-        self._desk = ActionDesk(
+        self._desk = Desks(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
+        self._desk.hand_on(self._alerting.desks(self._gate, self._mirror))
         self._live = self._live_desk(clusters, hosts)
 
     def _live_desk(self, clusters: ClusterRegions, hosts: DockerRegions) -> LiveDesk:

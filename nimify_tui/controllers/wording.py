@@ -27,6 +27,8 @@ _TITLES = {
     Verb.DRAIN: "Drain",
     Verb.SET_BOUNDS: "Set the bounds of",
     Verb.APPLY: "Apply",
+    Verb.SILENCE: "Silence",
+    Verb.UNSILENCE: "End the silence of",
 }
 
 
@@ -108,7 +110,20 @@ def _undo_text(draft: Draft) -> str:
     return _undo_words(undo) + (f" ({draft.undo_note})" if draft.undo_note else "")
 
 
+_UNDO_WORDS = {
+    Verb.PAUSE: "pause it again",
+    Verb.RESUME: "resume it",
+    Verb.STOP: "stop it again",
+    Verb.DELETE: "delete it again",
+    Verb.APPLY: "apply it as it is now, kept in this plan",
+    Verb.UNSILENCE: "end the silence",
+    Verb.SILENCE: "silence it again, for as long as it would have been",
+}
+
+
 def _undo_words(undo: ActionRequest) -> str:
+    if undo.verb in _UNDO_WORDS:
+        return _UNDO_WORDS[undo.verb]
     match undo.verb:
         case Verb.SCALE:
             return f"scale back to {undo.replicas}"
@@ -116,22 +131,12 @@ def _undo_words(undo: ActionRequest) -> str:
             return f"roll back to revision {undo.revision}"
         case Verb.START:
             return "start it again" + (f" with {undo.replicas}" if undo.replicas is not None else "")
-        case Verb.PAUSE:
-            return "pause it again"
-        case Verb.RESUME:
-            return "resume it"
         case Verb.CORDON | Verb.UNCORDON:
             return f"{undo.verb} it"
         case Verb.SET_BOUNDS:
             return f"back to {undo.least} to {undo.most}"
         case Verb.SET_IMAGE:
             return f"back to {clean_line(undo.image, 120)}"
-        case Verb.STOP:
-            return "stop it again"
-        case Verb.DELETE:
-            return "delete it again"
-        case Verb.APPLY:
-            return "apply it as it is now, kept in this plan"
         case Verb.CREATE if undo.spec is None:
             return "make it again as it was, without what it wrote; only this console knows how, until it ends"
         case Verb.CREATE:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import enum
+import re
 
 import msgspec
+
+from nimify_tui.base.errors import ValidationError
 
 #: An alert of one of these names fires always, on purpose: where it is missing, alerts do not arrive. The first is
 #: the one of kube-prometheus (prometheus-operator/kube-prometheus, jsonnet/.../general.libsonnet), the others its
 #: older names.
 WATCHDOGS = frozenset({"Watchdog", "DeadMansSwitch", "DeadMansSnitch"})
+#: Times in its API have milliseconds.
+_SAME_S = 0.002
+_MATCHER = re.compile(
+    r'(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<sign>=~|!~|!=|=)(?:"(?P<quoted>[^"]*)"|(?P<bare>[^"].*|))', re.DOTALL
+)
 #: Labels that say of which region an alert is, where a Prometheus (external_labels) or a rule sets one.
 _REGIONS = ("region", "cluster")
 Labels = tuple[tuple[str, str], ...]
@@ -30,6 +38,16 @@ class Matcher(msgspec.Struct, frozen=True):
         return f'{self.name}{sign}"{self.value}"'
 
 
+def matcher_of(text: str) -> Matcher:
+    """``pod=~web-.*``, with quotes around its value or without. Raises ValidationError."""
+    match = _MATCHER.fullmatch(text.strip())
+    if match is None:
+        remedy = 'write it like alertname=X, pod=~"web-.*", severity!=info'
+        raise ValidationError(f"{text[:80]!r} is no matcher", remedy)
+    value = match["quoted"] if match["quoted"] is not None else match["bare"]
+    return Matcher(match["name"], value, regex="~" in match["sign"], equal=match["sign"].startswith("="))
+
+
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
     """Alerts that match all ``matchers`` notify nobody until ``ends_at`` (unix seconds). ``id`` "": not made yet."""
 
@@ -39,6 +57,13 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     comment: str
     id: str = ""
     starts_at: float = 0.0
+
+    def means(self, other: Silence) -> bool:
+        """Whether it is the same: by its id, or where one has none by all else (an Alertmanager moves the start)."""
+        if self.id and other.id:
+            return self.id == other.id
+        said = set(self.matchers) == set(other.matchers) and (self.by, self.comment) == (other.by, other.comment)
+        return said and abs(self.ends_at - other.ends_at) < _SAME_S
 
 
 class ToldAlert(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -7,6 +7,7 @@ import hashlib
 
 import msgspec
 
+from nimify_tui.domain.alertmanagers import Silence
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ImageSpec, ServiceSpec
 
@@ -33,6 +34,8 @@ class Verb(enum.StrEnum):
     SHELL = "shell"
     FORWARD = "forward"
     DEBUG = "debug"
+    SILENCE = "silence"
+    UNSILENCE = "unsilence"
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +108,9 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_first: bool = False
     #: By what the change is known again on the object itself; a draft fills it in (Kubernetes).
     mark: str = ""
+    #: For SILENCE and UNSILENCE (the target is an alert's name in a region): which. One without an id is known again
+    #: by all else.
+    silence: Silence | None = None
 
     def part_for(self, key: ServiceKey) -> ActionRequest:
         """What is wanted of ``key`` alone."""

@@ -78,7 +78,7 @@ def deploy(options: argparse.Namespace) -> int:
                 parts=tuple(parts),
                 reason=options.reason,
             )
-        code = _act(session, options, request)
+        code = act(session, options, request)
         if code == 0 and options.dry_run == "none" and options.replicas != 0:
             code = max(code, *(_first_answer(session, key, options.timeout) for key in targets))
         return code
@@ -101,7 +101,7 @@ def _deploy_image(options: argparse.Namespace, spec: ImageSpec) -> int:
             verb=Verb.CREATE, targets=targets, replicas=1 if options.replicas is None else options.replicas,
             port=options.port or None, image=options.image, image_spec=spec, gpus=options.gpus, reason=options.reason,
         )  # fmt: skip
-        return _act(session, options, request)
+        return act(session, options, request)
 
 
 def _models(path: Path) -> list[Path]:
@@ -202,7 +202,7 @@ def rollback(options: argparse.Namespace) -> int:
                 )
             revision = earlier.pop()
         request = ActionRequest(verb=Verb.ROLLBACK, targets=targets, revision=revision, reason=options.reason)
-        return _act(session, options, request)
+        return act(session, options, request)
 
 
 def _revision_before(session: Session, key: ServiceKey) -> int:
@@ -254,14 +254,14 @@ def apply(options: argparse.Namespace) -> int:
             text, name, clusters_of(session, options), options.namespace or "", force=options.force,
             reason=options.reason, path=path,
         )  # fmt: skip
-        return _act(session, options, request)
+        return act(session, options, request)
 
 
 def _on_object(options: argparse.Namespace, verb: Verb, kind: str, name: str, **fields: Any) -> int:
     with open_session(options) as session:
         wait_for_regions(session, options)
         key = object_key(session, options, name, namespaced=kind != "Node")
-        return _act(
+        return act(
             session,
             options,
             ActionRequest(verb=verb, targets=(key,), kind=kind, reason=options.reason, **fields),
@@ -277,10 +277,11 @@ def _simple(options: argparse.Namespace, verb: Verb, **fields: Any) -> int:
     with open_session(options) as session:
         wait_for_regions(session, options)
         request = ActionRequest(verb=verb, targets=find(session, options), reason=options.reason, **fields)
-        return _act(session, options, request)
+        return act(session, options, request)
 
 
-def _act(session: Session, options: argparse.Namespace, request: ActionRequest) -> int:
+def act(session: Session, options: argparse.Namespace, request: ActionRequest) -> int:
+    """Plan, confirm as the flags say, carry out and watch ``request``; the exit code."""
     untried = options.dry_run == "client"
     parts = tuple(msgspec.structs.replace(each, untried=untried) for each in request.parts)
     request = msgspec.structs.replace(

@@ -198,6 +198,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("alerts.details", ("d",), ("details",), "details",
             "All that is known of the alert under the cursor: labels, annotations, silences, who tells it; again: less",
             Scope.ALERTS, footer=2),
+    Command("alerts.silence", ("s",), ("silence",), "silence",
+            "Silence the alert under the cursor in its Alertmanagers, for how long and why; -LABEL: whatever that "
+            "label is; shows the plan first",
+            Scope.ALERTS, Risk.CHANGE, argument="DURATION [-LABEL...] COMMENT", footer=3, verbatim=True),
+    Command("alerts.unsilence", ("S",), ("unsilence", "expire"), "end silence",
+            "End the silence of the alert under the cursor; of several the one that is named; shows the plan first",
+            Scope.ALERTS, Risk.CHANGE, argument="[ID]", footer=4),
+    Command("alerts.undo", ("u",), ("undo",), "undo",
+            "Take the last action back; shows the plan first", Scope.ALERTS, Risk.CHANGE),
     Command("alerts.other", ("tab",), (), "other list",
             "From the alerts to the rules and Alertmanagers, or back", Scope.ALERTS, footer=5),
     # -- revisions, inference

@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,61 @@ class Manager:
             connection.request("GET", "/-/ready")
             return connection.getresponse().status == 200
         return False
+
+
+@dataclass
+class Lossy:
+    """What stands before an Alertmanager and loses answers to changes: ``forwards`` or swallows them."""
+
+    url: str = ""
+    loses: bool = False
+    forwards: bool = True
+    changes: int = 0
+    #: What happens when an answer was lost.
+    then: Callable[[], None] = lambda: None
+
+
+@contextlib.contextmanager
+def lossy(behind: Manager) -> Iterator[Lossy]:
+    """A front before one."""
+    made = Lossy()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass(self) -> None:
+            change = self.command != "GET"
+            made.changes += change
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            said, status = b"", 502
+            if made.forwards or not change:
+                connection = http.client.HTTPConnection("127.0.0.1", behind.port, timeout=10.0)
+                connection.request(self.command, self.path, body or None, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                said, status = answer.read(), answer.status
+            if change and made.loses:
+                made.then()
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_GET = do_POST = do_DELETE = _pass  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    made.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextlib.contextmanager

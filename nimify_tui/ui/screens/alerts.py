@@ -9,7 +9,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.alerts import Alert
+from nimify_tui.domain.plans import ActionRequest
 from nimify_tui.domain.rules import RULES
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.ui import format as fmt
@@ -18,6 +20,7 @@ from nimify_tui.ui.present import alerts as words
 from nimify_tui.ui.present import head
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
+from nimify_tui.ui.silencing import DEFAULT, HINT, silence_request, unsilence_request
 from nimify_tui.ui.widgets.columns import Column
 from nimify_tui.ui.widgets.panel import TextPanel
 from nimify_tui.ui.widgets.rule import Rule
@@ -116,7 +119,46 @@ class AlertsScreen(ConsoleScreen):
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """What the commands do."""
-        return {"other": lambda _: self._other(), "details": lambda _: self._toggle()}
+        return {
+            "other": lambda _: self._other(), "details": lambda _: self._toggle(), "silence": self._silence,
+            "unsilence": self._unsilence, "undo": lambda _: self._undo(),
+        }  # fmt: skip
+
+    def _silence(self, text: str) -> None:
+        """Ask for how long and why, then for a plan."""
+        chosen = self._chosen()
+        if chosen is None or not chosen.managed:
+            self.console_app.say("silence: no Alertmanager has this alert", "warn", "what is judged here cannot be")
+        elif not text.strip():
+            # What was under the cursor when the question came is meant, whatever the list does meanwhile.
+            self.ask("silence for ", lambda lasts: self._ask_why(chosen, lasts), value=DEFAULT)
+        else:
+            self._propose(chosen, text)
+
+    def _ask_why(self, alert: Alert, lasts: str) -> None:
+        lasts = lasts.strip()
+        self.ask(f"silence for {lasts}, because ", lambda why: self._propose(alert, f"{lasts} {why}"), hint=HINT)
+
+    def _propose(self, alert: Alert, text: str) -> None:
+        app = self.console_app
+        self._ask_for(lambda: silence_request(alert, text, app.context.clock.now(), app.context.actor), "silence")
+
+    def _unsilence(self, text: str) -> None:
+        chosen = self._chosen()
+        if chosen is not None:
+            self._ask_for(lambda: unsilence_request(chosen, text.strip()), "unsilence")
+
+    def _ask_for(self, make: Callable[[], ActionRequest], what: str) -> None:
+        try:
+            request = make()
+        except NimifyError as error:
+            self.console_app.say(f"{what}: {error.message}", "warn", error.remedy)
+            return
+        self.console_app.acting.propose(request)
+
+    def _undo(self) -> None:
+        if not self.console_app.acting.undo():
+            self.console_app.say("undo: nothing was done in this session", "dim")
 
     def _other(self) -> None:
         if self._whole:
