@@ -170,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
         "config", "The configuration, with the origin of each value.", ("show", "check", "schema", "path")
     )
     calls.group("audit", "The trail of what was done.", ("verify", "show", "export"))
-    _rules_calls(calls)
+    _alert_calls(calls)
     calls.add("doctor", "What works from here, each gap with its remedy.", _output("table"))
     return parser
 
@@ -201,7 +201,7 @@ class _Calls:
             added.add_parser(word, parents=[self.common, _output("table")])
 
 
-def _rules_calls(calls: _Calls) -> None:
+def _alert_calls(calls: _Calls) -> None:
     rules = calls.sub("rules", "The alert rules for a Prometheus.", "export")
     export = rules.add_parser("export", parents=[calls.common], help="the rule file, or its unit tests")
     export.add_argument("--to", dest="file", metavar="FILE", default="", help="default: stdout")
@@ -210,6 +210,12 @@ def _rules_calls(calls: _Calls) -> None:
         "--rules-file", metavar="FILE", default="nimify-rules.yml",
         help="where the rules lie, as seen from their tests (default nimify-rules.yml)",
     )  # fmt: skip
+    silence = calls.add("silence", "Silence alerts in the Alertmanagers of a region.", _output("table"), _change())
+    silence.add_argument("matcher", nargs="+", metavar="MATCHER", help='alertname=X, pod=~"web-.*", severity!=info')
+    silence.add_argument("--for", dest="duration", default="2h", metavar="DURATION", help="with its unit (default 2h)")
+    silence.add_argument("--comment", required=True, help="why, for those who find it")
+    unsilence = calls.add("unsilence", "End a silence.", _output("table"), _change())
+    unsilence.add_argument("silence", metavar="ID", help="as `snapshot` and the alerts' details tell it")
 
 
 def _looking_calls(calls: _Calls) -> None:
@@ -268,12 +274,6 @@ def _changing_calls(calls: _Calls) -> None:
     bounds.add_argument("hpa", metavar="HPA[@REGION]")
     bounds.add_argument("--min", type=_count, default=None)
     bounds.add_argument("--max", type=_count, default=None)
-    silence = calls.add("silence", "Silence alerts in the Alertmanagers of a region.", *parents)
-    silence.add_argument("matcher", nargs="+", metavar="MATCHER", help='alertname=X, pod=~"web-.*", severity!=info')
-    silence.add_argument("--for", dest="duration", default="2h", metavar="DURATION", help="with its unit (default 2h)")
-    silence.add_argument("--comment", required=True, help="why, for those who find it")
-    unsilence = calls.add("unsilence", "End a silence.", *parents)
-    unsilence.add_argument("silence", metavar="ID", help="as `snapshot` and the alerts' details tell it")
     image = calls.add("image", "Set the image of a workload's container.", *parents)
     image.add_argument("service", nargs=1, metavar="SERVICE[@REGION]")
     image.add_argument("image", metavar="IMAGE")
