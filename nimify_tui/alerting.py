@@ -13,9 +13,11 @@ from nimify_tui.controllers.desk import ActionDesk
 from nimify_tui.controllers.late import LateController
 from nimify_tui.controllers.silence_world import SilenceWorld
 from nimify_tui.controllers.world import Controller, World
+from nimify_tui.domain.alertmanagers import ManagerState
 from nimify_tui.domain.plans import Permit, Plan, Verb
 from nimify_tui.domain.regions import RegionKind
 from nimify_tui.engine import FleetWork, Sink
+from nimify_tui.fleet.frames import Frame
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.gate.gate import Gate
 
@@ -61,6 +63,11 @@ class Alertmanagers:
     def regions_of(self, origin: str) -> tuple[str, ...]:
         """The regions that name an Alertmanager."""
         return tuple(self._places[origin][1])
+
+    def told(self, frame: Frame) -> bool:
+        """Whether each was asked, whatever came of it."""
+        asked = {each.origin for each in frame.alerts.managers if each.state is not ManagerState.ASKING}
+        return asked >= self._places.keys()
 
     @property
     def regions(self) -> frozenset[str]:

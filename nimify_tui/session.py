@@ -189,6 +189,10 @@ class Session:
         """The replicas of a service as its region told last."""
         return self._mirror.replicas(key)
 
+    def alerts_told(self, frame: Frame) -> bool:
+        """Whether every Alertmanager was asked, whatever came of it."""
+        return self._alerting.told(frame)
+
     def on_loop(self, look: Callable[[Fleet], T]) -> Future[T]:
         """Let ``look`` read the fleet on the loop that owns it."""
 

@@ -25,7 +25,9 @@ def snapshot(options: argparse.Namespace) -> int:
     """What the console would show, once; 0 healthy, 1 not, 2 when it cannot be told."""
     with open_session(options, _NUMBERS) as session:
         session.engine.wait(lambda frame: settled(frame, options), options.timeout)
-        session.engine.wait(_numbers_in, min(options.settle, options.timeout))
+        session.engine.wait(
+            lambda frame: _numbers_in(frame) and session.alerts_told(frame), min(options.settle, options.timeout)
+        )
         frame = session.frame
         data = session.on_loop(lambda fleet: project(fleet, session.clock.now())).result()
     emit(options.output, data, _HEADERS, [_row(frame, row_id) for row_id in frame.order], _names(frame))

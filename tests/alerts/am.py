@@ -33,6 +33,7 @@ class Manager:
     port: int
     cluster: str = ""
     peer: str = ""
+    host: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +54,7 @@ class Manager:
             self.process = subprocess.Popen(
                 [
                     "prometheus-alertmanager", f"--config.file={self.folder / 'am.yml'}",
-                    f"--storage.path={self.folder / 'data'}", f"--web.listen-address={self.origin}",
+                    f"--storage.path={self.folder / 'data'}", f"--web.listen-address={self.host}:{self.port}",
                     f"--cluster.listen-address={self.cluster}", "--cluster.settle-timeout=1s",
                     "--cluster.gossip-interval=50ms", *([f"--cluster.peer={self.peer}"] if self.peer else []),
                 ],
@@ -165,7 +166,9 @@ def lossy(behind: Manager) -> Iterator[Lossy]:
 
 
 @contextlib.contextmanager
-def managers(folder: Path, count: int = 2, *, clustered: bool = True) -> Iterator[list[Manager]]:
+def managers(
+    folder: Path, count: int = 2, *, clustered: bool = True, host: str = "127.0.0.1"
+) -> Iterator[list[Manager]]:
     """Ready ones; ``clustered``: they tell each other of their silences."""
     for program in ("prometheus-alertmanager", "amtool"):
         if shutil.which(program) is None:
@@ -175,7 +178,7 @@ def managers(folder: Path, count: int = 2, *, clustered: bool = True) -> Iterato
         for index in range(count):
             with listener() as web, listener() as gossip:
                 ports = web.getsockname()[1], gossip.getsockname()[1]
-            one = Manager(folder / f"am{index}", ports[0])
+            one = Manager(folder / f"am{index}", ports[0], host=host)
             if clustered:
                 one.cluster = f"127.0.0.1:{ports[1]}"
                 one.peer = made[0].cluster if made else ""

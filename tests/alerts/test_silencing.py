@@ -200,6 +200,12 @@ def test_what_is_not_allowed_or_makes_no_sense(tmp_path: Path, capsys: pytest.Ca
         [made] = active(real)
         assert made["createdBy"].count("@") == 1
         assert [each["isRegex"] for each in sorted(made["matchers"], key=lambda each: each["name"])] == [False, True]
+        capsys.readouterr()
+        main(["snapshot", *config])
+        told = json.loads(capsys.readouterr().out)["alerts"]
+        [item] = [each for each in told["items"] if each["rule"] == "KubePodCrashLooping"]
+        assert (item["silenced"], item["managed"][0]["silences"][0]["id"]) == (True, made["id"])
+        assert told["alertmanagers"][0]["state"] == "works"
         assert main(["unsilence", *config, made["id"], "--confirm", made["id"]]) == 0
         assert active(real) == []
 

@@ -17,6 +17,7 @@ from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.ways import no_changes
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.redact import MASK
 from nimify_tui.config.schema import RegionConfig
 from nimify_tui.domain.alertmanagers import ManagerState, Matcher
 from nimify_tui.domain.alerts import Alert, Alerts
@@ -162,6 +163,7 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         told, silences, status = await made.alerts(), await made.silences(), await made.status()
         assert (len(told.alerts), silences, status.version) == (1, (), "0.25.0")
         assert await made.alerts() is told
+        assert told.alerts[0].annotations == (("hint", f"password={MASK}"),), "no secret of others is shown"
         hit = await made.hit_by([Matcher("pod", "web-.*", regex=True), Matcher("namespace", "shop")])
         assert len(hit.alerts) == 1
         assert not (await made.hit_by([Matcher("pod", 'a"b\\c')])).alerts
@@ -179,9 +181,19 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         nobody = server("http://127.0.0.1:9")
         with pytest.raises(ServerGone, match=r"Alertmanager 127\.0\.0\.1:9: connection refused"):
             await nobody.alerts()
+        # Asked again later and later, then at its usual pace; never at the same moment as others.
+        asked = Asked("x", ("eu",), nobody, SystemClock(), random.Random(1))
+        waits = [await asked.once() for _ in range(8)]
+        assert all(source.TROUBLE_S / 2 <= each <= source.TROUBLE_CAP_S for each in waits)
+        assert waits[-1] > source.TROUBLE_CAP_S / 2 > waits[0]
+        fine = Asked("y", ("eu",), again := server(real.url), SystemClock(), random.Random(1))
+        paces = {await fine.once() for _ in range(3)}
+        assert len(paces) == 3
+        assert all(abs(each - source.EVERY_S) <= source.EVERY_S * source.JITTER for each in paces)
+        again.close()
 
     with managers(tmp_path, 1) as [real], front(real.url) as before:
-        real.post(ONE)
+        real.post(ONE, hint="password=hunter2-hunter2")
         before.instead = lambda path, _: (200, b'[{"labels": 3}]', 0.0) if "alerts" in path else (404, b"", 0.0)
         asyncio.run(go(real, before.url))
         # What doctor says, with its remedy.

@@ -1,4 +1,4 @@
-"""A cluster whose numbers come from a Prometheus inside of it, reached through the API server's service proxy."""
+"""A Prometheus and an Alertmanager inside of a cluster, reached through the API server's service proxy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from nimify_tui.domain.alertmanagers import Matcher, Silence
+from nimify_tui.domain.alerts import Alert
 from nimify_tui.domain.measures import MeasureState
+from nimify_tui.domain.names import ServiceKey
+from nimify_tui.domain.plans import ActionRequest, ActionState, Verb
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.sources.metrics import prometheus as source
-from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload
+from tests.alerts.am import managers
+from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload, written
 from tests.kube.cluster import Cluster
 from tests.kube.fixtures import need_simulation
 from tests.kube.test_metrics import own_address
@@ -24,7 +29,7 @@ KEY = 'prometheus = "k8s://monitored/prometheus:9090"\n'
 PROXY = {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pod(cluster: Cluster) -> Iterator[str]:
     """A simulated pod of vLLM in a namespace of its own."""
     need_simulation(cluster)
@@ -37,13 +42,13 @@ def pod(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "deployments", "--all", "--namespace", SPACE, "--wait=true")
 
 
-def service(cluster: Cluster, pod: str, port: int) -> None:
+def service(cluster: Cluster, pod: str, port: int, name: str = "prometheus") -> None:
     """The service in front of a server at this machine's own address: the proxy goes to pods alone, and no loopback."""
     at, ref = own_address(), {"kind": "Pod", "name": pod, "namespace": SPACE}
     patch = json.dumps([{"op": "replace", "path": "/status/podIP", "value": at},
                         {"op": "replace", "path": "/status/podIPs", "value": [{"ip": at}]}])  # fmt: skip
     cluster.kubectl("-n", SPACE, "patch", "pod", pod, "--type=json", "--subresource=status", f"--patch={patch}")
-    meta = {"name": "prometheus", "namespace": SPACE}
+    meta = {"name": name, "namespace": SPACE}
     ports = [{"name": "web", "port": 9090, "targetPort": port}]
     cluster.apply(
         {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": ports}},
@@ -94,3 +99,40 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
         if each.get("objectRef", {}).get("subresource") == "proxy" and each["user"]["username"] == "viewer"
     }
     assert resources == {("services", "get")}
+
+
+def test_alerts_and_silences_go_through_the_service_proxy(cluster: Cluster, pod: str, tmp_path: Path) -> None:
+    """Reading takes ``get``, a silence ``create`` and its end ``delete`` on services/proxy: what misses is said."""
+    begin = len(cluster.audited())
+    grant(cluster, SPACE, "viewer", *READS, PROXY)
+    where = 'alertmanager = "k8s://monitored/alertmanager:9090"\n'
+    with (
+        managers(tmp_path, 1, host="0.0.0.0") as [am],
+        acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, more=where) as it,
+    ):
+        am.post({"alertname": "PodSlow", "namespace": SPACE, "pod": pod}, {"alertname": "Watchdog"})
+        service(cluster, pod, am.port, "alertmanager")
+
+        def found() -> Alert | None:
+            alerts = it.session.frame.alerts
+            return next((each for each in alerts.alerts if each.rule == "PodSlow"), None)
+
+        one = wait_for(found, 90, why="the alert", detail=lambda: it.session.frame.alerts.managers)
+        assert one.key == it.key("chat")
+        assert it.session.frame.alerts.broken == ""
+        key = ServiceKey("us-east-1", "PodSlow")
+        now = it.session.clock.now()
+        wanted = Silence(matchers=(Matcher("alertname", "PodSlow"),), starts_at=now, ends_at=round(now + 600.0, 3),
+                         by="ann", comment="known")  # fmt: skip
+        request = ActionRequest(verb=Verb.SILENCE, targets=(key,), silence=wanted)
+        refused = it.carry_out(it.replan(request), "y")
+        assert (refused.state, am.ask("GET", "/api/v2/silences")) == (ActionState.FAILED, []), refused
+        assert f"no right to services/proxy in ns {SPACE}" in refused.message
+        grant(cluster, SPACE, "viewer", *READS, PROXY | {"verbs": ["get", "create", "delete"]})
+        done = it.do(it.replan(request))
+        assert "1 alert held back" in done.message
+        wait_for(lambda: (held := found()) and held.held_back, 30, why="it is shown as silenced")
+        assert it.undo(done).message == "the silence has ended"
+    changed = [each for each in written(cluster, begin) if each.endswith("services/proxy")]
+    # The server notes the begin and the end of each.
+    assert changed[::2] == changed[1::2] == ["create services/proxy", "create services/proxy", "delete services/proxy"]

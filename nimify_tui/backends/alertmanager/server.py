@@ -13,6 +13,7 @@ from nimify_tui.backends.kubernetes.errors import OutcomeUnknown
 from nimify_tui.backends.prometheus.errors import QueryRefused
 from nimify_tui.backends.prometheus.ways import UNKNOWN_REMEDY, Pairs, Way
 from nimify_tui.base.clock import rfc3339
+from nimify_tui.base.redact import redact
 from nimify_tui.domain.alertmanagers import Labels, Matcher, Silence, ToldAlert
 from nimify_tui.domain.plans import Permit, Plan
 
@@ -213,7 +214,9 @@ def _told(alert: _Alert) -> ToldAlert:
     status = alert.status
     return ToldAlert(
         fingerprint=alert.fingerprint, labels=_labels(alert.labels),
-        annotations=tuple((name, text[:_ANNOTATION_CHARS]) for name, text in _labels(alert.annotations or {})),
+        annotations=tuple(
+            (name, redact(text[:_ANNOTATION_CHARS])) for name, text in _labels(alert.annotations or {})
+        ),
         since=alert.starts_at.timestamp(), silences=tuple(status.silenced_by or ()),
         inhibited=bool(status.inhibited_by),
     )  # fmt: skip

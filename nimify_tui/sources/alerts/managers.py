@@ -42,6 +42,7 @@ class Asked:
         self.server = server
         self._clock, self._rng = clock, rng or random.Random()
         self._facts = ManagerFacts(origin=origin, regions=regions, since=clock.now())
+        self._backoff = Backoff(TROUBLE_S, TROUBLE_CAP_S, self._rng)
         self._status_s = 0.0
         self._sooner = asyncio.Event()
 
@@ -51,25 +52,30 @@ class Asked:
 
     async def run(self, sink: Sink) -> None:
         """Ask until cancelled."""
-        backoff = Backoff(TROUBLE_S, TROUBLE_CAP_S, self._rng)
         self._tell(sink)
         while True:
-            try:
-                await self._turn()
-                backoff.reset()
-                wait_s = EVERY_S * (1.0 + JITTER * (2.0 * self._rng.random() - 1.0))
-            except NimifyError as error:
-                wait_s = error.retry_after_s if isinstance(error, RateLimited) else backoff.next_s()
-                self._silent(error.message, error.remedy, wait_s)
-            except Exception:  # whatever an answer makes of it: it is logged whole, and asked again
-                log.exception("the answer of an Alertmanager could not be understood")
-                wait_s = backoff.next_s()
-                self._silent(f"what {self.server.who} answers could not be understood", "look at the log", wait_s)
+            wait_s = await self.once()
             self._tell(sink)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._sooner.wait()
             self._sooner.clear()
+
+    async def once(self) -> float:
+        """Ask, and take in what came of it; seconds until it is asked again."""
+        try:
+            await self._turn()
+        except NimifyError as error:
+            wait_s = error.retry_after_s if isinstance(error, RateLimited) else self._backoff.next_s()
+            self._silent(error.message, error.remedy, wait_s)
+            return wait_s
+        except Exception:  # whatever an answer makes of it: it is logged whole, and asked again
+            log.exception("the answer of an Alertmanager could not be understood")
+            wait_s = self._backoff.next_s()
+            self._silent(f"what {self.server.who} answers could not be understood", "look at the log", wait_s)
+            return wait_s
+        self._backoff.reset()
+        return EVERY_S * (1.0 + JITTER * (2.0 * self._rng.random() - 1.0))
 
     async def _turn(self) -> None:
         told, silences = await self.server.alerts(), await self.server.silences()

@@ -1,0 +1,35 @@
+"""What an Alertmanager's statuses mean, each with what helps; bodies as 0.25.0 and 0.27.0 send them."""
+
+from __future__ import annotations
+
+import pytest
+
+from nimify_tui.backends.alertmanager.errors import SilenceRefused, from_status
+from nimify_tui.backends.prometheus.errors import BadAnswer, LoginRefused, ServerTrouble, Throttled
+from nimify_tui.base.errors import NimifyError
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (401, b"", LoginRefused, "does not accept the login (401): check token"),
+        (403, b"", LoginRefused, "does not allow it (403): check the rights"),
+        (404, b"404 page not found\n", BadAnswer, "has no Alertmanager API there (404): give the"),
+        (302, b"", BadAnswer, "sends us on (status 302): a login page?"),
+        (429, b"", Throttled, "asks for fewer requests (429)"),
+        (500, b'"silence not found"\n', ServerTrouble, "am: silence not found"),
+        (503, b"<html>", ServerTrouble, "am answers 503"),
+        (400, b'"bad matcher format"', SilenceRefused, "am: bad matcher format"),
+        (422, b'{"code":612,"message":"matchers in body should have at least 1 items"}', SilenceRefused,
+         "am: matchers in body should have at least 1 items"),
+        (401, b'no org id', LoginRefused, "check token"),
+        (400, b'{"message":"no org id"}', SilenceRefused, "is a tenant missing?"),
+        (500, b"[" * 100_000, ServerTrouble, "am answers 500"),
+    ],
+)  # fmt: skip
+def test_statuses(status: int, body: bytes, kind: type[NimifyError], words: str) -> None:
+    made = from_status(status, body, "am", "7")
+    assert type(made) is kind
+    assert words in str(made)
+    if isinstance(made, Throttled):
+        assert made.retry_after_s == 7.0
