@@ -84,14 +84,13 @@ class ToldAlert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def name(self) -> str:
         """Its alertname."""
-        return self.label("alertname")
+        return next((value for name, value in self.labels if name == "alertname"), "")
 
 
 def place_of(alert: ToldAlert, asked: tuple[str, ...], known: frozenset[str]) -> str:
     """The region of an alert: the known one that it names, else the first of those whose Alertmanager tells it."""
-    labels = dict(alert.labels)
-    named = next((labels[name] for name in _REGIONS if labels.get(name) in known), "")
-    return named or asked[0]
+    named = [value for name, value in alert.labels if name in _REGIONS and value in known]
+    return named[-1] if named else asked[0]  # they are sorted: the region goes before the cluster
 
 
 class ManagerFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,11 +40,17 @@ _TEXTS, _REMEDIES = ("summary", "description", "message"), ("remedy", "runbook_u
 _NO_NUMBER = absent("count", "an Alertmanager tells no number")
 
 
+#: Of each that tells of an alert: which it is, why it does not answer, its silences where one holds the alert back.
+_Told = tuple[tuple[str, str, tuple[Silence, ...], ToldAlert], ...]
+
+
 class ManagedAlerts:
     """Remembers the newest merge; the same object while nothing is another."""
 
     def __init__(self) -> None:
         self._managers: dict[str, ManagerFacts] = {}
+        #: By region and fingerprint: what was told of an alert, and the alert that was made of it.
+        self._made: dict[tuple[str, str], tuple[_Told, Alert]] = {}
         self._judged: Alerts | None = None
         self._looked_at = 0.0
         self._told: tuple[Alert, ...] = ()
@@ -60,11 +66,17 @@ class ManagedAlerts:
         """
         if not managers:
             return judged
-        news = any(self._managers.get(name) is not each for name, each in managers.items())
-        if news or at - self._looked_at >= LOOK_AGAIN_S:
-            self._managers, self._looked_at, seen = dict(managers), at, services()
-            self._told, self._regions = tuple(_alerts(list(managers.values()), seen)), seen.regions
-        elif judged is self._judged:
+        states = any(self._managers.get(name) is not each for name, each in managers.items())
+        if any(_told_news(self._managers.get(name), each) for name, each in managers.items()) or (
+            at - self._looked_at >= LOOK_AGAIN_S
+        ):
+            self._looked_at, seen = at, services()
+            told = self._merge(list(managers.values()), seen)
+            if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
+                self._told, states = told, True
+            self._regions = seen.regions
+        self._managers = dict(managers)
+        if judged is self._judged and not states:
             return self._alerts
         self._judged, regions = judged, self._regions
         made = msgspec.structs.replace(
@@ -77,15 +89,34 @@ class ManagedAlerts:
         return self._alerts
 
 
-def _alerts(managers: Sequence[ManagerFacts], services: Services) -> Iterable[Alert]:
-    found: dict[tuple[str, str], list[tuple[ManagerFacts, ToldAlert]]] = {}
-    for manager in managers:
-        for alert in manager.alerts:
-            if alert.name not in WATCHDOGS:
-                region = place_of(alert, manager.regions, services.regions)
-                found.setdefault((region, alert.fingerprint), []).append((manager, alert))
-    for (region, _), told in found.items():
-        yield _alert(region, told, services)
+    def _merge(self, managers: Sequence[ManagerFacts], services: Services) -> tuple[Alert, ...]:
+        """One alert for all that tell of it; what is told as before, and fits a service, is the same object."""
+        found: dict[tuple[str, str], list[tuple[ManagerFacts, ToldAlert]]] = {}
+        for manager in managers:
+            for alert in manager.alerts:
+                if alert.name not in WATCHDOGS:
+                    region = place_of(alert, manager.regions, services.regions)
+                    found.setdefault((region, alert.fingerprint), []).append((manager, alert))
+        made: dict[tuple[str, str], tuple[_Told, Alert]] = {}
+        for place, told in found.items():
+            sign = tuple((each.origin, each.cause, each.silences if one.silences else (), one) for each, one in told)
+            known = self._made.get(place)
+            if known is not None and known[0] == sign:
+                one, key = known[1], known[1].key
+                if key is None and (key := service_of(told[0][1], place[0], services)) is not None:
+                    one = msgspec.structs.replace(one, key=key, subject="")
+                made[place] = (known[0], one)
+            else:
+                made[place] = (sign, _alert(place[0], told, services))
+        self._made = made
+        return tuple(alert for _, alert in made.values())
+
+
+def _told_news(before: ManagerFacts | None, now: ManagerFacts) -> bool:
+    """Whether an Alertmanager tells of another alert or silence, or began or ceased to answer."""
+    if before is None or before.alerts is not now.alerts or before.silences is not now.silences:
+        return True
+    return before.cause != now.cause
 
 
 def _alert(region: str, told: list[tuple[ManagerFacts, ToldAlert]], services: Services) -> Alert:

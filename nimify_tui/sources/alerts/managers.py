@@ -19,7 +19,7 @@ from nimify_tui.backends.alertmanager.server import Alertmanager, Status
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError, RateLimited
 from nimify_tui.base.retry import Backoff
-from nimify_tui.domain.alertmanagers import ManagerFacts
+from nimify_tui.domain.alertmanagers import ManagerFacts, ToldAlert
 from nimify_tui.domain.updates import AlertmanagerSeen, Update
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class Asked:
             facts = msgspec.structs.replace(facts, version=status.version, started_at=status.started_at)
         now = self._clock.now()
         self._facts = msgspec.structs.replace(
-            facts, alerts=told.alerts, left_out=told.left_out, silences=silences, answered_at=now, cause="",
+            facts, alerts=_kept(facts.alerts, told.alerts), left_out=told.left_out,
+            silences=facts.silences if silences == facts.silences else silences, answered_at=now, cause="",
             remedy="", next_try_at=None, since=now if facts.cause or facts.answered_at is None else facts.since,
         )  # fmt: skip
 
@@ -99,6 +100,14 @@ class Asked:
 
     def _tell(self, sink: Sink) -> None:
         sink([AlertmanagerSeen(self._clock.now(), self._facts)])
+
+
+def _kept(before: tuple[ToldAlert, ...], now: tuple[ToldAlert, ...]) -> tuple[ToldAlert, ...]:
+    """What is told now, with the objects of before for what is the same: who merges them sees at once what is new."""
+    known = {each.fingerprint: each for each in before}
+    kept = tuple(old if (old := known.get(each.fingerprint)) == each else each for each in now)
+    same = len(kept) == len(before) and all(a is b for a, b in zip(kept, before, strict=True))
+    return before if same else kept
 
 
 class AlertSource:
