@@ -1,12 +1,17 @@
-"""What an Alertmanager's statuses mean, each with what helps; bodies as 0.25.0 and 0.27.0 send them."""
+"""What an Alertmanager's statuses mean, each with what helps (bodies as of 0.25.0), and times of no calendar."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
 from nimify_tui.backends.alertmanager.errors import SilenceRefused, from_status
+from nimify_tui.backends.alertmanager.server import _alerts, _silences, _status
 from nimify_tui.backends.prometheus.errors import BadAnswer, LoginRefused, ServerTrouble, Throttled
+from nimify_tui.base.clock import rfc3339
 from nimify_tui.base.errors import NimifyError
+from nimify_tui.ui.format import date_clock
 
 
 @pytest.mark.parametrize(
@@ -33,3 +38,17 @@ def test_statuses(status: int, body: bytes, kind: type[NimifyError], words: str)
     assert words in str(made)
     if isinstance(made, Throttled):
         assert made.retry_after_s == 7.0
+
+
+def test_times_of_no_calendar_are_bounded() -> None:
+    """Sabotage seen failing: the timestamp as it is, of which no clock on the screen can be made."""
+    for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        alert = {"fingerprint": "f", "labels": {}, "startsAt": text}
+        silence = {"id": "s", "matchers": [], "startsAt": text, "endsAt": text}
+        for at in (
+            _alerts(json.dumps([alert]).encode()).alerts[0].since,
+            _silences(json.dumps([silence]).encode())[0].ends_at,
+            _status(json.dumps({"uptime": text}).encode()).started_at,
+        ):
+            assert rfc3339(at)
+            assert date_clock(at, 1_800_000_000.0)

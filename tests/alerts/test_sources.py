@@ -190,6 +190,11 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         paces = {await fine.once() for _ in range(3)}
         assert len(paces) == 3
         assert all(abs(each - source.EVERY_S) <= source.EVERY_S * source.JITTER for each in paces)
+        so_far = again.read_bytes
+        await again.alerts()
+        assert again.read_bytes > so_far
+        monkeypatch.setattr(source, "BYTES_PER_S", (again.read_bytes - so_far) / 30.0)
+        assert abs(await fine.once() - 30.0) <= 30.0 * source.JITTER, "what has much to say is asked less often"
         again.close()
 
     with managers(tmp_path, 1) as [real], front(real.url) as before:

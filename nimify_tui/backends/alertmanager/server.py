@@ -24,6 +24,8 @@ MAX_BYTES, MAX_ALERTS, MAX_SILENCES = 8 * 1024 * 1024, 2000, 2000
 #: Its status quotes its whole configuration.
 _STATUS_BYTES = 4 * 1024 * 1024
 #: An alert has some ten labels; what is more than this is no alert that anybody reads.
+#: A day before the end of the year 9999, unix seconds.
+_LAST_S = 253_402_214_400.0
 _MOST_LABELS, _ANNOTATION_CHARS = 64, 1000
 
 T = TypeVar("T")
@@ -118,6 +120,8 @@ class Alertmanager:
         self._way, self._max_bytes = way, max_bytes
         #: By path: the newest body and what it means. What is told again is not read again.
         self._known: dict[str, tuple[bytes, object]] = {}
+        #: What all answers so far were, unpacked, bytes.
+        self.read_bytes = 0
 
     @property
     def who(self) -> str:
@@ -187,6 +191,7 @@ class Alertmanager:
             if error.too_much:
                 raise
             raise not_one(self.who) from error
+        self.read_bytes += len(got.body)
         return got.body
 
     async def _read(self, path: str, decode: Callable[[bytes], T], limit_bytes: int = 0) -> T:
@@ -217,9 +222,14 @@ def _told(alert: _Alert) -> ToldAlert:
         annotations=tuple(
             (name, redact(text[:_ANNOTATION_CHARS])) for name, text in _labels(alert.annotations or {})
         ),
-        since=alert.starts_at.timestamp(), silences=tuple(status.silenced_by or ()),
+        since=_at(alert.starts_at), silences=tuple(status.silenced_by or ()),
         inhibited=bool(status.inhibited_by),
     )  # fmt: skip
+
+
+def _at(moment: datetime.datetime) -> float:
+    """Unix seconds, of a time that every calendar knows in every zone."""
+    return min(max(0.0, moment.timestamp()), _LAST_S)
 
 
 def _labels(found: dict[str, str]) -> Labels:
@@ -230,8 +240,8 @@ def _silences(body: bytes) -> tuple[Silence, ...]:
     found = [each for each in _SILENCES(body) if each.status.state != "expired"]
     return tuple(
         Silence(
-            id=each.id, by=each.created_by, comment=each.comment, starts_at=each.starts_at.timestamp(),
-            ends_at=each.ends_at.timestamp(),
+            id=each.id, by=each.created_by, comment=each.comment, starts_at=_at(each.starts_at),
+            ends_at=_at(each.ends_at),
             matchers=tuple(Matcher(one.name, one.value, one.is_regex, one.is_equal) for one in each.matchers),
         )
         for each in found[:MAX_SILENCES]
@@ -242,7 +252,7 @@ def _status(body: bytes) -> Status:
     found = _STATUS(body)
     peers = frozenset(each.name for each in found.cluster.peers or () if each.name)
     name = "" if found.cluster.status == "disabled" else found.cluster.name
-    return Status(found.version_info.version, found.uptime.timestamp(), name, peers)
+    return Status(found.version_info.version, _at(found.uptime), name, peers)
 
 
 def _quoted(matcher: Matcher) -> Matcher:

@@ -1,8 +1,9 @@
 """Asks each Alertmanager for its alerts and silences until cancelled; one that is slow or gone delays no other.
 
 An Alertmanager has no watch, so it is asked: every EVERY_S with jitter (several consoles do not ask at the same
-moment), sooner when somebody has changed a silence here, and with a growing pause while it does not answer. A body
-that is the one of before is not read again.
+moment), less often when it has much to say, sooner when somebody has changed a silence here, and with a growing pause
+while it does not answer. Silences are read when an alert names one that is not known, else with the status. A body that
+is the one of before is not decoded again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from nimify_tui.domain.alertmanagers import ManagerFacts, ToldAlert
 from nimify_tui.domain.updates import AlertmanagerSeen, Update
 
 log = logging.getLogger(__name__)
-#: Two bounded questions so often, seconds (Prometheus tells an Alertmanager of an alert once a minute), in a span of
-#: so much around it; who it is, once a minute.
+#: A bounded question so often, seconds (Prometheus tells an Alertmanager of an alert once a minute), in a span of
+#: so much around it; who it is, and all its silences, once a minute.
 EVERY_S, JITTER, STATUS_S = 10.0, 0.2, 60.0
+#: Somebody sits behind a slow line: no more than so many bytes a second, but once a minute whatever it takes.
+BYTES_PER_S, SLOWEST_S = 5_000.0, 60.0
 #: One that does not answer is asked again after this at first, and at last after that, seconds.
 TROUBLE_S, TROUBLE_CAP_S = 2.0, 60.0
 
@@ -63,6 +66,7 @@ class Asked:
 
     async def once(self) -> float:
         """Ask, and take in what came of it; seconds until it is asked again."""
+        before = self.server.read_bytes
         try:
             await self._turn()
         except NimifyError as error:
@@ -75,12 +79,16 @@ class Asked:
             self._silent(f"what {self.server.who} answers could not be understood", "look at the log", wait_s)
             return wait_s
         self._backoff.reset()
-        return EVERY_S * (1.0 + JITTER * (2.0 * self._rng.random() - 1.0))
+        pause_s = min(max(EVERY_S, (self.server.read_bytes - before) / BYTES_PER_S), SLOWEST_S)
+        return pause_s * (1.0 + JITTER * (2.0 * self._rng.random() - 1.0))
 
     async def _turn(self) -> None:
-        told, silences = await self.server.alerts(), await self.server.silences()
-        facts = self._facts
-        if self._clock.mono_s() >= self._status_s or facts.cause:
+        told, facts = await self.server.alerts(), self._facts
+        silences, known = facts.silences, {each.id for each in facts.silences}
+        again = self._clock.mono_s() >= self._status_s or bool(facts.cause)
+        if again or not known.issuperset(name for each in told.alerts for name in each.silences):
+            silences = await self.server.silences()
+        if again:
             status: Status = await self.server.status()
             self._status_s = self._clock.mono_s() + STATUS_S
             facts = msgspec.structs.replace(facts, version=status.version, started_at=status.started_at)
