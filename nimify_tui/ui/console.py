@@ -59,8 +59,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         *,
         theme: str = "nimify-dark",
         open_service: str = "",
+        config_path: str = "",
     ) -> None:
-        self.context = context
+        self.context, self.config_path = context, config_path
         super().__init__(profile, theme=theme)
         self.acting = Acting(self)
         self.live = Live(self)
