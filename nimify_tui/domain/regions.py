@@ -63,3 +63,5 @@ class RegionHealth(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: float | None = None
     keeper: str = ""
     certificates: tuple[CertificateSeen, ...] = ()
+    #: How far the region's clock is ahead of this host's, seconds; 0 unless ``cause`` tells of it.
+    skew_s: float = 0.0

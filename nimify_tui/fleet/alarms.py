@@ -133,8 +133,8 @@ class Alarms:
         self._full: set[str] = set()
         self._alerts = NO_ALERTS
 
-    def look(self, track: ServiceTrack, at: float) -> None:
-        """Judge one service in one region by its row as it is now."""
+    def look(self, track: ServiceTrack, at: float, skew_s: float = 0.0) -> None:
+        """Judge one service in one region by its row as it is now; its region's clock is ``skew_s`` ahead of ``at``."""
         row, key = track.row, track.key
         if row is None:
             return
@@ -147,6 +147,8 @@ class Alarms:
             # A service that nobody wants to run cannot fail.
             verdict = None if stopped else judge(Look(track, row, memory, at, self._scrape_s, rule.threshold))
             if verdict is not None:
+                if verdict.since is not None and skew_s:
+                    verdict = verdict._replace(since=min(at, verdict.since - skew_s))
                 said[rule.name] = (verdict.text or "not known") if verdict.breach is None else ""
             if active or (verdict is not None and verdict.breach):
                 self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)

@@ -146,7 +146,7 @@ class Publisher:
             return models != track.models
         track.row = self._working[row.id] = row
         if before is None or row.state is not before.state:
-            self._alarms.look(track, at)  # since when it is so does not wait for the second
+            self._alarms.look(track, at, self._skew_s(track))  # since when it is so does not wait for the second
         rank, calm, gravity, since, name, row_id = rows.order_key(row)
         # Of equally bad regions the one where it is worst: the others may only suffer with it.
         track.place = (rank, calm, gravity, -track.weight, since, name, row_id)
@@ -284,11 +284,15 @@ class Publisher:
         self._unjudged = {}
         for track in unjudged:
             if self._world.services.get(track.key) is track:
-                alarms.look(track, at)
+                alarms.look(track, at, self._skew_s(track))
         alarms.pass_time(at)
         seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
         alarms.things(self._world.gpus.values(), seen, at)
         self._alerts = alarms.told()
+
+    def _skew_s(self, track: ServiceTrack) -> float:
+        region = self._world.regions.get(track.key.region)
+        return region.health.skew_s if region is not None and region.health is not None else 0.0
 
     def _summarise(self, at: float) -> None:
         everything = self._world.regions.values()

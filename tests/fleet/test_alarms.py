@@ -193,6 +193,18 @@ def test_what_has_been_down_for_long_fires_at_the_first_look() -> None:
     assert one(made, "Unavailable").state is AlertState.FIRING
 
 
+def test_a_region_whose_clock_is_behind_does_not_make_it_older() -> None:
+    """Its moments are a minute and a half early. Seen failing without the skew: it fires at once."""
+    made = town()
+    made.skews_s["eu-west-1"] = -90.0
+    made.run(2)
+    made.see(made.of("chat", "eu-west-1")[0].key, ReplicaState.BACKOFF, since=made.at - 90, restarts=3)
+    made.run(2)
+    assert one(made, "Unavailable").state is AlertState.PENDING
+    made.run(62)
+    assert one(made, "Unavailable").state is AlertState.FIRING
+
+
 def test_who_was_only_degraded_for_long_is_not_unavailable_for_long() -> None:
     made = Town({"eu-west-1": {"chat": 2}})
     first, second = made.of("chat", "eu-west-1")
