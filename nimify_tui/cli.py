@@ -286,6 +286,7 @@ def _changing_calls(calls: _Calls) -> None:
     undo = rollout.add_parser("undo", parents=[calls.common, *parents], help="back to an earlier revision")
     undo.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
     undo.add_argument("--to-revision", type=_count, default=None)
+    _stop_first(undo)
     for name, text in (("pause", "hold a roll-out"), ("resume", "let a held roll-out go on")):
         held = rollout.add_parser(name, parents=[calls.common, *parents], help=text)
         held.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
