@@ -45,14 +45,17 @@ def unusual(values: Sequence[float | None], step_s: float, begin_s: float = 0.0)
     """Marks of a history in equal steps of ``step_s`` seconds, ``begin_s`` the time of the first; None is a gap."""
     logs = [None if value is None or not math.isfinite(value) else math.log(max(value, FLOOR)) for value in values]
     known = sum(each is not None for each in logs)
-    length_s = len(values) * step_s
-    for season_s, words in ((WEEK_S, "the same time of other weeks"), (DAY_S, "the same time of other days")):
-        if step_s <= season_s / 4 and length_s >= (MIN_PERIODS + 1) * season_s:
-            marks = _seasonal(logs, step_s, begin_s, season_s)
-            break
+    fitting = (
+        each for each in (WEEK_S, DAY_S)
+        if step_s <= each / 4 and len(values) * step_s >= (MIN_PERIODS + 1) * each
+    )  # fmt: skip
+    season_s = next(fitting, None)
+    if season_s is not None:
+        words = f"the same time of other {'weeks' if season_s == WEEK_S else 'days'}"
+        marks = _seasonal(logs, step_s, begin_s, season_s)
+    elif known < 2 * MIN_STEPS:
+        return Unusual((), f"have {span(known * step_s)}: too little to say what is usual", None)
     else:
-        if known < 2 * MIN_STEPS:
-            return Unusual((), f"have {span(known * step_s)}: too little to say what is usual", None)
         marks, words = _recent(logs), "what came before"
     ratio = len(marks) / known if known else None
     said = f"against {words}; marks {percent(ratio or 0.0)} of {span(known * step_s)}"

@@ -1,4 +1,4 @@
-"""Marks of a long history: what is strange is found, what comes each day is not, and how often they are wrong is told."""
+"""Marks of a long history: what is strange is found, what comes each day is not, and how often it marks is told."""
 
 from __future__ import annotations
 
