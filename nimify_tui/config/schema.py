@@ -74,7 +74,8 @@ class RegionConfig(_Table, frozen=True):
     production: bool | None = None
     read_write: bool | None = None
     prometheus: Endpoint | Text | None = None
-    alertmanager: Endpoint | Text | None = None
+    #: One, or several: those of a cluster of Alertmanagers are named one by one.
+    alertmanager: Endpoint | Text | tuple[Endpoint | Text, ...] | None = None
     token: SecretRef | None = None
     #: Of a Docker region: the HAProxy before a service, what our runtime's image is built on, and a folder of wheels
     #: for engines that reach no package index.
@@ -219,7 +220,7 @@ def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str,
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _rows(f"{path}.{name}", getattr(value, name), origins)
-    elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+    elif isinstance(value, tuple) and any(isinstance(item, msgspec.Struct) for item in value):
         for index, item in enumerate(value):
             yield from _rows(f"{path}[{index}]", item, origins)
     else:

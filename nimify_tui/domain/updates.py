@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -130,6 +131,13 @@ class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
     panel: GpuPanel
 
 
+class AlertmanagerSeen(msgspec.Struct, frozen=True, tag="alertmanager"):
+    """An Alertmanager was asked."""
+
+    at: float
+    manager: ManagerFacts
+
+
 class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
     """An object that somebody looks at was read, or could not be."""
 
@@ -162,6 +170,7 @@ Update = (
     | Changed
     | SecuritySeen
     | GpusSeen
+    | AlertmanagerSeen
     | ObjectRead
     | RightsSeen
 )

@@ -1,4 +1,4 @@
-"""The alert rules judged here, where no Alertmanager does it: pending, firing after their time, over after a hold.
+"""The alert rules judged here, with an Alertmanager or without: pending, firing after their time, over after a hold.
 
 Time counts only while it was known to be so: what is absent or stale neither fires an alert nor ends it, and says
 why. A service is looked at once a second while its row is derived anew, and when its state changes; what is
@@ -33,7 +33,7 @@ _ABOUT_CERTIFICATES = tuple(each for each in RULES if each.looks is Looks.CERTIF
 _NOTHING = Memory()
 #: Ways of being judged that are remembered, so that services share them.
 _KINDS = 256
-_RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1}
+_RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1, AlertSeverity.INFO: 2}
 
 
 class _Subject(NamedTuple):
@@ -209,7 +209,7 @@ class Alarms:
 
     def told(self) -> Alerts:
         """All that is so now; the same object while nothing is another."""
-        alerts = sorted((each.told() for each in self._entries.values()), key=_order)
+        alerts = sorted((each.told() for each in self._entries.values()), key=order)
         made = Alerts(alerts=tuple(alerts), rules=tuple(self._status(each) for each in RULES))
         if made != self._alerts:
             self._alerts = made
@@ -268,10 +268,10 @@ class Alarms:
             del self._said[who]
 
 
-def _order(alert: Alert) -> tuple[bool, int, float, str, str, str]:
-    """Firing first, critical first, then the newest."""
+def order(alert: Alert) -> tuple[bool, bool, int, float, str, str, str]:
+    """What fires first and what is held back last, critical first, then the newest."""
     name = alert.key.fold_id if alert.key is not None else alert.subject
     return (
-        alert.state is AlertState.PENDING, _RANK[alert.severity], -(alert.fired_at or alert.since), alert.rule, name,
-        alert.region,
+        alert.held_back, alert.state is AlertState.PENDING, _RANK[alert.severity],
+        -(alert.fired_at or alert.since), alert.rule, name, alert.region,
     )  # fmt: skip

@@ -197,8 +197,9 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The status line's numbers over all regions that are seen.
 
-    ``alerts`` is how many fire, ``alerts_critical`` how many of them are critical; None: nothing can be judged, and
-    ``alerts_note`` says why.
+    ``alerts`` is how many fire (mere information and what is silenced not counted), ``alerts_critical`` how many of
+    them are critical; None: nothing can be judged, and ``alerts_note`` says why. ``alerting`` says where alerts do
+    not arrive and why, "" where they do.
     """
 
     regions_live: int
@@ -212,6 +213,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alerts: int | None
     alerts_note: str
     alerts_critical: int = 0
+    alerting: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ from nimify_tui.fleet.budgets import burn
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
+from nimify_tui.fleet.managed import ManagedAlerts
+from nimify_tui.fleet.matching import Services, services_of
 from nimify_tui.fleet.numbers import (
     STALE_INTERVALS,
     WINDOW_S,
@@ -67,7 +69,7 @@ class Publisher:
         self._merges: dict[str, tuple[dict[str, Numbers], Numbers]] = {}
         #: Services whose numbers are to be measured again.
         self._queue: dict[ServiceTrack, None] = {}
-        self._alarms = Alarms(world.scrape_s)
+        self._alarms, self._managed = Alarms(world.scrape_s), ManagedAlerts()
         #: Services to be judged by the rules with the next second: a row may be another one ten times in it.
         self._unjudged: dict[ServiceTrack, None] = {}
         # What the frames share.
@@ -288,7 +290,10 @@ class Publisher:
         alarms.pass_time(at)
         seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
         alarms.things(self._world.gpus.values(), seen, at)
-        self._alerts = alarms.told()
+        self._alerts = self._managed.merged(alarms.told(), self._world.managers, self._services, at)
+
+    def _services(self) -> Services:
+        return services_of(self._world)
 
     def _skew_s(self, track: ServiceTrack) -> float:
         region = self._world.regions.get(track.key.region)

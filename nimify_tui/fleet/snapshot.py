@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nimify_tui.base.clock import rfc3339
+from nimify_tui.domain.alertmanagers import Managed
 from nimify_tui.domain.alerts import Alert, AlertSeverity
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.gpus import Gpu, GpuPanel
@@ -230,6 +231,14 @@ def _alerts(frame: Frame) -> dict[str, Any]:
             {"rule": each.rule, "judged": each.judged, "not_judged": each.unjudged, "reason": each.reason}
             for each in frame.alerts.rules
         ],
+        "alerting": [{"region": region, "works": False, "reason": why} for region, why in frame.alerts.alerting],
+        "alertmanagers": [
+            {
+                "origin": each.origin, "regions": list(each.regions), "state": str(each.state), "text": each.text,
+                "remedy": each.remedy or None, "next_try_at": time(each.next_try_at),
+            }
+            for each in frame.alerts.managers
+        ],
     }  # fmt: skip
 
 
@@ -240,7 +249,26 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "namespace": None if alert.key is None else alert.key.namespace, "subject": alert.subject or None,
         "since": time(alert.since), "fired_at": time(alert.fired_at), "clear_since": time(alert.clear_since),
         "value": number(alert.value), "threshold": alert.threshold, "text": alert.text, "remedy": alert.remedy,
-        "not_judged": alert.unjudged or None,
+        "not_judged": alert.unjudged or None, "silenced": alert.held_back,
+        "managed": [_managed(each) for each in alert.managed],
+    }  # fmt: skip
+
+
+def _managed(managed: Managed) -> dict[str, Any]:
+    return {
+        "alertname": managed.name, "fingerprint": managed.fingerprint, "labels": dict(managed.labels),
+        "annotations": dict(managed.annotations), "since": time(managed.since),
+        "origins": [
+            {"alertmanager": each.name, "silenced": each.silenced, "inhibited": each.inhibited, "stale": each.stale}
+            for each in managed.origins
+        ],
+        "silences": [
+            {
+                "id": each.id, "by": each.by, "comment": each.comment, "ends_at": time(each.ends_at),
+                "matchers": [one.text for one in each.matchers],
+            }
+            for each in managed.silences
+        ],
     }  # fmt: skip
 
 

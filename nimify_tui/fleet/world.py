@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -16,6 +17,7 @@ from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
+    AlertmanagerSeen,
     Changed,
     GpusSeen,
     ModelsSeen,
@@ -71,6 +73,8 @@ class World:
         self.changes = Changes()
         self.security = Security()
         self.gpus: dict[str, GpuPanel] = {}
+        #: Alertmanagers by their origin.
+        self.managers: dict[str, ManagerFacts] = {}
         self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
         #: The newest answers to who looks at an object.
@@ -97,6 +101,7 @@ class World:
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
+            AlertmanagerSeen: self._manager_seen,
             ObjectRead: self._object_read,
             RightsSeen: self._rights_seen,
         }
@@ -332,6 +337,9 @@ class World:
 
     def _gpus_seen(self, update: GpusSeen) -> None:
         self.gpus[update.node] = with_holders(update.panel, self.regions.values())
+
+    def _manager_seen(self, update: AlertmanagerSeen) -> None:
+        self.managers[update.manager.origin] = update.manager
 
     def _object_read(self, update: ObjectRead) -> None:
         self.objects.pop(update.demand, None)

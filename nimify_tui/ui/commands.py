@@ -195,8 +195,11 @@ COMMANDS: tuple[Command, ...] = (
     # -- alerts
     Command("alerts.open", ("enter",), (), "open",
             "The detail of the service that the alert under the cursor is about", Scope.ALERTS, bound=False, footer=1),
+    Command("alerts.details", ("d",), ("details",), "details",
+            "All that is known of the alert under the cursor: labels, annotations, silences, who tells it; again: less",
+            Scope.ALERTS, footer=2),
     Command("alerts.other", ("tab",), (), "other list",
-            "From the alerts to the rules, or back", Scope.ALERTS, footer=2),
+            "From the alerts to the rules and Alertmanagers, or back", Scope.ALERTS, footer=5),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",

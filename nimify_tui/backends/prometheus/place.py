@@ -1,4 +1,4 @@
-"""Where a Prometheus-compatible server is, and with what one logs in there."""
+"""Where a monitoring server (a Prometheus-compatible one, an Alertmanager) is, and with what one logs in there."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class ServerPlace:
     cert_file: str = ""
     key_file: str = ""
     tenant: str = ""
+    #: What it is, in words.
+    what: str = "Prometheus"
 
     @property
     def inside(self) -> bool:
@@ -78,7 +80,7 @@ class ServerPlace:
     @property
     def who(self) -> str:
         """The server in words."""
-        return f"Prometheus {self.url.removeprefix('k8s://') if self.inside else urlsplit(self.url).netloc}"
+        return f"{self.what} {self.url.removeprefix('k8s://') if self.inside else urlsplit(self.url).netloc}"
 
     @property
     def prefix(self) -> str:
@@ -123,8 +125,11 @@ class ServerPlace:
         return context
 
 
-def check_url(url: str, *, cluster: bool) -> None:
-    """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError."""
+def check_url(url: str, *, cluster: bool, port: int = 9090) -> None:
+    """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError.
+
+    ``port`` is where such a server usually listens.
+    """
     if url.startswith("k8s://"):
         if not cluster:
             raise ConfigurationError("only a Kubernetes region has services", "give the server's own url")
@@ -138,6 +143,6 @@ def check_url(url: str, *, cluster: bool) -> None:
         parts, fine = urlsplit(""), False
     if not fine or not url.isprintable() or " " in url or parts.query or parts.fragment:
         also = ", or k8s://NAMESPACE/SERVICE:PORT" if cluster else ""
-        raise ConfigurationError("is no address of a server", f"write it like http://HOST:9090{also}")
+        raise ConfigurationError("is no address of a server", f"write it like http://HOST:{port}{also}")
     if _PREFIX.match(parts.path.rstrip("/")) is None or "/." in parts.path:
-        raise ConfigurationError("has a path that is none of an API", "give the url without /api/v1")
+        raise ConfigurationError("has a path that is none of an API", "give the url without /api/...")
