@@ -115,7 +115,10 @@ class Direct:
 
     async def _open(self) -> Transport:
         if self._transport is None:
-            self._context = await asyncio.to_thread(self.place.context)
+            context = await asyncio.to_thread(self.place.context)
+            if self._transport is not None:  # somebody else opened it meanwhile
+                return self._transport
+            self._context = context
             parts = urlsplit(self.place.url)
             https = parts.scheme == "https"
             port = parts.port or (443 if https else 80)
