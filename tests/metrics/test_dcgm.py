@@ -128,7 +128,7 @@ def counted(xid: int, count: int) -> str:
 
 
 def test_an_xid_that_stays_is_told_once_and_not_again_after_a_restart_of_ours(tmp_path: Path) -> None:
-    """Seen failing with each reading that is not 0 taken for a fault: three events for one."""
+    """Seen failing with each reading that is not 0 taken for a fault: the same XID came with each."""
     node = "lke529760-766837-0a634ab30000/0"
     history = XidHistory("us", GpuFaults(tmp_path / "faults.json"))
     assert seen(history, ada(), AT)[1] == []

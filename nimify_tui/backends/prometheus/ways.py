@@ -82,6 +82,7 @@ class Direct:
         self.place = place
         self._transport: Transport | None = None
         self._context: ssl.SSLContext | None = None
+        self._opening = asyncio.Lock()
 
     def close(self) -> None:
         """End its connections."""
@@ -95,7 +96,8 @@ class Direct:
         try:
             async with asyncio.timeout(timeout_s):
                 login = await asyncio.to_thread(place.headers)
-                transport = await self._open()
+                async with self._opening:
+                    transport = await self._open()
                 headers = [
                     ("User-Agent", f"nimify-tui/{__version__}"), ("Accept", "application/json"),
                     ("Accept-Encoding", "gzip"), *login,
@@ -115,10 +117,7 @@ class Direct:
 
     async def _open(self) -> Transport:
         if self._transport is None:
-            context = await asyncio.to_thread(self.place.context)
-            if self._transport is not None:  # somebody else opened it meanwhile
-                return self._transport
-            self._context = context
+            self._context = await asyncio.to_thread(self.place.context)
             parts = urlsplit(self.place.url)
             https = parts.scheme == "https"
             port = parts.port or (443 if https else 80)
