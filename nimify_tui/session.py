@@ -101,6 +101,7 @@ class Session:
         )  # fmt: skip
         hosts = DockerRegions(config, self.clock)
         monitors = Monitors(config, only, clusters.link, self.clock)
+        told = monitors.regions
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
@@ -113,9 +114,8 @@ class Session:
                 }
             ),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
-                *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
-                *((last_known.keep,) if needs.remember else ()),
+                *(work for one in (self._embedded, clusters, hosts) for work in one.fleet_work(needs.numbers, told)),
+                *monitors.fleet_work(needs.numbers), *((last_known.keep,) if needs.remember else ()),
                 lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),

@@ -7,6 +7,8 @@ import msgspec
 from nimify_tui.domain.measures import Measure, absent
 
 _NOT_ASKED = "this source does not tell it"
+#: The family of a service that tells the GPUs of its hosts, and no numbers of its own.
+EXPORTER_FAMILY = "dcgm"
 #: A GPU that is busy for less of its time (percent) does nothing; one that somebody has and that does nothing for so
 #: long (seconds) is told as reserved and idle.
 IDLE_PERCENT, IDLE_FOR_S = 5.0, 1800.0

@@ -14,7 +14,7 @@ from __future__ import annotations
 _ADA = (
     'gpu="0",UUID="GPU-a8394b51-c086-568a-9f1a-c1e1c934c44c",pci_bus_id="00000000:00:02.0",device="nvidia0",'
     'modelName="NVIDIA RTX 4000 Ada Generation",Hostname="{node}",DCGM_FI_DRIVER_VERSION="580.95.05",'
-    'container="cuda",{more}namespace="default",pod="{pod}",pod_uid=""'
+    'container="cuda",{more}namespace="{space}",pod="{pod}",pod_uid=""'
 )
 _ADA_VALUES = {
     "DCGM_FI_DEV_SM_CLOCK": "2310", "DCGM_FI_DEV_MEM_CLOCK": "9001", "DCGM_FI_DEV_MEMORY_TEMP": "0",
@@ -32,8 +32,9 @@ _ADA_VALUES = {
 
 
 def ada(
-    node: str = "lke529760-766837-0a634ab30000", pod: str = "cuda-75454ffb9f-8ljq7", **other: str | None
-) -> str:
+    node: str = "lke529760-766837-0a634ab30000", pod: str = "cuda-75454ffb9f-8ljq7", space: str = "default",
+    **other: str | None,
+) -> str:  # fmt: skip
     """The page; ``other`` values by the end of the field's name (``GPU_UTIL="87"``), None for a field left out."""
     lines = []
     values = {**_ADA_VALUES, **{name: value for name, value in other.items() if name.startswith("DCGM_") and value}}
@@ -44,7 +45,8 @@ def ada(
             continue
         kind = "counter" if name.endswith(("TOTAL", "COUNTER", "CONSUMPTION", "ROWS")) else "gauge"
         xid = 'err_code="0",err_msg="No Error",' if name.endswith("XID_ERRORS") else ""
-        lines += [f"# TYPE {name} {kind}", f"{name}{{{_ADA.format(node=node, pod=pod, more=xid)}}} {value}"]
+        labels = _ADA.format(node=node, pod=pod, space=space, more=xid)
+        lines += [f"# TYPE {name} {kind}", f"{name}{{{labels}}} {value}"]
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ from nimify_tui.sources.metrics.dcgm import FEW
 from nimify_tui.sources.metrics.dcgm_prometheus import RegionCards, newest
 from tests.metrics.dcgm_pages import a800, ada
 from tests.metrics.prom import front, prometheus, serving
+from tests.support import wait_for
 
 
 def panel(updates: list[Update]) -> GpuPanel:
@@ -36,10 +37,20 @@ def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None
     def page(name: str) -> Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]:
         return lambda _: (200, pages[name].encode())
 
-    async def go(url: str) -> None:
+    loop = asyncio.new_event_loop()
+
+    def go(url: str) -> None:
         server = PrometheusServer(Direct(ServerPlace(url=url)), clock := SystemClock())
         region = RegionCards("us-east-1", server, GpuFaults(), clock)
-        first = panel(await region.turn(clock.now()))
+
+        def turn() -> list[Update]:
+            return loop.run_until_complete(region.turn(clock.now()))
+
+        def next_pod() -> GpuPanel | None:
+            told = panel(turn())
+            return told if told.gpus[0].pods == ("default/cuda-next",) else None
+
+        first = panel(turn())
         assert [f"{each.node}/{each.index} {each.instance}".strip() for each in first.gpus] == [
             "lke529760-766837-0a634ab30000/0", "msxf-hpc-64-35-ai/0", "msxf-hpc-64-35-ai/0 2g.20gb #3",
             "msxf-hpc-64-35-ai/0 2g.20gb #5", "msxf-hpc-64-35-ai/0 2g.20gb #6", "msxf-hpc-64-35-ai/1",
@@ -52,16 +63,11 @@ def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None
         assert 0.0 <= clock.now() - first.at < 30.0
         # Another pod has the card now, and it reports an XID.
         pages["ada"] = ada(pod="cuda-next", XID_ERRORS="79")
-        found: list[Update] = []
-        for _ in range(300):
-            found = await region.turn(clock.now())
-            if panel(found).gpus[0].pods == ("default/cuda-next",):
-                break
-            await asyncio.sleep(0.1)
-        card = panel(found).gpus[0]
-        assert (card.pods, card.shared) == (("default/cuda-next",), 0)
-        assert [each.xid for each in card.faults] == [79]
-        assert [each for each in await region.turn(clock.now()) if isinstance(each, SecuritySeen)] == []
+        found = wait_for(next_pod, 60, why="the next pod alone")
+        assert isinstance(found, GpuPanel)
+        assert found.gpus[0].shared == 0
+        assert [each.xid for each in found.gpus[0].faults] == [79]
+        assert [each for each in turn() if isinstance(each, SecuritySeen)] == []
         server.close()
 
     async def refused(url: str, asked: list[tuple[str, dict[str, str]]]) -> None:
@@ -82,7 +88,8 @@ def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None
             for port, name in ports
         ]
         made = stack.enter_context(prometheus(tmp_path, targets, least=2))
-        asyncio.run(go(made.url))
+        go(made.url)
+        loop.close()
         before = stack.enter_context(front(made.url))
         asyncio.run(refused(before.url, before.asked))
 
