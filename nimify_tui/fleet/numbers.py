@@ -166,7 +166,7 @@ def _why_not(track: ServiceTrack) -> str:
     if not track.replicas:
         return "no replica"
     if track.service is not None and track.service.family == EXPORTER_FAMILY:
-        return "it tells the GPUs of its hosts, which have a panel of their own"
+        return "it tells GPUs, which have a panel of their own"
     told = track.service is not None and track.service.metrics_at
     if told or any(each.replica.admin_url for each in track.replicas.values()):
         return "no scrape answered yet"
