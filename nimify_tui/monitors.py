@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from nimify_tui.fleet.store import Fleet
 if TYPE_CHECKING:
     from nimify_tui.backends.kubernetes.connection import Connection
     from nimify_tui.backends.prometheus.server import PrometheusServer
+    from nimify_tui.sources.gpu_faults import GpuFaults
 
 
 class Monitors:
@@ -40,14 +42,27 @@ class Monitors:
         return (self._read,) if numbers and self.regions else ()
 
     async def _read(self, fleet: Fleet, sink: Sink) -> None:
-        """Read until cancelled."""
+        """Read until cancelled: the numbers of the replicas, and the GPUs."""
+        from nimify_tui.sources.metrics.dcgm_prometheus import PrometheusCards
         from nimify_tui.sources.metrics.prometheus import PrometheusScrapes
 
         servers = {
             name: server_of(endpoint, lambda name=name: self._link(name), self._clock)  # type: ignore[misc]  # a default binds it
             for name, endpoint in self._endpoints.items()
         }
-        await PrometheusScrapes(fleet, servers, self._clusters.__contains__, self._clock).run(sink)
+        scrapes = PrometheusScrapes(fleet, servers, self._clusters.__contains__, self._clock)
+        gpus = PrometheusCards(servers, gpu_faults("prometheus"), self._clock)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scrapes.run(sink), name="Prometheus")
+            group.create_task(gpus.run(sink), name="Prometheus: GPUs")
+
+
+def gpu_faults(teller: str) -> GpuFaults:
+    """Where the XIDs that one teller of clusters' GPUs told are kept: each file has one writer."""
+    from nimify_tui.base.files import state_home
+    from nimify_tui.sources.gpu_faults import GpuFaults
+
+    return GpuFaults(state_home() / f"gpu-faults-{teller}.json")
 
 
 def server_of(

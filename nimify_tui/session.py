@@ -103,6 +103,7 @@ class Session:
         hosts = DockerRegions(config, self.clock)
         monitors = Monitors(config, only, clusters.link, self.clock)
         self._alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
+        told = monitors.regions
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
@@ -115,9 +116,9 @@ class Session:
                 }
             ),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
-                *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
-                *self._alerting.fleet_work(), *((last_known.keep,) if needs.remember else ()),
+                *(work for one in (self._embedded, clusters, hosts) for work in one.fleet_work(needs.numbers, told)),
+                *monitors.fleet_work(needs.numbers), *self._alerting.fleet_work(),
+                *((last_known.keep,) if needs.remember else ()),
                 lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),

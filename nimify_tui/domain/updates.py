@@ -7,7 +7,7 @@ import msgspec
 from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import ObjectDemand
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.gpus import GpuMap, GpuPanel
 from nimify_tui.domain.measures import ReplicaSample, ReplicaUse
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -124,7 +124,7 @@ class SecuritySeen(msgspec.Struct, frozen=True, tag="security"):
 
 
 class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
-    """What a node's GPUs say."""
+    """What a node's GPUs say; of a cluster those of all nodes, with its region for a node."""
 
     at: float
     node: str
@@ -136,6 +136,14 @@ class AlertmanagerSeen(msgspec.Struct, frozen=True, tag="alertmanager"):
 
     at: float
     manager: ManagerFacts
+
+
+class GpuMapSeen(msgspec.Struct, frozen=True, tag="gpu_map"):
+    """Who holds the GPUs of a cluster."""
+
+    at: float
+    region: str
+    places: GpuMap
 
 
 class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
@@ -171,6 +179,7 @@ Update = (
     | SecuritySeen
     | GpusSeen
     | AlertmanagerSeen
+    | GpuMapSeen
     | ObjectRead
     | RightsSeen
 )

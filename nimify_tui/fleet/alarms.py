@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, RuleStatus
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.rules import RULES, Looks, Rule
@@ -193,12 +193,12 @@ class Alarms:
         for one in (each for panel in panels for each in panel.gpus):
             said = {}
             for rule in _ABOUT_GPUS:
-                subject = _Subject(rule.name, one.node, None, f"GPU {one.index}")
+                subject = _Subject(rule.name, one.region or one.node, None, _gpu_name(one))
                 subjects.add(subject)
                 verdict = gpu(one, at, rule.threshold)
                 said[rule.name] = verdict.text if verdict.breach is None else ""
                 self._step(rule, subject, verdict, at)
-            there.add(who := f"{one.node} {one.uuid or one.index}")
+            there.add(who := f"{one.region} {one.node} {one.uuid or one.index} {one.instance}")
             self._say(who, said)
         for entry in [each for each in self._entries.values() if each.subject.key is None]:
             if entry.subject not in subjects:
@@ -275,3 +275,9 @@ def order(alert: Alert) -> tuple[bool, bool, int, float, str, str, str]:
         alert.held_back, alert.state is AlertState.PENDING, _RANK[alert.severity],
         -(alert.fired_at or alert.since), alert.rule, name, alert.region,
     )  # fmt: skip
+
+
+def _gpu_name(one: Gpu) -> str:
+    """A GPU among those of its host; among those of a region with its node."""
+    where = f"{one.node}/" if one.region else ""
+    return f"GPU {where}{one.index}{f' {one.instance}' if one.instance else ''}"

@@ -289,7 +289,7 @@ class Publisher:
                 alarms.look(track, at, self._skew_s(track))
         alarms.pass_time(at)
         seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
-        alarms.things(self._world.gpus.values(), seen, at)
+        alarms.things(self._world.gpus.told(), seen, at)
         self._alerts = self._managed.merged(alarms.told(), self._world.managers, self._services, at)
 
     def _services(self) -> Services:
@@ -379,7 +379,7 @@ class Publisher:
             version=self._version, at=at, summary=self._summary, regions=self._regions, rows=self._rows,
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
-            gpus=tuple(world.gpus.values()), caches=self._caches, details=self._shown, window_s=WINDOW_S,
+            gpus=world.gpus.all(world.regions), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip

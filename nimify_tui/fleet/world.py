@@ -9,7 +9,6 @@ from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.demands import ObjectDemand
-from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -19,6 +18,7 @@ from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
     AlertmanagerSeen,
     Changed,
+    GpuMapSeen,
     GpusSeen,
     ModelsSeen,
     ObjectRead,
@@ -39,9 +39,9 @@ from nimify_tui.domain.updates import (
 )
 from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.cards import Cards
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
-from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
@@ -72,7 +72,7 @@ class World:
         self.by_row: dict[str, ServiceTrack] = {}
         self.changes = Changes()
         self.security = Security()
-        self.gpus: dict[str, GpuPanel] = {}
+        self.gpus = Cards()
         #: Alertmanagers by their origin.
         self.managers: dict[str, ManagerFacts] = {}
         self.rights: dict[ServiceKey, Rights] = {}
@@ -102,6 +102,7 @@ class World:
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
             AlertmanagerSeen: self._manager_seen,
+            GpuMapSeen: self._gpu_map_seen,
             ObjectRead: self._object_read,
             RightsSeen: self._rights_seen,
         }
@@ -165,6 +166,7 @@ class World:
             return
         for service in list(track.services.values()):
             self._drop(service)
+        self.gpus.forget(update.region)
         self.changes.forget_region(update.region)
         self.security.forget_region(update.region)
         self.touched_regions.add(update.region)
@@ -336,7 +338,10 @@ class World:
         self.security.add(update.event)
 
     def _gpus_seen(self, update: GpusSeen) -> None:
-        self.gpus[update.node] = with_holders(update.panel, self.regions.values())
+        self.gpus.seen(update.node, update.panel)
+
+    def _gpu_map_seen(self, update: GpuMapSeen) -> None:
+        self.gpus.placed(update.region, update.at, update.places)
 
     def _manager_seen(self, update: AlertmanagerSeen) -> None:
         self.managers[update.manager.origin] = update.manager

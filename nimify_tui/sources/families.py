@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from nimify_tui.domain.gpus import EXPORTER_FAMILY
+
 #: What is served by none of the known runtimes.
 OTHER = "other"
 
@@ -74,6 +76,7 @@ FAMILIES: tuple[Family, ...] = (
            port_flags=("--port",)),
     Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,
            port_flags=("--port",)),
+    Family(EXPORTER_FAMILY, _images(r"(^|/)dcgm-exporter$"), (), (), 9400),
     Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
 )  # fmt: skip
 

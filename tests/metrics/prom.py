@@ -112,8 +112,10 @@ class Front:
 
 
 @contextlib.contextmanager
-def serving(handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[int]:
-    """A small HTTP server on a free port."""
+def serving(
+    handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]], host: str = "127.0.0.1"
+) -> Iterator[int]:
+    """A small HTTP server on a free port of ``host``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -129,7 +131,7 @@ def serving(handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> It
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

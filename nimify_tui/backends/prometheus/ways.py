@@ -106,6 +106,7 @@ class Direct:
         self._refused, self._verify = refused, verify
         self._transport: Transport | None = None
         self._context: ssl.SSLContext | None = None
+        self._opening = asyncio.Lock()
 
     def close(self) -> None:
         """End its connections."""
@@ -142,7 +143,8 @@ class Direct:
         try:
             async with asyncio.timeout(timeout_s):
                 login = await asyncio.to_thread(place.headers)
-                transport = await self._open()
+                async with self._opening:
+                    transport = await self._open()
                 headers = [
                     ("User-Agent", f"nimify-tui/{__version__}"), ("Accept", "application/json"),
                     ("Accept-Encoding", "gzip"), *((("Content-Type", "application/json"),) if body else ()), *login,

@@ -117,17 +117,18 @@ class Plan(NamedTuple):
 
 def spots_of(service: Service, replicas: Sequence[Replica]) -> list[Spot]:
     """The pods of a service that can answer."""
-    match = _PLACE.match(service.metrics_at)
-    space = service.key.namespace
-    if match is None or not _NAME.match(space) or "/." in match[3]:
-        return []
+    space, place = service.key.namespace, service.metrics_at.removeprefix("https:")
+    paths = [(each, pod_path(space, each.key.replica, service.metrics_at)) for each in replicas if each.state in _READ]
+    return [Spot(each.key, path, place) for each, path in paths if path]
+
+
+def pod_path(space: str, pod: str, metrics_at: str) -> str:
+    """What is asked of the API server for a pod's page at ``metrics_at``; "" where a name could lead elsewhere."""
+    match = _PLACE.match(metrics_at)
+    if match is None or "/." in match[3] or not _NAME.match(space) or not _NAME.match(pod):
+        return ""
     scheme, port, path = match.groups()
-    pods, place = f"/api/v1/namespaces/{space}/pods", f"{port}{path}"
-    return [
-        Spot(each.key, f"{pods}/{scheme}{each.key.replica}:{port}/proxy{path}", place)
-        for each in replicas
-        if each.state in _READ and _NAME.match(each.key.replica)
-    ]
+    return f"/api/v1/namespaces/{space}/pods/{scheme}{pod}:{port}/proxy{path}"
 
 
 def in_turn(
