@@ -1,7 +1,8 @@
 """Which runtime a workload is: one table, looked at from top to bottom.
 
 Images and ports: docs.nvidia.com/nim, triton-inference-server/server, docs.vllm.ai, docs.sglang.ai,
-kserve/kserve. What only a port suggests is not taken for a family: 8000 is everybody's port.
+nvidia.github.io/TensorRT-LLM, kserve/kserve. What only a port suggests is not taken for a family: 8000 is
+everybody's port.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ FAMILIES: tuple[Family, ...] = (
            port_flags=("--port",)),
     Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,
            port_flags=("--port",)),
+    # Its numbers are not at /metrics, which tells of iterations and forgets what it told.
+    Family("trtllm", _images(r"^nvcr\.io/nvidia/tensorrt-llm/|(^|/)tensorrt-?llm[^/]*$"), (), ("trtllm-serve",), 8000,
+           "/prometheus/metrics", port_flags=("--port",)),
     Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
 )  # fmt: skip
 

@@ -8,10 +8,13 @@ from typing import Protocol
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
+from nimify_tui.sources.metrics.kserve import KserveAdapter
 from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
 from nimify_tui.sources.metrics.reading import PROCESS
+from nimify_tui.sources.metrics.sglang import SglangAdapter
 from nimify_tui.sources.metrics.triton import TritonAdapter
+from nimify_tui.sources.metrics.trtllm import TrtllmAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
 
 
@@ -38,8 +41,11 @@ class Adapter(Protocol):
         ...
 
 
-#: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too.
-ADAPTERS: tuple[Callable[[], Adapter], ...] = (NimifyAdapter, VllmAdapter, NimAdapter, TritonAdapter, HttpAdapter)
+#: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too. NIM 2.x and Dynamo's workers are
+#: told apart by nothing: their pages are their backend's.
+ADAPTERS: tuple[Callable[[], Adapter], ...] = (
+    NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, HttpAdapter,
+)  # fmt: skip
 
 
 class Reader:

@@ -60,7 +60,9 @@ TOO_MUCH_S = 300.0
 _ANCHORS = frozenset(
     {
         "nimify_inference_requests_in_flight", "vllm:num_requests_running", "num_requests_running",
-        "nv_inference_count", "request_predict_seconds_count", "http_request_duration_seconds_count",
+        "sglang:num_running_reqs", "trtllm_num_requests_running", "nv_inference_count", "nv_inference_request_success",
+        "request_predict_seconds_count", "http_request_duration_seconds_count",
+        "http_server_request_duration_seconds_count", "http_server_duration_milliseconds_count",
         "process_start_time_seconds",
     }
 )  # fmt: skip
