@@ -131,7 +131,7 @@ def test_one_row_of_the_table_for_each_family() -> None:
 
 PAGES = (
     pages.VLLM_NEW, pages.NIM_1, pages.TRITON + pages.TRITON_HISTOGRAM, pages.FASTAPI, pages.KSERVE, foreign.SGLANG_05,
-    foreign.TRTLLM, foreign.TRITON_TRTLLM, foreign.OTEL,
+    foreign.TRTLLM, foreign.TRITON_TRTLLM, foreign.OTEL, foreign.ISTIO, foreign.ENVOY,
 )  # fmt: skip
 odd = st.sampled_from(["NaN", "+Inf", "-Inf", "-1", "1e308", "0", "", "x", "9" * 400])
 

@@ -8,6 +8,8 @@ from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.adapters import Reader
 from nimify_tui.sources.metrics.exposition import Page
 from nimify_tui.sources.metrics.kserve import PREDICT_STEP
+from nimify_tui.sources.metrics.mesh import FROM_ENVOY, FROM_ISTIO
+from nimify_tui.sources.metrics.triton import FIRST_RESPONSE
 from nimify_tui.sources.metrics.trtllm import NO_HISTOGRAM
 from tests.metrics import foreign, pages
 
@@ -110,3 +112,31 @@ def test_a_nim_is_read_by_what_it_tells_whatever_its_image_says(page: str, name:
 
 def _page(text: str) -> Page:
     return Reader()._parser.parse(text.encode())
+
+
+def test_a_triton_has_its_percentiles_from_the_mesh_at_its_pod_each_request_once() -> None:
+    """Sabotage seen failing: both reporters read, and Envoy's clusters of both ways."""
+    found = sample(pages.TRITON + foreign.ISTIO + foreign.ENVOY)
+    assert found.requests == {"200": 150.0, "503": 3.0, "499": 2.0, "500": 2.0}, "its own counters, which say more"
+    assert found.duration is not None
+    assert found.duration.bounds_s == (0.005, 10.0), "milliseconds as seconds"
+    assert (found.duration.counts, found.latency_note) == ((2.0, 7.0, 7.0), FROM_ISTIO)
+    assert found.queue is not None
+    assert found.queue.sum_s == pytest.approx(0.3), "what it tells itself stays"
+
+    by_envoy = sample(pages.TRITON + foreign.ENVOY)
+    assert by_envoy.duration is not None
+    assert (by_envoy.duration.counts, by_envoy.latency_note) == ((0.0, 8.0, 10.0), FROM_ENVOY)
+
+    own = sample(pages.TRITON + pages.TRITON_HISTOGRAM + foreign.ISTIO)
+    assert own.latency_note == FIRST_RESPONSE, "its own histogram comes first"
+
+
+def test_how_requests_ended_is_heard_from_the_mesh_where_nobody_else_says_and_of_strangers_all() -> None:
+    step = foreign.KSERVE_010.replace("_bucket", "_gone")
+    found = sample(step + foreign.ISTIO)
+    assert found.requests == {"200": 6.0, "503": 1.0}
+    stranger = sample("# TYPE own_metric gauge\nown_metric 1\n" + foreign.ISTIO)
+    assert (stranger.requests, stranger.latency_note) == ({"200": 6.0, "503": 1.0}, FROM_ISTIO)
+    outgoing = "\n".join(line for line in foreign.ISTIO.splitlines() if 'reporter="destination"' not in line)
+    assert Reader().read(outgoing.encode(), 1.0, "") is None, "what a pod asks of others is no request to it"

@@ -9,6 +9,7 @@ from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.kserve import KserveAdapter
+from nimify_tui.sources.metrics.mesh import Mesh
 from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
 from nimify_tui.sources.metrics.reading import PROCESS
@@ -53,20 +54,32 @@ class Reader:
 
     def __init__(self) -> None:
         self._adapters = [make() for make in ADAPTERS]
+        self.mesh = Mesh()
         self.wanted = frozenset(name for adapter in self._adapters for name in adapter.wanted)
-        self._parser = Parser(self.wanted)
+        self._parser = Parser(self.wanted | self.mesh.wanted)
 
     def read(self, data: bytes, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when no adapter knows the page. Raises ExpositionError."""
-        return self._of(self._parser.parse(data), at, source)
+        page = self._parser.parse(data)
+        return self._whole(self._of(page, at, source), page, at, source)
 
-    def understand(self, series: dict[str, list[Series]], at: float, source: str) -> ReplicaSample | None:
-        """The sample of series whose page somebody else has read, and who keeps no announcements."""
+    def understand(
+        self, series: dict[str, list[Series]], at: float, source: str, proxy: dict[str, list[Series]] | None = None
+    ) -> ReplicaSample | None:
+        """The sample of series whose page somebody else has read, and who keeps no announcements.
+
+        ``proxy`` are those of the mesh's proxy beside it, which may have been read as another page.
+        """
+        sample = None
         for adapter in self._adapters:
             page = Page(series, frozenset())
             if adapter.sample(page, at, source) is not None:
-                return adapter.sample(Page(series, adapter.announced), at, source)
-        return None
+                sample = adapter.sample(Page(series, adapter.announced), at, source)
+                break
+        return self._whole(sample, Page(proxy or {}, frozenset()), at, source)
+
+    def _whole(self, sample: ReplicaSample | None, page: Page, at: float, source: str) -> ReplicaSample | None:
+        return self.mesh.alone(page, at, source) if sample is None else self.mesh.complete(sample, page)
 
     def wanted_with(self, found: Collection[str]) -> frozenset[str]:
         """All that the adapters want of which something is ``found``: what was not counted yet may come any moment."""
