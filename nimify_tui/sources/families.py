@@ -53,6 +53,10 @@ class Family:
     words: tuple[str, ...] = ()
     metrics_port: int = 0
     metrics_path: str = "/metrics"
+    #: Where it tells statistics in another way should its metrics be off, and the flag that names another port.
+    stats_port: int = 0
+    stats_path: str = ""
+    stats_flag: str = ""
     #: What names another port: flags of its command line, best first, and a variable.
     port_flags: tuple[str, ...] = ()
     port_env: str = ""
@@ -70,7 +74,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("nim", _images(r"^nvcr\.io/nim/|(^|/)llm-nim$"), (("app.kubernetes.io/managed-by", "k8s-nim-operator"),),
            (), 8000, "/v1/metrics", port_env="NIM_SERVER_PORT"),
     Family("triton", _images(r"(^|/)tritonserver[^/]*$"), (), ("tritonserver",), 8002,
-           port_flags=("--metrics-port",)),
+           stats_port=8000, stats_path="/v2/models/stats", stats_flag="--http-port", port_flags=("--metrics-port",)),
     Family("vllm", _images(r"(^|/)vllm[^/]*$"), (), ("vllm serve", "vllm.entrypoints"), 8000,
            port_flags=("--port",)),
     Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,

@@ -228,3 +228,16 @@ envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="inbound|8000||"} 190
 envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="outbound|15004||istio-telemetry.istio-system.svc.cluster.local",le="5"} 61
 envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="outbound|15004||istio-telemetry.istio-system.svc.cluster.local",le="+Inf"} 68
 """  # noqa: E501 - lines as they come
+
+#: Triton 2.0's answer to GET v2/models/stats (triton-inference-server/server, pull request 1530).
+TRITON_STATS = b"""{"model_stats": [{"name": "simple", "version": "1", "last_inference": 1590094368740,
+"inference_count": 4, "execution_count": 4, "inference_stats": {"success": {"count": 4, "ns": 41781417847706535},
+"fail": {"count": 0, "ns": 0}, "queue": {"count": 4, "ns": 539764}, "compute_input": {"count": 4, "ns": 579680},
+"compute_infer": {"count": 4, "ns": 13285528}, "compute_output": {"count": 4, "ns": 749337}},
+"batch_stats": [{"batch_size": 1, "compute_input": {"count": 4, "ns": 579680}}]}]}"""
+#: The same with what later servers say of their response cache (docs/protocol/extension_statistics.md; our figures).
+TRITON_STATS_CACHED = (
+    TRITON_STATS.replace(b'"fail": {"count": 0', b'"fail": {"count": 3')
+    .replace(b'"success": {"count": 4', b'"success": {"count": 10')
+    .replace(b'}},\n"batch', b'}, "cache_hit": {"count": 6, "ns": 9}, "cache_miss": {"count": 4, "ns": 9}},\n"batch')
+)  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+import msgspec
+
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
@@ -14,6 +16,7 @@ from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
 from nimify_tui.sources.metrics.reading import PROCESS
 from nimify_tui.sources.metrics.sglang import SglangAdapter
+from nimify_tui.sources.metrics.statistics import NO_METRICS, series_of
 from nimify_tui.sources.metrics.triton import TritonAdapter
 from nimify_tui.sources.metrics.trtllm import TrtllmAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
@@ -62,6 +65,13 @@ class Reader:
         """The sample, None when no adapter knows the page. Raises ExpositionError."""
         page = self._parser.parse(data)
         return self._whole(self._of(page, at, source), page, at, source)
+
+    def statistics(self, data: bytes, at: float, source: str) -> ReplicaSample | None:
+        """The sample of an answer of Triton's statistics API, None when it has no model. Raises ValidationError."""
+        sample = self.understand(series_of(data), at, source)
+        if sample is None:
+            return None
+        return msgspec.structs.replace(sample, queued=None, latency_note=NO_METRICS)
 
     def understand(
         self, series: dict[str, list[Series]], at: float, source: str, proxy: dict[str, list[Series]] | None = None

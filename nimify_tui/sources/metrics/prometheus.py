@@ -30,7 +30,6 @@ from nimify_tui.sources.metrics.adapters import Reader
 from nimify_tui.sources.metrics.exposition import Series
 from nimify_tui.sources.metrics.mesh import HEARD, Mesh
 from nimify_tui.sources.metrics.pages import Target, interval_of, told_by
-from nimify_tui.sources.metrics.proxied import in_turn
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
     POD_LABELS,
@@ -41,6 +40,7 @@ from nimify_tui.sources.metrics.selectors import (
     owner,
     pods,
 )
+from nimify_tui.sources.metrics.turns import in_turn
 
 log = logging.getLogger(__name__)
 #: A region is asked at whole multiples of one of these, seconds: the same times for all who look, so that caches in
