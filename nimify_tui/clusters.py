@@ -205,7 +205,7 @@ class ClusterRegions:
         from nimify_tui.monitors import gpu_faults
         from nimify_tui.sources.kubernetes.exporters import exporters_of
         from nimify_tui.sources.metrics.dcgm_direct import DirectCards, Exporter, by_proxy
-        from nimify_tui.sources.metrics.proxied import pod_path
+        from nimify_tui.sources.metrics.turns import pod_path
 
         def exporters() -> dict[str, list[Exporter]]:
             found: dict[str, list[Exporter]] = {}

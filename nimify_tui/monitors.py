@@ -81,6 +81,7 @@ async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
     from nimify_tui.backends.kubernetes.connection import Connection
     from nimify_tui.clusters import place_of_context
     from nimify_tui.sources.metrics.adapters import Reader
+    from nimify_tui.sources.metrics.mesh import Mesh
     from nimify_tui.sources.metrics.selectors import POD_LABELS
 
     assert item.prometheus is not None
@@ -90,12 +91,12 @@ async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
         await link.open()
     server = server_of(item.prometheus, lambda: link, clock)
     try:
-        found = await server.discover(sorted(Reader().wanted), clock.now(), 300.0)
+        found = await server.discover(sorted(Reader().wanted | Mesh.anchors), clock.now(), 300.0)
     finally:
         server.close()
         if link is not None:
             await link.close()
-    if not Reader().wanted_with(found.names):
+    if not Reader().wanted_with(found.names) and Mesh.anchors.isdisjoint(found.names):
         text = f"{server.who} has none of the metrics that are understood here"
         raise ConfigurationError(text, "is it the right one, and the right tenant?")
     said = f"{server.who} has {len(found.names)} of the metrics that are understood here"
