@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,20 @@ class Monitors:
 
     async def _read(self, fleet: Fleet, sink: Sink) -> None:
         """Read until cancelled."""
+        from nimify_tui.sources.metrics.past import PrometheusPast
         from nimify_tui.sources.metrics.prometheus import PrometheusScrapes
 
         servers = {
             name: server_of(endpoint, lambda name=name: self._link(name), self._clock)  # type: ignore[misc]  # a default binds it
             for name, endpoint in self._endpoints.items()
         }
-        await PrometheusScrapes(fleet, servers, self._clusters.__contains__, self._clock).run(sink)
+        pods = self._clusters.__contains__
+        past = asyncio.create_task(PrometheusPast(fleet, servers, pods, self._clock).run(sink), name="the past")
+        try:
+            await PrometheusScrapes(fleet, servers, pods, self._clock).run(sink)
+        finally:
+            past.cancel()
+            await asyncio.gather(past, return_exceptions=True)
 
 
 def server_of(

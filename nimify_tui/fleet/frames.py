@@ -12,8 +12,9 @@ import msgspec
 
 from nimify_tui.domain.alerts import NO_ALERTS, Alerts
 from nimify_tui.domain.changes import Change, Why
-from nimify_tui.domain.demands import ObjectDemand
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.history import History
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -223,7 +224,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     one) that serves several, the unwell first; they are no rows of their own in ``rows``.
     ``security`` and ``changes`` are newest first and bounded;
     ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
-    ``objects`` are the newest answers to ObjectDemands.
+    ``objects`` and ``histories`` are the newest answers to ObjectDemands and HistoryDemands.
     """
 
     version: int
@@ -242,6 +243,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     applied: int
     objects: Mapping[ObjectDemand, ObjectText] = {}
+    histories: Mapping[HistoryDemand, History] = {}
     models: Mapping[str, tuple[ModelRow, ...]] = {}
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}

@@ -371,7 +371,7 @@ class Publisher:
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=tuple(world.gpus.values()), caches=self._caches, details=self._shown, window_s=WINDOW_S,
-            applied=world.applied, objects=dict(world.objects), rights=world.rights,
+            applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip
 
