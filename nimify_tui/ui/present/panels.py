@@ -13,8 +13,9 @@ from nimify_tui.domain.names import short_region
 from nimify_tui.fleet.frames import CacheStat, LatencyHistory, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import Glyphs
-from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries
+from nimify_tui.ui.widgets.chart import ChartData, ChartSeries
 from nimify_tui.ui.widgets.scale import Point
+from nimify_tui.ui.widgets.timeaxis import ChartMark
 
 Span = tuple[str, str]
 Spans = tuple[Span, ...]
