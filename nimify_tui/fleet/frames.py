@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nimify_tui.domain.alerts import NO_ALERTS, Alerts
+from nimify_tui.domain.alerts import NO_ALERTS, Alerts, Incident
 from nimify_tui.domain.changes import Change, Why
 from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -150,7 +150,11 @@ class ChartColumn(msgspec.Struct, frozen=True, gc=False):
 
 
 class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones."""
+    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones.
+
+    ``marks`` and ``incidents`` are in the order of time; ``runtime`` is the family whose metrics are read,
+    "" where none is.
+    """
 
     column_s: float
     columns: tuple[ChartColumn, ...]
@@ -159,6 +163,8 @@ class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo | None
     marks: tuple[Change, ...] = ()
     reason: str = ""
+    incidents: tuple[Incident, ...] = ()
+    runtime: str = ""
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -337,7 +337,8 @@ class Publisher:
             if made is None or second or tracks[0].fold_id in due:
                 world = self._world
                 made = detail.build(
-                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain
+                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
+                    self._alarms.incidents(track.key for track in tracks),
                 )
             shown[row_id] = made
         self._shown = shown
