@@ -42,18 +42,22 @@ class Monitors:
         return (self._read,) if numbers and self.regions else ()
 
     async def _read(self, fleet: Fleet, sink: Sink) -> None:
-        """Read until cancelled: the numbers of the replicas, and the GPUs."""
+        """Read until cancelled: the numbers of the replicas, their past while one looks at it, and the GPUs."""
         from nimify_tui.sources.metrics.dcgm_prometheus import PrometheusCards
+        from nimify_tui.sources.metrics.past import PrometheusPast
         from nimify_tui.sources.metrics.prometheus import PrometheusScrapes
 
         servers = {
             name: server_of(endpoint, lambda name=name: self._link(name), self._clock)  # type: ignore[misc]  # a default binds it
             for name, endpoint in self._endpoints.items()
         }
-        scrapes = PrometheusScrapes(fleet, servers, self._clusters.__contains__, self._clock)
+        pods = self._clusters.__contains__
+        scrapes = PrometheusScrapes(fleet, servers, pods, self._clock)
+        past = PrometheusPast(fleet, servers, pods, self._clock)
         gpus = PrometheusCards(servers, gpu_faults("prometheus"), self._clock)
         async with asyncio.TaskGroup() as group:
             group.create_task(scrapes.run(sink), name="Prometheus")
+            group.create_task(past.run(sink), name="Prometheus: the past")
             group.create_task(gpus.run(sink), name="Prometheus: GPUs")
 
 

@@ -89,7 +89,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all).
+    part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
     """
 
     at: float
@@ -116,6 +116,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     latency_note: str = ""
     via: str = ""
     partial: str = ""
+    runtime: str = ""
     tokens: TokenSample | None = None
 
 

@@ -6,8 +6,9 @@ import msgspec
 
 from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change
-from nimify_tui.domain.demands import ObjectDemand
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuMap, GpuPanel
+from nimify_tui.domain.history import History
 from nimify_tui.domain.measures import ReplicaSample, ReplicaUse
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -154,6 +155,14 @@ class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
     answer: ObjectText
 
 
+class HistoryRead(msgspec.Struct, frozen=True, tag="history"):
+    """The history of a service that somebody looks at was read, or could not be."""
+
+    at: float
+    demand: HistoryDemand
+    answer: History
+
+
 class RightsSeen(msgspec.Struct, frozen=True, tag="rights"):
     """What may be done to a service that is looked at."""
 
@@ -181,5 +190,6 @@ Update = (
     | AlertmanagerSeen
     | GpuMapSeen
     | ObjectRead
+    | HistoryRead
     | RightsSeen
 )

@@ -7,11 +7,11 @@ pending or fires, once a second.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, RuleStatus
+from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, Incident, RuleStatus
 from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth
@@ -33,6 +33,8 @@ _ABOUT_CERTIFICATES = tuple(each for each in RULES if each.looks is Looks.CERTIF
 _NOTHING = Memory()
 #: Ways of being judged that are remembered, so that services share them.
 _KINDS = 256
+#: Alerts that are over, of all services: a chart marks them.
+_PAST = 1000
 _RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1, AlertSeverity.INFO: 2}
 
 
@@ -132,6 +134,7 @@ class Alarms:
         #: Rules of which not all is followed.
         self._full: set[str] = set()
         self._alerts = NO_ALERTS
+        self._past: deque[Incident] = deque(maxlen=_PAST)
 
     def look(self, track: ServiceTrack, at: float, skew_s: float = 0.0) -> None:
         """Judge one service in one region by its row as it is now; its region's clock is ``skew_s`` ahead of ``at``."""
@@ -207,6 +210,15 @@ class Alarms:
         for who in [each for each in self._said if isinstance(each, str) and each not in there]:
             self._say(who, {})
 
+    def incidents(self, keys: Iterable[ServiceKey]) -> tuple[Incident, ...]:
+        """What fired and fires about some services, in the order of their beginnings."""
+        wanted = frozenset(keys)
+        found = [each for each in self._past if each.key in wanted]
+        if not wanted.isdisjoint(self._active):
+            mine = [each for each in self._entries.values() if each.subject.key in wanted]
+            found += [one for each in mine if (one := _incident(each)) is not None]
+        return tuple(sorted(found, key=lambda each: each.fired_at))
+
     def told(self) -> Alerts:
         """All that is so now; the same object while nothing is another."""
         alerts = sorted((each.told() for each in self._entries.values()), key=order)
@@ -240,6 +252,8 @@ class Alarms:
             if verdict is not None and entry.step(verdict, at):
                 return
             del self._entries[subject]
+            if (over := _incident(entry, entry.clear_at or entry.at)) is not None:
+                self._past.append(over)
             if subject.key is not None:
                 self._active[subject.key] -= 1
                 if not self._active[subject.key]:
@@ -266,6 +280,16 @@ class Alarms:
             self._said[who] = said
         else:
             del self._said[who]
+
+
+def _incident(entry: _Entry, ended_at: float | None = None) -> Incident | None:
+    """An alert as an incident; None for one that did not fire, or that is about no service."""
+    key, alert = entry.subject.key, entry.told()
+    if key is None or entry.fired_at is None:
+        return None
+    return Incident(
+        rule=alert.rule, severity=alert.severity, key=key, fired_at=entry.fired_at, ended_at=ended_at, text=alert.text
+    )
 
 
 def order(alert: Alert) -> tuple[bool, bool, int, float, str, str, str]:

@@ -346,7 +346,8 @@ class Publisher:
             if made is None or second or tracks[0].fold_id in due:
                 world = self._world
                 made = detail.build(
-                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain
+                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
+                    self._alarms.incidents(track.key for track in tracks),
                 )
             shown[row_id] = made
         self._shown = shown
@@ -380,7 +381,7 @@ class Publisher:
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=world.gpus.all(world.regions), caches=self._caches, details=self._shown, window_s=WINDOW_S,
-            applied=world.applied, objects=dict(world.objects), rights=world.rights,
+            applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip
 

@@ -8,7 +8,8 @@ from typing import Any
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change, ChangeKind
-from nimify_tui.domain.demands import ObjectDemand
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
+from nimify_tui.domain.history import History
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -20,6 +21,7 @@ from nimify_tui.domain.updates import (
     Changed,
     GpuMapSeen,
     GpusSeen,
+    HistoryRead,
     ModelsSeen,
     ObjectRead,
     RegionGone,
@@ -51,6 +53,8 @@ _SAME_CHANGE_S = 5.0
 _OURS = "console"
 #: Objects that are kept: who goes back and forth between two finds both at once.
 _OBJECTS = 8
+#: Histories that are kept: of six regions those of a few ranges, each at most some 100 kB.
+_HISTORIES = 24
 #: Services of which it is remembered what may be done to them.
 _RIGHTS_KEPT = 512
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
@@ -79,6 +83,7 @@ class World:
         self.caches = CacheTracks()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
+        self.histories: dict[HistoryDemand, History] = {}
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
         self.touched_regions: set[str] = set()
@@ -104,6 +109,7 @@ class World:
             AlertmanagerSeen: self._manager_seen,
             GpuMapSeen: self._gpu_map_seen,
             ObjectRead: self._object_read,
+            HistoryRead: self._history_read,
             RightsSeen: self._rights_seen,
         }
 
@@ -351,6 +357,11 @@ class World:
         self.objects[update.demand] = update.answer
         while len(self.objects) > _OBJECTS:
             del self.objects[next(iter(self.objects))]
+
+    def _history_read(self, update: HistoryRead) -> None:
+        # Replaced as a whole: frames share it.
+        kept = [pair for pair in self.histories.items() if pair[0] != update.demand][1 - _HISTORIES :]
+        self.histories = {**dict(kept), update.demand: update.answer}
 
     def _rights_seen(self, update: RightsSeen) -> None:
         # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.
