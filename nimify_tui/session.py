@@ -103,24 +103,23 @@ class Session:
         hosts = DockerRegions(config, self.clock)
         monitors = Monitors(config, only, clusters.link, self.clock)
         self._alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
-        told = monitors.regions
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
             discover=self._embedded.discover,
-            region_work=_by_kind(
-                {
-                    RegionKind.EMBEDDED: self._embedded.watch,
-                    RegionKind.KUBERNETES: clusters.watch,
-                    RegionKind.DOCKER: hosts.watch,
-                }
-            ),
+            region_work=_by_kind({
+                RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch,
+                RegionKind.DOCKER: hosts.watch,
+            }),
             fleet_work=(
-                *(work for one in (self._embedded, clusters, hosts) for work in one.fleet_work(needs.numbers, told)),
+                *(
+                    work for one in (self._embedded, clusters, hosts)
+                    for work in one.fleet_work(needs.numbers, monitors.regions)
+                ),
                 *monitors.fleet_work(needs.numbers), *self._alerting.fleet_work(),
                 *((last_known.keep,) if needs.remember else ()),
                 lambda *_: self._live.run(),
-                clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
+                clusters.rights(self._kind, self._may_write),
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
@@ -137,6 +136,9 @@ class Session:
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
         self._live = self._live_desk(clusters, hosts)
+
+    def _may_write(self, region: str) -> bool:
+        return self._gate.may_change(region).allowed
 
     def _live_desk(self, clusters: ClusterRegions, hosts: DockerRegions) -> LiveDesk:
         gate, sockets = self._gate, partial(clusters.sockets, self._gate.verify)
