@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.clock import Clock, SystemClock
@@ -11,6 +12,7 @@ from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.config import Config
 from nimify_tui.config.monitoring import place_of
 from nimify_tui.config.schema import Endpoint, RegionConfig
+from nimify_tui.domain.live import Forward
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
 
@@ -20,17 +22,25 @@ if TYPE_CHECKING:
     from nimify_tui.sources.gpu_faults import GpuFaults
 
 
+Forwards = Callable[[], Sequence[Forward]]
+
+
 class Monitors:
     """The regions whose numbers come from a server; they are not scraped by us as well.
 
-    ``only`` (empty: all) narrows as ``--region`` does; ``link`` gives the open connection of a cluster. Nothing of it
-    is imported before such a region is watched.
+    ``only`` (empty: all) narrows as ``--region`` does; ``link`` gives the open connection of a cluster, ``forwards``
+    the session's port-forwards. Nothing of it is imported before such a region is watched.
     """
 
     def __init__(
-        self, config: Config, only: Sequence[str], link: Callable[[str], Connection | None], clock: Clock
+        self,
+        config: Config,
+        only: Sequence[str],
+        link: Callable[[str], Connection | None],
+        clock: Clock,
+        forwards: Forwards = tuple,
     ) -> None:
-        self._link, self._clock = link, clock
+        self._link, self._clock, self._forwards = link, clock, forwards
         told = {item.name: item for item in config.region if item.prometheus and (not only or item.name in only)}
         self._endpoints = {name: item.prometheus for name, item in told.items() if item.prometheus}
         self._clusters = frozenset(name for name, item in told.items() if item.kind == "kubernetes")
@@ -48,7 +58,7 @@ class Monitors:
         from nimify_tui.sources.metrics.prometheus import PrometheusScrapes
 
         servers = {
-            name: server_of(endpoint, lambda name=name: self._link(name), self._clock)  # type: ignore[misc]  # a default binds it
+            name: server_of(endpoint, partial(self._link, name), self._clock, name, self._forwards)
             for name, endpoint in self._endpoints.items()
         }
         pods = self._clusters.__contains__
@@ -70,14 +80,21 @@ def gpu_faults(teller: str) -> GpuFaults:
 
 
 def server_of(
-    endpoint: Endpoint | str, link: Callable[[], Connection | None], clock: Clock
+    endpoint: Endpoint | str,
+    link: Callable[[], Connection | None],
+    clock: Clock,
+    region: str,
+    forwards: Forwards = tuple,
 ) -> PrometheusServer:
     """The server of a region; nothing is connected yet."""
     from nimify_tui.backends.prometheus.server import PrometheusServer
-    from nimify_tui.backends.prometheus.ways import Direct, Through
+    from nimify_tui.backends.prometheus.ways import Direct, Forwarded, Through, Way
 
     place = place_of(endpoint)
-    return PrometheusServer(Through(place, link) if place.inside else Direct(place), clock)
+    way: Way = Through(place, link) if place.inside else Direct(place)
+    if place.behind is not None:
+        way = Forwarded(place, region, forwards)
+    return PrometheusServer(way, clock)
 
 
 async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
@@ -93,7 +110,7 @@ async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
     if place_of(item.prometheus).inside:
         link = Connection(place_of_context(item.context or "", kubeconfig))
         await link.open()
-    server = server_of(item.prometheus, lambda: link, clock)
+    server = server_of(item.prometheus, lambda: link, clock, item.name)
     try:
         found = await server.discover(sorted(Reader().wanted | Mesh.anchors), clock.now(), 300.0)
     finally:

@@ -101,7 +101,7 @@ class Session:
             keep=needs.keep and not config.gate.read_only, only=frozenset(only),
         )  # fmt: skip
         hosts = DockerRegions(config, self.clock)
-        monitors = Monitors(config, only, clusters.link, self.clock)
+        monitors = Monitors(config, only, clusters.link, self.clock, self.forwards)
         self._alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(

@@ -83,8 +83,11 @@ def prometheus(
     host: str = "127.0.0.1",
     least: int = 3,
     flags: tuple[str, ...] = (),
+    port: int = 0,
 ) -> Iterator[Prometheus]:
     """A ready one on ``host`` that scrapes ``targets`` (address, labels) once a second, and has ``least`` times.
+
+    ``port`` 0 is a free one.
 
     What :func:`backfilled` has put into ``folder`` before, it has too.
     """
@@ -100,7 +103,7 @@ def prometheus(
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     with listener() as taken:
-        port = taken.getsockname()[1]
+        port = port or taken.getsockname()[1]
     made = Prometheus(folder, port, host, flags=flags)
     made.start()
     try:
