@@ -100,25 +100,26 @@ class Session:
             regions, self._gate.verify, self.clock, config.gate_policy,
             keep=needs.keep and not config.gate.read_only, only=frozenset(only),
         )  # fmt: skip
-        hosts, monitors = DockerRegions(config, self.clock), Monitors(config, only, clusters.link, self.clock)
-        self._alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
+        hosts = DockerRegions(config, self.clock)
+        monitors = Monitors(config, only, clusters.link, self.clock, self.forwards)
+        self.alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
             discover=self._embedded.discover,
-            region_work=_by_kind(
-                {
-                    RegionKind.EMBEDDED: self._embedded.watch,
-                    RegionKind.KUBERNETES: clusters.watch,
-                    RegionKind.DOCKER: hosts.watch,
-                }
-            ),
+            region_work=_by_kind({
+                RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch,
+                RegionKind.DOCKER: hosts.watch,
+            }),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
-                *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
-                *self._alerting.fleet_work(), *((last_known.keep,) if needs.remember else ()),
+                *(
+                    work for one in (self._embedded, clusters, hosts)
+                    for work in one.fleet_work(needs.numbers, monitors.regions)
+                ),
+                *monitors.fleet_work(needs.numbers), *self.alerting.fleet_work(),
+                *((last_known.keep,) if needs.remember else ()),
                 lambda *_: self._live.run(),
-                clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
+                clusters.rights(self._kind, self._may_write),
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
@@ -134,8 +135,11 @@ class Session:
         self._desk = Desks(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
-        self._desk.hand_on(self._alerting.desks(self._gate, self._mirror))
+        self._desk.hand_on(self.alerting.desks(self._gate, self._mirror))
         self._live = self._live_desk(clusters, hosts)
+
+    def _may_write(self, region: str) -> bool:
+        return self._gate.may_change(region).allowed
 
     def _live_desk(self, clusters: ClusterRegions, hosts: DockerRegions) -> LiveDesk:
         gate, sockets = self._gate, partial(clusters.sockets, self._gate.verify)
@@ -188,10 +192,6 @@ class Session:
     def replicas(self, key: ServiceKey) -> Sequence[Replica]:
         """The replicas of a service as its region told last."""
         return self._mirror.replicas(key)
-
-    def alerts_told(self, frame: Frame) -> bool:
-        """Whether every Alertmanager was asked, whatever came of it."""
-        return self._alerting.told(frame)
 
     def on_loop(self, look: Callable[[Fleet], T]) -> Future[T]:
         """Let ``look`` read the fleet on the loop that owns it."""

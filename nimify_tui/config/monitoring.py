@@ -27,13 +27,13 @@ def servers(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
                 here = (*path, key)
                 yield Problem(merged.where(here), path_text(here), "names one twice", "keep one of them")
             for index, each in enumerate(value):
-                yield from _server((*path, key, index), each, merged, cluster=cluster, port=_PORTS[key])
+                yield from _server((*path, key, index), each, merged, cluster=cluster, key=key)
         elif value is not None:
-            yield from _server((*path, key), value, merged, cluster=cluster, port=_PORTS[key])
+            yield from _server((*path, key), value, merged, cluster=cluster, key=key)
 
 
 def _server(
-    here: Path, value: str | Mapping[str, Any], merged: Merged, *, cluster: bool, port: int
+    here: Path, value: str | Mapping[str, Any], merged: Merged, *, cluster: bool, key: str
 ) -> Iterator[Problem]:
     table: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
 
@@ -42,24 +42,24 @@ def _server(
         return Problem(merged.where(place), path_text(place), text, remedy)
 
     try:
-        check_url(table["url"], cluster=cluster, port=port)
+        check_url(table["url"], cluster=cluster, port=_PORTS[key], forwards=key == "prometheus")
     except ConfigurationError as error:
         yield problem("url", error.message, error.remedy)
         return
     if table["url"].startswith("k8s://"):
-        for key in (key for key in _LOGIN if table.get(key)):
-            yield problem(key, "an API server passes it on to no service", "give the server's own url, or remove it")
+        for each in (each for each in _LOGIN if table.get(each)):
+            yield problem(each, "an API server passes it on to no service", "give the server's own url, or remove it")
         return
     if table.get("token") and table.get("username"):
         yield problem("username", "one logs in with a token or with a name, not with both", "keep one of them")
-    for key, beside in _TOGETHER:
-        if table.get(key) and not table.get(beside):
-            yield problem(key, f"needs {beside} beside it", f"add {beside}")
+    for each, beside in _TOGETHER:
+        if table.get(each) and not table.get(beside):
+            yield problem(each, f"needs {beside} beside it", f"add {beside}")
     if not str(table.get("tenant") or "").isprintable():
         yield problem("tenant", "is no name of a tenant", "write it as the server knows it")
-    for key in ("token", "password"):
-        if table.get(key) and not {"env", "file"} & set(table[key]):
-            yield problem(key, "this version reads secrets of a monitoring server from env and file alone",
+    for each in ("token", "password"):
+        if table.get(each) and not {"env", "file"} & set(table[each]):
+            yield problem(each, "this version reads secrets of a monitoring server from env and file alone",
                           'write {env = "NAME"} or {file = "PATH"}')  # fmt: skip
 
 

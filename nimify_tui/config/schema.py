@@ -172,6 +172,7 @@ class Config(Settings, frozen=True):
                 _address(item),
                 production=item.production,
                 read_write=item.read_write,
+                monitor=_monitor(item),
                 policy=self.gate_policy,
             )
             for item in self.region
@@ -205,6 +206,15 @@ def _address(item: RegionConfig) -> str:
     if item.kind == "docker":
         return item.url or (f"Docker context {item.context}" if item.context else "the local Docker engine")
     return item.url or str(state_home() / "embedded" / item.name)
+
+
+def _monitor(item: RegionConfig) -> str:
+    """The region's Prometheus in words, without its login."""
+    if item.prometheus is None:
+        return ""
+    from nimify_tui.config.monitoring import place_of
+
+    return place_of(item.prometheus).who
 
 
 def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str, Any, str]]:

@@ -64,6 +64,17 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         return self.state is AlertState.FIRING and not self.held_back
 
 
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert about a service that fired from ``fired_at`` to ``ended_at`` (unix seconds; None: it still fires)."""
+
+    rule: str
+    severity: AlertSeverity
+    key: ServiceKey
+    fired_at: float
+    ended_at: float | None
+    text: str
+
+
 #: What these find, or do not find, says nothing of how services are.
 _ASIDE = frozenset({"CertificateExpiring"})
 

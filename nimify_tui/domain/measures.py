@@ -63,6 +63,8 @@ class TokenSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     ``ttft`` is the time to the first token, ``itl`` the time between two tokens. Prefix counters are in whatever
     the server counts (vLLM: tokens). ``kv_ratio`` is the mean use of the KV cache over its engines, 0 to 1.
+    ``prefix_ratio`` is the hit ratio of the prefix cache as the server itself makes it (over a time of its own, 0 to
+    1), for those that count no hits.
     """
 
     ttft: Histogram | None = None
@@ -73,6 +75,7 @@ class TokenSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     prefix_hits: float | None = None
     preemptions: float | None = None
     kv_ratio: float | None = None
+    prefix_ratio: float | None = None
 
 
 class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -86,7 +89,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all).
+    part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
     """
 
     at: float
@@ -113,6 +116,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     latency_note: str = ""
     via: str = ""
     partial: str = ""
+    runtime: str = ""
     tokens: TokenSample | None = None
 
 

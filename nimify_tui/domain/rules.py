@@ -54,7 +54,7 @@ LATENCY_S = 0.2
 #: (vllm-project/vllm, tools/generate_grafana_dashboards.py). A whole answer takes as long as it is long.
 TTFT_S = 1.0
 #: Families that serve language models: no request of theirs is a quick one.
-LANGUAGE_FAMILIES = frozenset({"vllm", "nim", "sglang"})
+LANGUAGE_FAMILIES = frozenset({"vllm", "nim", "sglang", "trtllm"})
 #: A cache is degraded below this part of its usual hit ratio, where that is at least so much.
 CACHE_PART, CACHE_USUAL = 0.5, 0.2
 

@@ -122,7 +122,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     region has made it true. ``progress`` says in words what a roll-out is doing ("1 of 3
     replaced"). ``endpoint`` is where this host reaches it ("http://127.0.0.1:43117"). ``around`` is what
     a cluster has around it. ``metrics_at`` ("8000/metrics", "https:8443/metrics") is where each replica tells its
-    numbers to whoever asks through its region, "" if nowhere.
+    numbers to whoever asks through its region, "" if nowhere; ``stats_at`` is where it tells them in another way
+    ("8000/v2/models/stats") should that not answer.
     ``slo`` is the objective that the object itself tells (:data:`nimify_tui.domain.slos.ANNOTATION`), unread.
     ``models`` are the names that its objects say it answers to, as far as they do;
     ``models_note`` says what is not known of them ("which adapters ..., the server alone knows").
@@ -142,6 +143,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     failure: str = ""
     endpoint: str = ""
     metrics_at: str = ""
+    stats_at: str = ""
     model_name: str = ""
     model_sha256: str = ""
     models: tuple[ServedModel, ...] = ()
@@ -176,3 +178,5 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ready_at: float | None = None
     #: Where this one replica answers metrics and health ("http://127.0.0.1:40111"), "" if nowhere.
     admin_url: str = ""
+    #: Where it answers Triton's statistics and lists, where that is another place ("" if nowhere).
+    stats_url: str = ""

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nimify_tui.domain.alerts import NO_ALERTS, Alerts
+from nimify_tui.domain.alerts import NO_ALERTS, Alerts, Incident
 from nimify_tui.domain.changes import Change, Why
-from nimify_tui.domain.demands import ObjectDemand
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.history import History
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -149,7 +150,11 @@ class ChartColumn(msgspec.Struct, frozen=True, gc=False):
 
 
 class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones."""
+    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones.
+
+    ``marks`` and ``incidents`` are in the order of time; ``runtime`` is the family whose metrics are read,
+    "" where none is.
+    """
 
     column_s: float
     columns: tuple[ChartColumn, ...]
@@ -158,6 +163,8 @@ class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo | None
     marks: tuple[Change, ...] = ()
     reason: str = ""
+    incidents: tuple[Incident, ...] = ()
+    runtime: str = ""
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +232,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     one) that serves several, the unwell first; they are no rows of their own in ``rows``.
     ``security`` and ``changes`` are newest first and bounded;
     ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
-    ``objects`` are the newest answers to ObjectDemands.
+    ``objects`` and ``histories`` are the newest answers to ObjectDemands and HistoryDemands.
     """
 
     version: int
@@ -244,6 +251,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     applied: int
     objects: Mapping[ObjectDemand, ObjectText] = {}
+    histories: Mapping[HistoryDemand, History] = {}
     models: Mapping[str, tuple[ModelRow, ...]] = {}
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.domain.rules import LANGUAGE_FAMILIES
 from nimify_tui.fleet.numbers import latencies
 from nimify_tui.fleet.quantiles import merge
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
 
-#: Families whose numbers of tokens are missed when they are not there.
-_FAMILIES = frozenset({"vllm", "nim", "sglang"})
 _QUANTILES = ("p50", "p95", "p99")
 _TWO = "two scrapes are needed, one answered so far"
 _NOT_TOLD = "this runtime does not tell it"
@@ -26,7 +25,7 @@ def token_lines(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measur
     """
     told = [(each.at, each.tokens) for each in fresh if each.tokens is not None]
     family = track.service.family if track.service is not None else ""
-    if not told and family not in _FAMILIES:
+    if not told and family not in LANGUAGE_FAMILIES:
         return []
     return _Lines([each for _, each in told], max((at for at, _ in told), default=None), base.reason).all()
 
@@ -94,8 +93,19 @@ class _Lines:
             if (hits := each.grown("prefix_hits")) is not None and (asked := each.grown("prefix_queries")) is not None
         ]
         if not pairs:
-            return self._missing("ratio", "prefix_hits")
+            return self._own_prefix()
         source, asked_all = self._source(len(pairs)), sum(asked for _, asked in pairs)
         if asked_all <= 0.0:
             return absent("ratio", "nothing was looked up in the window", source)
         return Measure(min(1.0, sum(hits for hits, _ in pairs) / asked_all), "ratio", self._at, source)
+
+    def _own_prefix(self) -> Measure:
+        """A ratio that a server makes itself, where it is the only one: those of several are never averaged."""
+        found = [each.now.sample.prefix_ratio for each in self._tracks if each.now is not None]
+        told = [ratio for ratio in found if ratio is not None]
+        if len(told) == 1 and len(self._tracks) == 1:
+            return Measure(told[0], "ratio", self._at, f"{self._source(1)}, as it says itself")
+        if told:
+            why = "replicas tell ratios and count no hits: they cannot be added up"
+            return absent("ratio", why, self._source(len(told)))
+        return self._missing("ratio", "prefix_hits")

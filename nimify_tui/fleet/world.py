@@ -8,8 +8,8 @@ from typing import Any
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change, ChangeKind
-from nimify_tui.domain.demands import ObjectDemand
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
+from nimify_tui.domain.history import History
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -19,7 +19,9 @@ from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
     AlertmanagerSeen,
     Changed,
+    GpuMapSeen,
     GpusSeen,
+    HistoryRead,
     ModelsSeen,
     ObjectRead,
     RegionGone,
@@ -39,9 +41,9 @@ from nimify_tui.domain.updates import (
 )
 from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.cards import Cards
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
-from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
@@ -51,6 +53,8 @@ _SAME_CHANGE_S = 5.0
 _OURS = "console"
 #: Objects that are kept: who goes back and forth between two finds both at once.
 _OBJECTS = 8
+#: Histories that are kept: of six regions those of a few ranges, each at most some 100 kB.
+_HISTORIES = 24
 #: Services of which it is remembered what may be done to them.
 _RIGHTS_KEPT = 512
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
@@ -72,13 +76,14 @@ class World:
         self.by_row: dict[str, ServiceTrack] = {}
         self.changes = Changes()
         self.security = Security()
-        self.gpus: dict[str, GpuPanel] = {}
+        self.gpus = Cards()
         #: Alertmanagers by their origin.
         self.managers: dict[str, ManagerFacts] = {}
         self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
+        self.histories: dict[HistoryDemand, History] = {}
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
         self.touched_regions: set[str] = set()
@@ -102,7 +107,9 @@ class World:
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
             AlertmanagerSeen: self._manager_seen,
+            GpuMapSeen: self._gpu_map_seen,
             ObjectRead: self._object_read,
+            HistoryRead: self._history_read,
             RightsSeen: self._rights_seen,
         }
 
@@ -165,6 +172,7 @@ class World:
             return
         for service in list(track.services.values()):
             self._drop(service)
+        self.gpus.forget(update.region)
         self.changes.forget_region(update.region)
         self.security.forget_region(update.region)
         self.touched_regions.add(update.region)
@@ -336,7 +344,10 @@ class World:
         self.security.add(update.event)
 
     def _gpus_seen(self, update: GpusSeen) -> None:
-        self.gpus[update.node] = with_holders(update.panel, self.regions.values())
+        self.gpus.seen(update.node, update.panel)
+
+    def _gpu_map_seen(self, update: GpuMapSeen) -> None:
+        self.gpus.placed(update.region, update.at, update.places)
 
     def _manager_seen(self, update: AlertmanagerSeen) -> None:
         self.managers[update.manager.origin] = update.manager
@@ -346,6 +357,11 @@ class World:
         self.objects[update.demand] = update.answer
         while len(self.objects) > _OBJECTS:
             del self.objects[next(iter(self.objects))]
+
+    def _history_read(self, update: HistoryRead) -> None:
+        # Replaced as a whole: frames share it.
+        kept = [pair for pair in self.histories.items() if pair[0] != update.demand][1 - _HISTORIES :]
+        self.histories = {**dict(kept), update.demand: update.answer}
 
     def _rights_seen(self, update: RightsSeen) -> None:
         # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.

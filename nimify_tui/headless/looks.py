@@ -26,7 +26,7 @@ def snapshot(options: argparse.Namespace) -> int:
     with open_session(options, _NUMBERS) as session:
         session.engine.wait(lambda frame: settled(frame, options), options.timeout)
         session.engine.wait(
-            lambda frame: _numbers_in(frame) and session.alerts_told(frame), min(options.settle, options.timeout)
+            lambda frame: _numbers_in(frame) and session.alerting.told(frame), min(options.settle, options.timeout)
         )
         frame = session.frame
         data = session.on_loop(lambda fleet: project(fleet, session.clock.now())).result()

@@ -1,7 +1,8 @@
 """Which runtime a workload is: one table, looked at from top to bottom.
 
 Images and ports: docs.nvidia.com/nim, triton-inference-server/server, docs.vllm.ai, docs.sglang.ai,
-kserve/kserve. What only a port suggests is not taken for a family: 8000 is everybody's port.
+nvidia.github.io/TensorRT-LLM, kserve/kserve. What only a port suggests is not taken for a family: 8000 is
+everybody's port.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+from nimify_tui.domain.gpus import EXPORTER_FAMILY
 
 #: What is served by none of the known runtimes.
 OTHER = "other"
@@ -52,6 +55,10 @@ class Family:
     words: tuple[str, ...] = ()
     metrics_port: int = 0
     metrics_path: str = "/metrics"
+    #: Where it tells statistics in another way should its metrics be off, and the flag that names another port.
+    stats_port: int = 0
+    stats_path: str = ""
+    stats_flag: str = ""
     #: What names another port: flags of its command line, best first, and a variable.
     port_flags: tuple[str, ...] = ()
     port_env: str = ""
@@ -69,11 +76,15 @@ FAMILIES: tuple[Family, ...] = (
     Family("nim", _images(r"^nvcr\.io/nim/|(^|/)llm-nim$"), (("app.kubernetes.io/managed-by", "k8s-nim-operator"),),
            (), 8000, "/v1/metrics", port_env="NIM_SERVER_PORT"),
     Family("triton", _images(r"(^|/)tritonserver[^/]*$"), (), ("tritonserver",), 8002,
-           port_flags=("--metrics-port",)),
+           stats_port=8000, stats_path="/v2/models/stats", stats_flag="--http-port", port_flags=("--metrics-port",)),
     Family("vllm", _images(r"(^|/)vllm[^/]*$"), (), ("vllm serve", "vllm.entrypoints"), 8000,
            port_flags=("--port",)),
     Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,
            port_flags=("--port",)),
+    Family(EXPORTER_FAMILY, _images(r"(^|/)dcgm-exporter$"), (), (), 9400),
+    # Its numbers are not at /metrics, which tells of iterations and forgets what it told.
+    Family("trtllm", _images(r"^nvcr\.io/nvidia/tensorrt-llm/|(^|/)tensorrt-?llm[^/]*$"), (), ("trtllm-serve",), 8000,
+           "/prometheus/metrics", port_flags=("--port",)),
     Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
                 "Start a stopped service again; shows the plan first", scope, change, _SVC),
         Command(f"{at}.rollback", (), ("rollback", "rollout-undo"), "roll back",
                 "Back to an earlier revision (the one before when none is named); shows the plan first",
-                scope, change, _SVC, f"[REVISION] {_WAVE}"),
+                scope, change, _SVC, f"[REVISION] [stop-first] {_WAVE}"),
         Command(f"{at}.pause", (), ("pause",), "pause",
                 "Hold a roll-out: changes of the pod template wait; shows the plan first", scope, change, _SVC),
         Command(f"{at}.resume", (), ("resume",), "resume",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from nimify_tui.sources.metrics.proxied import CAP_RPS
+from nimify_tui.sources.metrics.turns import CAP_RPS
 from tests.bench.harness import Result, at_most, pause
 from tests.bench.kube_lab import crowded, watching
 from tests.kube.cluster import Cluster

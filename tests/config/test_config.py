@@ -144,6 +144,18 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].alertmanager: is no address of a server|write it like http://HOST:9093, or k8s://",
         ),
         (
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='forward://mon/prometheus'\n",
+            "FILE line 4: region[0].prometheus: is no port of a pod|write forward://NAMESPACE/POD:PORT",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus='forward://mon/prometheus-0:9090'\n",
+            "FILE line 3: region[0].prometheus: only a Kubernetes region has pods|give the server's own url",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nalertmanager='forward://mon/am-0:9093'\n",
+            "FILE line 4: region[0].alertmanager: is no address of a server|write it like http://HOST:9093, or k8s://",
+        ),
+        (
             "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='k8s://mon/prometheus'\n",
             "FILE line 4: region[0].prometheus: is no service of a cluster|write k8s://NAMESPACE/SERVICE:PORT",
         ),

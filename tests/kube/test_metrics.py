@@ -21,7 +21,7 @@ from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.plans import ActionState, Progress, Verb
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.fleet.frames import ServiceRow
-from nimify_tui.sources.metrics import proxied
+from nimify_tui.sources.metrics import proxied, turns
 from tests import models_factory
 from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload
 from tests.kube.cluster import Cluster
@@ -172,8 +172,8 @@ def test_no_more_requests_than_the_cap_whatever_there_is(cluster: Cluster, serve
     most = max(sum(at <= each < at + 5.0 for each in times) for at in times)
     # Two of the burst of one look, one of its rounding, and what was under way while a busy server took nothing in.
     late = 3 + proxied.AT_ONCE
-    assert most <= 5.0 * proxied.CAP_RPS + late
-    assert times[-1] - times[0] > (len(times) - late) / proxied.CAP_RPS
+    assert most <= 5.0 * turns.CAP_RPS + late
+    assert times[-1] - times[0] > (len(times) - late) / turns.CAP_RPS
 
 
 def _seconds(stamp: str) -> float:

@@ -13,7 +13,7 @@ from nimify_tui.serving.metrics import Metrics
 from nimify_tui.sources.metrics.adapters import ADAPTERS, Reader
 from nimify_tui.sources.metrics.exposition import ExpositionError
 from nimify_tui.sources.metrics.triton import FIRST_RESPONSE, NO_HISTOGRAM, SUMMARIES
-from tests.metrics import pages
+from tests.metrics import foreign, pages
 from tests.metrics.pages import renamed
 
 
@@ -125,11 +125,14 @@ def test_our_own_pages_are_read_as_ours() -> None:
 
 def test_one_row_of_the_table_for_each_family() -> None:
     names = [make().name for make in ADAPTERS]
-    assert names == ["nimify", "vllm", "nim", "triton", "http"]
+    assert names == ["nimify", "vllm", "sglang", "trtllm", "nim", "triton", "kserve", "http"]
     assert all(make().wanted for make in ADAPTERS)
 
 
-PAGES = (pages.VLLM_NEW, pages.NIM_1, pages.TRITON + pages.TRITON_HISTOGRAM, pages.FASTAPI, pages.KSERVE)
+PAGES = (
+    pages.VLLM_NEW, pages.NIM_1, pages.TRITON + pages.TRITON_HISTOGRAM, pages.FASTAPI, pages.KSERVE, foreign.SGLANG_05,
+    foreign.TRTLLM, foreign.TRITON_TRTLLM, foreign.OTEL, foreign.ISTIO, foreign.ENVOY,
+)  # fmt: skip
 odd = st.sampled_from(["NaN", "+Inf", "-Inf", "-1", "1e308", "0", "", "x", "9" * 400])
 
 
@@ -149,7 +152,8 @@ def test_no_value_of_a_line_makes_a_number_that_is_none(data: st.DataObject) -> 
         return
     told = [*(found.requests or {}).values(), found.in_flight, found.queued, found.batch_sum, found.rss_bytes]
     if found.tokens is not None:
-        told += [found.tokens.kv_ratio, found.tokens.generation_tokens, found.tokens.prefix_hits]
+        told += [found.tokens.prefix_ratio, found.tokens.kv_ratio]
+        told += [found.tokens.generation_tokens, found.tokens.prefix_hits]
         assert found.tokens.kv_ratio is None or found.tokens.kv_ratio <= 1.0
     for each in (found.duration, found.queue, found.compute, found.tokens.itl if found.tokens else None):
         if each is not None:

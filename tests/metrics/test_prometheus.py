@@ -26,16 +26,19 @@ from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled, SampleF
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.metrics import prometheus as source
+from nimify_tui.sources.metrics.mesh import FROM_ISTIO
 from nimify_tui.sources.metrics.prometheus import PrometheusScrapes, RegionScrapes
 from nimify_tui.sources.metrics.scrape import ScrapeSource
 from tests import models_factory
-from tests.metrics.pages import VLLM_NEW
-from tests.metrics.prom import Prometheus, front, growing, prometheus
+from tests.metrics.foreign import ISTIO
+from tests.metrics.pages import TRITON, VLLM_NEW
+from tests.metrics.prom import Prometheus, front, growing, prometheus, serving
 from tests.serving.servers import running, tensor
 from tests.support import PYTHON, wait_for
 
 OURS, POD = ServiceKey("here", "embed"), ServiceKey("cluster", "vllm", "ai")
 OURS_R, POD_R = ReplicaKey(OURS, "r"), ReplicaKey(POD, "vllm-0")
+TRITON_POD = ServiceKey("meshed", "triton", "ai")
 #: What the page of vLLM grows by in a second, in parts of what stands there: 10.6 requests.
 PER_S = 0.1
 LOAD = """
@@ -66,6 +69,7 @@ class Scene:
         now, fleet = SystemClock().now(), Fleet(scrape_s=1.0)
         for key, kind, replica, url in (
             (OURS, RegionKind.EMBEDDED, "r", self.ours), (POD, RegionKind.KUBERNETES, "vllm-0", self.vllm),
+            (TRITON_POD, RegionKind.KUBERNETES, "triton-0", ""),
         ):  # fmt: skip
             region = Region(name=key.region, kind=kind, address="test", short=key.region)
             service = Service(
@@ -98,12 +102,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with (
         running(models_factory.mlp((8, 16, 4)), "--rate-limit-rps", "0") as server,
         growing(VLLM_NEW, PER_S) as vllm,
+        serving(lambda _: (200, TRITON.encode())) as triton,
+        growing(ISTIO, PER_S) as proxy,
         loaded(server.port, server.name),
         prometheus(
             folder,
             [
                 (f"127.0.0.1:{server.admin_port}", {}),
                 (f"127.0.0.1:{vllm}", {"namespace": "ai", "pod": "vllm-0", "model_name": "of the pod"}),
+                (f"127.0.0.1:{triton}", {"namespace": "ai", "pod": "triton-0"}),
+                (f"127.0.0.1:{proxy}", {"namespace": "ai", "pod": "triton-0"}),
             ],
         ) as made,
     ):
@@ -328,3 +336,35 @@ def test_clocks_apart_make_no_number_old_or_young(scene: Scene) -> None:
         return clock.now() - max(each.at for each in found if isinstance(each, Sampled))
 
     assert 0.0 <= asyncio.run(go()) + SAME_CLOCK_S < 30.0
+
+
+def test_percentiles_of_a_triton_come_from_the_proxy_at_its_pod_which_is_a_target_of_its_own(scene: Scene) -> None:
+    """Seen failing with requests that the pod itself makes left in: 900 of them came on top."""
+    fleet, clock = scene.fleet(), SystemClock()
+
+    async def go() -> ServiceRow:
+        came = asyncio.Event()
+
+        def sink(updates: Sequence[Update]) -> None:
+            fleet.apply_many(updates)
+            came.set()
+
+        servers = {"meshed": server_at(scene.prometheus.url)}
+        work = asyncio.create_task(PrometheusScrapes(fleet, servers, lambda _: True, clock).run(sink))
+        try:
+            async with asyncio.timeout(60):
+                while (row := fleet.publish(clock.now()).rows[TRITON_POD.row_id]).p99.value is None:
+                    came.clear()
+                    await came.wait()
+                return row
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    row = asyncio.run(go())
+    assert FROM_ISTIO in row.p99.source
+    track = fleet._world.services[TRITON_POD]
+    assert track.window is not None
+    # Of a factor of 2 and 7: what came in, and nothing of what went out.
+    low, high = track.window.counts[0], track.window.counts[-1]
+    assert low / high == pytest.approx(2 / 7, rel=1e-6)

@@ -16,15 +16,8 @@ from nimify_tui.domain.demands import Demand, DetailDemand, NumbersDemand
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.updates import SampleFailed, Update
-from nimify_tui.sources.metrics.proxied import (
-    CAP_RPS,
-    LONGEST_S,
-    SHORTEST_S,
-    Answer,
-    ProxiedScrapes,
-    planned,
-    spots_of,
-)
+from nimify_tui.sources.metrics.proxied import Answer, ProxiedScrapes
+from nimify_tui.sources.metrics.turns import CAP_RPS, LONGEST_S, SHORTEST_S, planned, spots_of
 from tests.fleet.town import replica_fact, service_fact
 
 Pair = tuple[Service, list[Replica]]

@@ -35,6 +35,8 @@ SCRAPED = {"prometheus.io/scrape": "true"}
         ),
         ({"image": "nvcr.io/nvidia/tritonserver:26.10-py3"}, {}, "8002/metrics"),
         ({"image": "nvcr.io/nvidia/tritonserver:1", "args": ["--metrics-port=8202"]}, {}, "8202/metrics"),
+        ({"image": "nvcr.io/nvidia/tensorrt-llm/release:1.2.0"}, {}, "8000/prometheus/metrics"),
+        ({"image": "own/llm:1", "args": ["trtllm-serve", "m", "--port", "9000"]}, {}, "9000/prometheus/metrics"),
         ({"image": "r/nimify:1", "args": ["serve", "m", "--port", "80", "--admin-port", "81"]}, {}, "81/metrics"),
         ({"image": "vllm/vllm-openai:1", "ports": [{"name": "metrics", "containerPort": 7}]}, {}, "7/metrics"),
         ({"image": "own/app:1"}, {}, ""),

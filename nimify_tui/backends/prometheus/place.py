@@ -17,6 +17,11 @@ _INSIDE = re.compile(
     r"k8s://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<scheme>(?:https:)?)"
     r"(?P<service>[a-z]([a-z0-9-]{0,61}[a-z0-9])?):(?P<port>[a-z0-9][a-z0-9-]{0,14})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
 )
+#: ``forward://NAMESPACE/POD:PORT[/PATH]``: through a port-forward that the console has open to that pod.
+_FORWARDED = re.compile(
+    r"forward://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<pod>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)"
+    r":(?P<port>[1-9][0-9]{0,4})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
+)
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
 _MAX_SECRET_BYTES = 64 * 1024
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -48,8 +53,18 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A port of a pod; ``pod`` is its name or the name's beginning ("prometheus" for "prometheus-0")."""
+
+    space: str
+    pod: str
+    port: int
+    path: str
+
+
+@dataclass(frozen=True)
 class ServerPlace:
-    """One server. ``url`` is http, https or k8s; ``tenant`` goes into X-Scope-OrgID (Mimir, Cortex)."""
+    """One server. ``url`` is http, https, k8s or forward; ``tenant`` goes into X-Scope-OrgID (Mimir, Cortex)."""
 
     url: str
     token: Secret | None = None
@@ -68,6 +83,12 @@ class ServerPlace:
         return self.url.startswith("k8s://")
 
     @property
+    def behind(self) -> Behind | None:
+        """The pod that a port-forward leads to; None where none is needed."""
+        match = _FORWARDED.match(self.url)
+        return Behind(match["space"], match["pod"], int(match["port"]), match["path"]) if match else None
+
+    @property
     def host(self) -> str:
         """The host of its url."""
         return urlsplit(self.url).hostname or ""
@@ -80,7 +101,9 @@ class ServerPlace:
     @property
     def who(self) -> str:
         """The server in words."""
-        return f"{self.what} {self.url.removeprefix('k8s://') if self.inside else urlsplit(self.url).netloc}"
+        if self.inside or self.behind is not None:
+            return f"{self.what} {self.url.partition('://')[2]}"
+        return f"{self.what} {urlsplit(self.url).netloc}"
 
     @property
     def prefix(self) -> str:
@@ -125,17 +148,22 @@ class ServerPlace:
         return context
 
 
-def check_url(url: str, *, cluster: bool, port: int = 9090) -> None:
+def check_url(url: str, *, cluster: bool, port: int = 9090, forwards: bool = False) -> None:
     """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError.
 
-    ``port`` is where such a server usually listens.
+    ``port`` is where such a server usually listens; ``forwards``: it can be reached through a port-forward.
     """
-    if url.startswith("k8s://"):
-        if not cluster:
-            raise ConfigurationError("only a Kubernetes region has services", "give the server's own url")
-        if _INSIDE.match(url) is None:
-            raise ConfigurationError("is no service of a cluster", "write k8s://NAMESPACE/SERVICE:PORT")
-        return
+    for scheme, form, what, words in (
+        ("k8s://", _INSIDE, "services", "is no service of a cluster: write k8s://NAMESPACE/SERVICE:PORT"),
+        ("forward://", _FORWARDED, "pods", "is no port of a pod: write forward://NAMESPACE/POD:PORT"),
+    ):
+        if url.startswith(scheme) and (forwards or form is _INSIDE):
+            if not cluster:
+                raise ConfigurationError(f"only a Kubernetes region has {what}", "give the server's own url")
+            if form.match(url) is None:
+                problem, _, remedy = words.partition(": ")
+                raise ConfigurationError(problem, remedy)
+            return
     try:
         parts = urlsplit(url)
         fine = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username)

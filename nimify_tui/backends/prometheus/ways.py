@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -40,6 +41,7 @@ from nimify_tui.backends.prometheus.errors import (
 )
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.base.errors import DeadlineError, GateRefused, InternalError, NetworkError, NimifyError
+from nimify_tui.domain.live import Forward
 from nimify_tui.domain.plans import Permit, Plan
 
 Verify = Callable[[Permit, Plan], None]
@@ -106,6 +108,7 @@ class Direct:
         self._refused, self._verify = refused, verify
         self._transport: Transport | None = None
         self._context: ssl.SSLContext | None = None
+        self._opening = asyncio.Lock()
 
     def close(self) -> None:
         """End its connections."""
@@ -142,7 +145,8 @@ class Direct:
         try:
             async with asyncio.timeout(timeout_s):
                 login = await asyncio.to_thread(place.headers)
-                transport = await self._open()
+                async with self._opening:
+                    transport = await self._open()
                 headers = [
                     ("User-Agent", f"nimify-tui/{__version__}"), ("Accept", "application/json"),
                     ("Accept-Encoding", "gzip"), *((("Content-Type", "application/json"),) if body else ()), *login,
@@ -185,6 +189,49 @@ class Direct:
             after = reply.headers.get("Retry-After", "")
             raise self._refused(reply.status, bytes(body), self.place.who, after)
         return Got(bytes(body), _served_at(reply.headers))
+
+
+class Forwarded:
+    """Through a port-forward of this session, which somebody opened (it passes the gate): none is opened from here."""
+
+    def __init__(self, place: ServerPlace, region: str, forwards: Callable[[], Sequence[Forward]]) -> None:
+        self.place = place
+        self._region, self._forwards = region, forwards
+        self._direct: Direct | None = None
+
+    def close(self) -> None:
+        """End its connections; the port-forward stays."""
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.close()
+
+    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
+        """See :class:`Way`."""
+        place = replace(self.place, url=self._near())
+        if self._direct is None or self._direct.place != place:
+            self.close()
+            self._direct = Direct(place)
+        return await self._direct.ask(path, query, timeout_s=timeout_s, limit_bytes=limit_bytes)
+
+    async def send(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
+    ) -> bytes:
+        """See :class:`Way`: no server that is changed is reached so."""
+        no_changes(permit, plan)
+        raise InternalError("unreachable")
+
+    def _near(self) -> str:
+        """Its url at this end of the newest port-forward to it."""
+        wanted = self.place.behind
+        assert wanted is not None
+        for each in reversed(self._forwards()):
+            service, pod = each.key.service, each.key.replica
+            named = pod == wanted.pod or pod.startswith(f"{wanted.pod}-")
+            there = (service.region, service.namespace, each.pod_port) == (self._region, wanted.space, wanted.port)
+            if there and named and not each.ended:
+                return f"http://127.0.0.1:{each.local_port}{wanted.path}"
+        remedy = f"open it: F on a pod of {wanted.pod} in {wanted.space}, port {wanted.port}"
+        raise ServerGone(f"{self.place.who}: no port-forward to it is open", remedy)
 
 
 class Opened(Protocol):

@@ -263,9 +263,11 @@ class Host:
         for each in wanted or members:
             name = clean_line(each.one.plain_name, 120)
             url = _metrics(each.one, family, self.place)
+            stats = family.stats_port if family is not None else 0
             replicas[each.one.id] = replica_of(
-                each.one, ReplicaKey(key, name), each.asked, each.said, each.seen_at, now, url
-            )
+                each.one, ReplicaKey(key, name), each.asked, each.said, each.seen_at, now, url,
+                url_of(each.one, stats, self.place) if stats else "",
+            )  # fmt: skip
         made = [at for each in members if (at := seconds(each.one.created)) is not None]
         ended = [at for each in members if (at := seconds(each.one.state.finished_at)) is not None]
         stopped = not wanted

@@ -40,7 +40,8 @@ def idle(one: Container, asked: bool, now: float) -> bool:
 
 
 def replica_of(
-    one: Container, key: ReplicaKey, asked: bool, said: str, seen_at: float, now: float, admin_url: str
+    one: Container, key: ReplicaKey, asked: bool, said: str, seen_at: float, now: float, admin_url: str,
+    stats_url: str = "",
 ) -> Replica:
     """What the container is now. ``said`` are its last lines, ``seen_at`` when it was first seen as it is."""
     state, reason, since = _judge(one, asked, said, seen_at, now)
@@ -61,6 +62,7 @@ def replica_of(
         started_at=seconds(one.state.started_at),
         ready_at=since if state is ReplicaState.READY else None,
         admin_url=admin_url,
+        stats_url=stats_url,
     )
 
 

@@ -31,6 +31,14 @@ def metrics_at(template: Template, family: Family | None, container: Container |
     return f"{scheme}{port}{path}" if port and _PATH.match(path) and len(path) <= 200 else ""
 
 
+def stats_at(family: Family | None, container: Container | None) -> str:
+    """``8000/v2/models/stats`` for a runtime that tells statistics beside its metrics, "" for others."""
+    if family is None or not family.stats_port:
+        return ""
+    told = values_of(words_of(container), family.stats_flag) if container is not None else []
+    return f"{(_number(told[-1]) if told else 0) or family.stats_port}{family.stats_path}"
+
+
 def _named(container: Container | None) -> int:
     ports = container.ports or () if container is not None else ()
     return next((each.container_port for each in ports if each.name in _PORTS and 0 < each.container_port < 65536), 0)

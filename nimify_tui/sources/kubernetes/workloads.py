@@ -35,7 +35,7 @@ from nimify_tui.sources.kubernetes.kinds import (
     Pod,
     Workload,
 )
-from nimify_tui.sources.kubernetes.metered import metrics_at
+from nimify_tui.sources.kubernetes.metered import metrics_at, stats_at
 from nimify_tui.sources.kubernetes.pods import condition, replica_of, seconds
 from nimify_tui.sources.kubernetes.served import served_by, words_of
 from nimify_tui.sources.kubernetes.trained import with_trained
@@ -90,6 +90,7 @@ def service_of(cluster: Cluster, uid: str, region: str, now: float) -> tuple[Ser
         models_note=told.note,
         labels=_labels(one, kind.name, metered, container),
         metrics_at=metered,
+        stats_at=stats_at(family, container),
         slo=clean_line(meta.annotations.slo, ANNOTATION_CHARS + 1) if meta.annotations is not None else "",
         around=msgspec.structs.replace(around, kept=kept_of(cluster, uid)),
     )

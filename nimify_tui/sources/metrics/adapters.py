@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+import msgspec
+
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
+from nimify_tui.sources.metrics.kserve import KserveAdapter
+from nimify_tui.sources.metrics.mesh import Mesh
 from nimify_tui.sources.metrics.nim import NimAdapter
 from nimify_tui.sources.metrics.nimify import NimifyAdapter
 from nimify_tui.sources.metrics.reading import PROCESS
+from nimify_tui.sources.metrics.sglang import SglangAdapter
+from nimify_tui.sources.metrics.statistics import NO_METRICS, series_of
 from nimify_tui.sources.metrics.triton import TritonAdapter
+from nimify_tui.sources.metrics.trtllm import TrtllmAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
 
 
@@ -38,8 +45,11 @@ class Adapter(Protocol):
         ...
 
 
-#: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too.
-ADAPTERS: tuple[Callable[[], Adapter], ...] = (NimifyAdapter, VllmAdapter, NimAdapter, TritonAdapter, HttpAdapter)
+#: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too. NIM 2.x and Dynamo's workers are
+#: told apart by nothing: their pages are their backend's.
+ADAPTERS: tuple[Callable[[], Adapter], ...] = (
+    NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, HttpAdapter,
+)  # fmt: skip
 
 
 class Reader:
@@ -47,20 +57,39 @@ class Reader:
 
     def __init__(self) -> None:
         self._adapters = [make() for make in ADAPTERS]
+        self.mesh = Mesh()
         self.wanted = frozenset(name for adapter in self._adapters for name in adapter.wanted)
-        self._parser = Parser(self.wanted)
+        self._parser = Parser(self.wanted | self.mesh.wanted)
 
     def read(self, data: bytes, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when no adapter knows the page. Raises ExpositionError."""
-        return self._of(self._parser.parse(data), at, source)
+        page = self._parser.parse(data)
+        return self._whole(self._of(page, at, source), page, at, source)
 
-    def understand(self, series: dict[str, list[Series]], at: float, source: str) -> ReplicaSample | None:
-        """The sample of series whose page somebody else has read, and who keeps no announcements."""
+    def statistics(self, data: bytes, at: float, source: str) -> ReplicaSample | None:
+        """The sample of an answer of Triton's statistics API, None when it has no model. Raises ValidationError."""
+        sample = self.understand(series_of(data), at, source)
+        if sample is None:
+            return None
+        return msgspec.structs.replace(sample, queued=None, latency_note=NO_METRICS)
+
+    def understand(
+        self, series: dict[str, list[Series]], at: float, source: str, proxy: dict[str, list[Series]] | None = None
+    ) -> ReplicaSample | None:
+        """The sample of series whose page somebody else has read, and who keeps no announcements.
+
+        ``proxy`` are those of the mesh's proxy beside it, which may have been read as another page.
+        """
+        sample = None
         for adapter in self._adapters:
             page = Page(series, frozenset())
             if adapter.sample(page, at, source) is not None:
-                return adapter.sample(Page(series, adapter.announced), at, source)
-        return None
+                sample = adapter.sample(Page(series, adapter.announced), at, source)
+                break
+        return self._whole(sample, Page(proxy or {}, frozenset()), at, source)
+
+    def _whole(self, sample: ReplicaSample | None, page: Page, at: float, source: str) -> ReplicaSample | None:
+        return self.mesh.alone(page, at, source) if sample is None else self.mesh.complete(sample, page)
 
     def wanted_with(self, found: Collection[str]) -> frozenset[str]:
         """All that the adapters want of which something is ``found``: what was not counted yet may come any moment."""

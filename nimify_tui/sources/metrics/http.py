@@ -1,7 +1,8 @@
-"""Servers that are known by nothing but histograms of HTTP requests or predictions, under names that are widespread.
+"""Servers that are known by nothing but histograms of HTTP requests, under names that are widespread.
 
-prometheus-fastapi-instrumentator (README, default metrics) and KServe's Python server
-(kserve/kserve: python/kserve/kserve/metrics.py).
+prometheus-fastapi-instrumentator (README, default metrics); OpenTelemetry's semantic conventions for HTTP servers
+(http.server.request.duration in seconds, and http.server.duration in milliseconds before 1.23) as its Prometheus
+exporters write them, Knative's queue-proxy since 1.19 among them.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ from nimify_tui.sources.metrics.exposition import Page, Series
 from nimify_tui.sources.metrics.reading import (
     CPU,
     FDS,
-    MAX_KEY_CHARS,
-    MAX_KEYS,
     PROCESS,
     RSS,
     STARTED,
     Histograms,
+    by_status,
     one,
     parts,
-    sound,
     there,
 )
 
-_REQUESTS, _DURATION, _PREDICT = "http_requests_total", "http_request_duration_seconds", "request_predict_seconds"
+_REQUESTS = "http_requests_total"
+#: Name and what makes seconds of it; one of them is taken, so that nothing counts twice.
+_DURATIONS = (
+    ("http_request_duration_seconds", 1.0), ("http_server_request_duration_seconds", 1.0),
+    ("http_server_duration_milliseconds", 1e-3),
+)  # fmt: skip
+_PATHS = ("handler", "path", "http_route", "endpoint")
+_STATUS = ("status", "code", "status_code", "http_response_status_code", "http_status_code")
 #: Who asks there is no client of the model.
 _OWN = ("/metrics", "/health", "/live", "/ready", "/docs", "/openapi")
-#: "2xx" as the status that is counted like all of them.
-_GROUPS = {"1xx": "100", "2xx": "200", "3xx": "300", "4xx": "400", "5xx": "500"}
 
 
 class HttpAdapter:
@@ -35,27 +39,30 @@ class HttpAdapter:
 
     name = "http"
     announced = frozenset[str]()
-    wanted = frozenset({_REQUESTS, *parts(_DURATION, _PREDICT), *PROCESS})
+    wanted = frozenset({_REQUESTS, *parts(*(name for name, _ in _DURATIONS)), *PROCESS})
 
     def __init__(self) -> None:
         self._histograms = Histograms()
 
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when there is nothing of that kind either."""
-        buckets = (f"{_DURATION}_bucket", f"{_PREDICT}_bucket")
-        if not there(page, _REQUESTS, "http_requests", _DURATION, _PREDICT, *buckets):
+        name, scale = next(
+            (pair for pair in _DURATIONS if there(page, pair[0], f"{pair[0]}_bucket", f"{pair[0]}_count")), ("", 1.0)
+        )
+        if not name and not there(page, _REQUESTS, "http_requests"):
             return None
         series = page.series
-        duration = self._histograms.read(page, _DURATION, only=_of_clients) or self._histograms.read(page, _PREDICT)
-        requests = _by_status(page)
+        duration = self._histograms.read(page, name, scale, _of_clients) if name else None
+        counted = series.get(_REQUESTS) or series.get(f"{name}_count")
+        requests = by_status(counted, _STATUS, _of_clients) if counted is not None else None
         if requests is None and duration is not None:
             requests = {"": duration.counts[-1]}
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=requests,
             duration=duration,
-            latency_note="" if duration is not None else f"no histogram: it tells no {_DURATION}",
+            latency_note="" if duration is not None else f"no histogram: it tells no {_DURATIONS[0][0]}",
             cpu_s=one(series.get(CPU)),
             rss_bytes=one(series.get(RSS)),
             open_fds=one(series.get(FDS)),
@@ -63,19 +70,4 @@ class HttpAdapter:
 
 
 def _of_clients(each: Series) -> bool:
-    return not (each.label("handler") or each.label("path")).startswith(_OWN)
-
-
-def _by_status(page: Page) -> dict[str, float] | None:
-    """The requests by status; None where they are not counted. Of an unknown status: by the code ""."""
-    if _REQUESTS not in page.series:
-        return None
-    found: dict[str, float] = {}
-    for each in page.series[_REQUESTS]:
-        if not _of_clients(each) or not sound(each.value):
-            continue
-        status = (each.label("status") or each.label("code") or each.label("status_code"))[:MAX_KEY_CHARS]
-        status = _GROUPS.get(status, status)
-        if status in found or len(found) < MAX_KEYS:
-            found[status] = found.get(status, 0.0) + each.value
-    return found
+    return not next(filter(None, map(each.label, _PATHS)), "").startswith(_OWN)

@@ -1,4 +1,4 @@
-"""The metrics of NIM for LLMs 1.x: names without a prefix. NIM 2.x tells its backend's own (see vllm.py).
+"""The metrics of NIM for LLMs 1.x: names without a prefix. NIM 2.x tells its backend's own (vllm.py, sglang.py).
 
 docs.nvidia.com/nim/large-language-models/1.*/observability.html
 """
@@ -14,12 +14,12 @@ from nimify_tui.sources.metrics.reading import (
     RSS,
     STARTED,
     Histograms,
+    mean,
     one,
     parts,
     there,
     total,
 )
-from nimify_tui.sources.metrics.vllm import mean
 
 _SUCCESS, _FAILURE = "request_success_total", "request_failure_total"
 _RUNNING, _WAITING, _KV = "num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"
@@ -53,7 +53,7 @@ class NimAdapter:
         duration = read(page, _DURATION)
         counted = succeeded is not None or failed is not None
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests={"200": succeeded or 0.0, "500": failed or 0.0} if counted else None,
             duration=duration,

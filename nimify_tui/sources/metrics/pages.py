@@ -17,7 +17,10 @@ from nimify_tui.sources.metrics.exposition import Series
 OWN = frozenset(
     {
         "le", "quantile", "model", "version", "model_name", "engine", "code", "reason", "finished_reason", "category",
-        "action", "tier", "result", "handler", "path", "method", "status", "status_code", "gpu_uuid",
+        "action", "tier", "result", "handler", "path", "method", "status", "status_code", "gpu_uuid", "http_code",
+        "engine_type", "tp_rank", "pp_rank", "dp_rank", "moe_ep_rank", "is_streaming", "cache_source", "endpoint",
+        "request_type", "kv_cache_block_type", "http_route", "http_response_status_code", "http_status_code",
+        "reporter", "response_code", "envoy_cluster_name", "cluster_name", "envoy_response_code_class",
     }
 )  # fmt: skip
 _EXPORTED = {f"exported_{name}": name for name in OWN}

@@ -22,12 +22,14 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
 from nimify_tui.domain.demands import Demand
+from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import Sampled, SampleFailed, Update
 from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.exposition import Series
+from nimify_tui.sources.metrics.mesh import HEARD, Mesh
 from nimify_tui.sources.metrics.pages import Target, interval_of, told_by
-from nimify_tui.sources.metrics.proxied import in_turn
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
     POD_LABELS,
@@ -38,6 +40,7 @@ from nimify_tui.sources.metrics.selectors import (
     owner,
     pods,
 )
+from nimify_tui.sources.metrics.turns import in_turn
 
 log = logging.getLogger(__name__)
 #: A region is asked at whole multiples of one of these, seconds: the same times for all who look, so that caches in
@@ -60,7 +63,9 @@ TOO_MUCH_S = 300.0
 _ANCHORS = frozenset(
     {
         "nimify_inference_requests_in_flight", "vllm:num_requests_running", "num_requests_running",
-        "nv_inference_count", "request_predict_seconds_count", "http_request_duration_seconds_count",
+        "sglang:num_running_reqs", "trtllm_num_requests_running", "nv_inference_count", "nv_inference_request_success",
+        "request_predict_seconds_count", "http_request_duration_seconds_count",
+        "http_server_request_duration_seconds_count", "http_server_duration_milliseconds_count",
         "process_start_time_seconds",
     }
 )  # fmt: skip
@@ -113,6 +118,9 @@ class RegionScrapes:
         self._known, self._clock, self._pods = known, clock, pods
         self._reader = Reader()
         self._found, self._names = Found(frozenset(), frozenset()), frozenset[str]()
+        #: Whether there are proxies of a mesh; and who needs them, having no percentiles (or nothing) of its own.
+        self._meshed = False
+        self._bare: set[ReplicaKey] = set()
         self._discover_s = self._asked_s = 0.0
         self._per_question = PER_QUESTION
         self._step_s = STEPS_S[0]
@@ -159,10 +167,12 @@ class RegionScrapes:
             return
         try:
             if self._clock.mono_s() >= self._discover_s:
-                self._found = await self.server.discover(sorted(self._reader.wanted), at, 2.0 * LOOK_S)
+                known = self._reader.wanted | Mesh.anchors
+                self._found = await self.server.discover(sorted(known), at, 2.0 * LOOK_S)
                 self._names = self._reader.wanted_with(self._found.names)
-                self._discover_s = self._clock.mono_s() + (DISCOVER_S if self._names else AGAIN_S)
-            if not self._names:
+                self._meshed = not Mesh.anchors.isdisjoint(self._found.names)
+                self._discover_s = self._clock.mono_s() + (DISCOVER_S if self._names or self._meshed else AGAIN_S)
+            if not self._names and not self._meshed:
                 self._fail((spot.key for spot in spots), f"{self.server.who} has none of the metrics that are "
                            "understood here; is it the right one, and the right tenant?")  # fmt: skip
                 return
@@ -207,6 +217,7 @@ class RegionScrapes:
             for key in [key for key in kept if key not in there]:
                 del kept[key]
         self._begun &= there
+        self._bare &= there
 
     def _set_step(self, replicas: int) -> None:
         """No more often than the replicas are scraped, and than the questions are allowed."""
@@ -252,6 +263,8 @@ class RegionScrapes:
         if not new:
             return
         by_replica, _ = await self._ask(self._found.names & _ANCHORS, new, at, LOOK_S)
+        silent = [spot for spot in new if spot.key not in by_replica]
+        by_replica |= (await self._ask_proxies(silent, at, LOOK_S))[0]
         for spot in new:
             rows = by_replica.get(spot.key)
             every_s = interval_of(rows) if rows else None
@@ -265,18 +278,33 @@ class RegionScrapes:
 
     async def _read(self, batch: list[Spot], at: float, window_s: int) -> None:
         by_replica, warning = await self._ask(self._names, batch, at, window_s)
+        bare = [spot for spot in batch if spot.key in self._bare or spot.key not in by_replica]
+        proxies, other = await self._ask_proxies(bare, at, window_s)
+        warning = warning or other
         for spot in batch:
-            rows = by_replica.get(spot.key)
+            beside = proxies.get(spot.key)
+            rows = by_replica.get(spot.key, beside)
             if rows is None:
                 self._every_s.pop(spot.key)
                 self._fail([spot.key], f"{self.server.who} has no sample of it that is younger than {window_s} s")
                 continue
             every_s = self._every_s[spot.key]
-            self._take(spot.key, told_by(rows, at, every_s), max(every_s, float(self._step_s)), warning)
+            proxy = told_by(beside, at, every_s) if beside is not None else []
+            pace_s = max(every_s, float(self._step_s))
+            self._take(spot.key, told_by(rows, at, every_s), pace_s, warning, proxy[0] if proxy else None)
             await asyncio.sleep(0)
 
+    async def _ask_proxies(
+        self, spots: list[Spot], at: float, window_s: int
+    ) -> tuple[dict[ReplicaKey, list[Row]], str]:
+        """What the proxies beside these replicas saw come in."""
+        if not spots or not self._meshed:
+            return {}, ""
+        # Requests are told a second time by who asks, and those that the pod itself makes are no requests to it.
+        return await self._ask(Mesh.wanted, spots, at, window_s, 'reporter=~"destination|"')
+
     async def _ask(
-        self, metrics: Collection[str], spots: list[Spot], at: float, window_s: int
+        self, metrics: Collection[str], spots: list[Spot], at: float, window_s: int, also: str = ""
     ) -> tuple[dict[ReplicaKey, list[Row]], str]:
         """The rows of each replica, and what the server warns of."""
         found: dict[ReplicaKey, list[Row]] = {}
@@ -284,7 +312,7 @@ class RegionScrapes:
         variants = [pair for pair in POD_LABELS if set(pair) <= self._found.labels] if self._pods else [INSTANCE]
         for labels in variants if metrics else ():
             await self._pace()
-            samples = await self.server.samples(expression(metrics, spots, labels, window_s), at)
+            samples = await self.server.samples(expression(metrics, spots, labels, window_s, also), at)
             of = owner(spots, labels)
             for row in samples.rows:
                 if (key := of(row.metric)) is not None and row.values:
@@ -302,19 +330,29 @@ class RegionScrapes:
 
     # -- what came ------------------------------------------------------------------------
 
-    def _take(self, key: ReplicaKey, targets: list[Target], every_s: float, warning: str) -> None:
+    def _take(
+        self, key: ReplicaKey, targets: list[Target], every_s: float, warning: str, proxy: Target | None = None
+    ) -> None:
         """The newest scrape that is understood; of two targets the one that was read before while it is as new."""
         before, since = self._target.get(key), self._at.get(key, 0.0)
+
+        def read(target: Target, when: float) -> ReplicaSample | None:
+            return self._reader.understand(
+                target.page(when), when, self.server.who, _beside(proxy, when, every_s)
+            )
+
         best = targets[0].times[0]
         targets.sort(key=lambda each: (each.labels != before or best - each.times[0] > every_s, -each.times[0]))
         for target in targets:
-            sample = self._reader.understand(target.page(target.times[0]), target.times[0], self.server.who)
+            sample = read(target, target.times[0])
             if sample is None:
                 continue
+            own = sample.duration is not None and bool(sample.duration.bounds_s) and sample.latency_note not in HEARD
+            (self._bare.discard if own else self._bare.add)(key)
             self._target[key] = target.labels
             partial = f"{self.server.who} warns: {warning}" if warning else ""
             for when in target.since(since, every_s / 2.0):
-                earlier = self._reader.understand(target.page(when), when, self.server.who)
+                earlier = read(target, when)
                 if earlier is not None:
                     told = msgspec.structs.replace(earlier, every_s=every_s, via=self.server.who, partial=partial)
                     self._updates.append(Sampled(when, key, told))
@@ -339,6 +377,14 @@ class RegionScrapes:
             pairs = [f"{space}, {pod}" for space, pod in POD_LABELS if {space, pod} <= self._found.labels]
             return f"labels {' or '.join(pairs)}" if pairs else "its series have no label of pods"
         return f"instance {' or '.join(spot.names)}"
+
+
+def _beside(proxy: Target | None, when: float, every_s: float) -> dict[str, list[Series]] | None:
+    """The newest page of the proxy that is no newer than ``when``, as good as: it is scraped at a time of its own."""
+    if proxy is None:
+        return None
+    near = next((each for each in proxy.times if each <= when + every_s / 2.0), None)
+    return proxy.page(near) if near is not None and when - near <= 2.0 * every_s else None
 
 
 def _words(error: NimifyError) -> str:

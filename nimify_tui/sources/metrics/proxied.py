@@ -1,7 +1,7 @@
 """Reads the metrics of pods through their cluster's API server: by a few requests a second, what is looked at first.
 
-Services are read whole or not at all, so that no sum is made of a part of their replicas. The proxy of a pod is asked
-for exactly one path, with GET; it takes the right ``get pods/proxy``.
+The proxy of a pod is asked for exactly one path, with GET, and for another one where that does not answer and the pod
+is a Triton; it takes the right ``get pods/proxy``.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-get-requests-to-proxy-of-pod
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -31,17 +30,15 @@ from nimify_tui.backends.kubernetes.rights import Access, Review
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.demands import Demand, DetailDemand, NumbersDemand
-from nimify_tui.domain.names import ReplicaKey, ServiceKey
-from nimify_tui.domain.services import Replica, ReplicaState, Service
+from nimify_tui.domain.demands import Demand
+from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import Sampled, SampleFailed, Update
 from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.statistics import PATH as STATISTICS
+from nimify_tui.sources.metrics.turns import CAP_RPS, SHORTEST_S, Plan, Spot, planned
 
 log = logging.getLogger(__name__)
-#: Requests a second in one region; client-go lets a single controller make 5 to 10.
-CAP_RPS = 10.0
-#: A pod is read so often, seconds: the shorter where there are few. Beyond the longer a row's window has too little.
-SHORTEST_S, LONGEST_S = 4.0, 8.0
 #: Requests under way in one region, and how long a pod may take to answer, seconds.
 AT_ONCE, TIMEOUT_S = 16, 3.0
 #: A page of vLLM has some 300 kB.
@@ -55,9 +52,6 @@ REVIEWED_S = 3600.0
 #: What is there and tells nothing that is known here is asked so seldom, seconds.
 STRANGER_S = 60.0
 _ACCEPT = "text/plain;version=0.0.4, */*;q=0.5"
-_READ = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.HUNG})
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
-_PLACE = re.compile(r"((?:https:)?)(\d{1,5})(/[A-Za-z0-9._~/-]{1,200})\Z")
 
 
 class Answer(Protocol):
@@ -99,77 +93,6 @@ class Metered(Protocol):
         ...
 
 
-class Spot(NamedTuple):
-    """One pod: who it is, and what is asked of the API server."""
-
-    key: ReplicaKey
-    path: str
-    place: str
-
-
-class Plan(NamedTuple):
-    """Who is read, how often (seconds), and who is not, with the reason."""
-
-    spots: tuple[Spot, ...]
-    every_s: float
-    left_out: tuple[tuple[ReplicaKey, str], ...]
-
-
-def spots_of(service: Service, replicas: Sequence[Replica]) -> list[Spot]:
-    """The pods of a service that can answer."""
-    match = _PLACE.match(service.metrics_at)
-    space = service.key.namespace
-    if match is None or not _NAME.match(space) or "/." in match[3]:
-        return []
-    scheme, port, path = match.groups()
-    pods, place = f"/api/v1/namespaces/{space}/pods", f"{port}{path}"
-    return [
-        Spot(each.key, f"{pods}/{scheme}{each.key.replica}:{port}/proxy{path}", place)
-        for each in replicas
-        if each.state in _READ and _NAME.match(each.key.replica)
-    ]
-
-
-def in_turn(
-    services: Iterable[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand]
-) -> list[tuple[Service, Sequence[Replica]]]:
-    """Who comes first: what is looked at in detail, then what is in view, then the others by their names."""
-    rows = {each.row_id for each in looked_at if isinstance(each, DetailDemand)}
-    shown = {each.key for each in looked_at if isinstance(each, NumbersDemand)}
-
-    def place(pair: tuple[Service, Sequence[Replica]]) -> tuple[int, ServiceKey]:
-        key = pair[0].key
-        return (0 if key.row_id in rows or key.fold_id in rows else 1 if key in shown else 2), key
-
-    return sorted(services, key=place)
-
-
-def planned(
-    services: Sequence[tuple[Service, Sequence[Replica]]], looked_at: Collection[Demand], refused: Collection[str] = ()
-) -> Plan:
-    """Who of one region is read. ``refused`` are namespaces without the right."""
-    most = int(CAP_RPS * LONGEST_S)
-    spots: list[Spot] = []
-    left_out: list[tuple[ReplicaKey, str]] = []
-    for service, replicas in in_turn(services, looked_at):
-        can = [each for each in replicas if each.state in _READ]
-        if len(can) > most and service.key.namespace not in refused:  # known without a look at each
-            why = f"its {len(can)} replicas are more than the {most} that are read by {CAP_RPS:g} requests a second"
-            left_out += [(each.key, why) for each in can]
-            continue
-        found = spots_of(service, can)
-        if not found:
-            continue
-        if service.key.namespace in refused:
-            left_out += [(each.key, f"no right to pods/proxy in ns {service.key.namespace}") for each in found]
-        elif len(spots) + len(found) > most:
-            why = f"not read now: {CAP_RPS:g} requests a second reach for {most} replicas; what is looked at is read"
-            left_out += [(each.key, why) for each in found]
-        else:
-            spots += found
-    return Plan(tuple(spots), max(SHORTEST_S, len(spots) / CAP_RPS), tuple(left_out))
-
-
 class _Region:
     """What is under way in one region."""
 
@@ -187,6 +110,8 @@ class _Region:
         #: By namespace: what the server said of the right, and until when that holds; who has answered since.
         self.reviewed: dict[str, tuple[bool, float]] = {}
         self.answered: set[ReplicaKey] = set()
+        #: Who tells its statistics instead of metrics, until when that is not tried again.
+        self.by_stats_s: dict[ReplicaKey, float] = {}
         self.next_s = 0.0
         #: Until when the server is known to serve us: what says otherwise until then is a pod.
         self.serves_s = 0.0
@@ -254,6 +179,7 @@ class ProxiedScrapes:
             region.due_s = {key: due for key, due in region.due_s.items() if key in there}
             region.failures = {key: count for key, count in region.failures.items() if key in there}
             region.answered &= there
+            region.by_stats_s = {key: until for key, until in region.by_stats_s.items() if key in there}
             if plan.left_out != region.left_out:
                 region.left_out = plan.left_out
                 for key, why in plan.left_out:
@@ -290,14 +216,18 @@ class ProxiedScrapes:
 
     async def _scrape(self, region: _Region, link: Link, spot: Spot, every_s: float) -> None:
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                link.get(spot.path, accept=_ACCEPT, read_timeout_s=3 * TIMEOUT_S, limit_bytes=MAX_BYTES) as answer,
-            ):
-                body = await answer.read()
+            by_stats = region.by_stats_s.get(spot.key, 0.0) > self._clock.mono_s()
+            try:
+                body = await _read(link, spot.stats_path if by_stats else spot.path)
+            except (Refused, ServerTrouble) as error:
+                if by_stats or not spot.stats_path or not _is_silent(error):
+                    raise
+                body, by_stats = await _read(link, spot.stats_path), True
+                region.next_s += 1.0 / self._cap_rps
+                region.by_stats_s[spot.key] = self._clock.mono_s() + STRANGER_S
             region.allowed.add(spot.key.service.namespace)
             region.answered.add(spot.key)
-            self._take(region, spot, body, every_s)
+            self._take(region, spot, body, every_s, by_stats=by_stats)
         except TimeoutError:
             self._failed(region, spot, f"no answer within {TIMEOUT_S:g} s")
         except Forbidden as error:
@@ -312,9 +242,10 @@ class ProxiedScrapes:
         finally:
             region.busy.pop(spot.key, None)
 
-    def _take(self, region: _Region, spot: Spot, body: bytes, every_s: float) -> None:
+    def _take(self, region: _Region, spot: Spot, body: bytes, every_s: float, *, by_stats: bool) -> None:
         at = self._clock.now()
-        sample = self._reader.read(body, at, f"pod port {spot.place}")
+        read, place = (self._reader.statistics, STATISTICS) if by_stats else (self._reader.read, spot.place)
+        sample = read(body, at, f"pod port {place}" if not by_stats else f"pod {place}")
         if sample is None:
             region.due_s[spot.key] = self._clock.mono_s() + STRANGER_S
             self._failed(region, spot, "its metrics are of a runtime that is not known here")
@@ -376,6 +307,19 @@ class ProxiedScrapes:
                 if error.status == 404:
                     region.due_s[spot.key] = now_s + STRANGER_S
         self._failed(region, spot, _why(error, spot))
+
+
+async def _read(link: Link, path: str) -> bytes:
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        link.get(path, accept=_ACCEPT, read_timeout_s=3 * TIMEOUT_S, limit_bytes=MAX_BYTES) as answer,
+    ):
+        return await answer.read()
+
+
+def _is_silent(error: Refused | ServerTrouble) -> bool:
+    """Whether nothing tells metrics there, by the pod's word or by the server's that dialled it in vain."""
+    return error.status == 404 or "error trying to reach service" in error.message
 
 
 def _why(error: NimifyError, spot: Spot) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import TypeVar
 
 from nimify_tui.domain.measures import Histogram, ModelSample
 from nimify_tui.sources.metrics.exposition import Page, Series
@@ -18,7 +19,10 @@ _MAX_BOUNDS = 64
 STARTED, CPU, RSS, FDS = (
     "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
 )  # fmt: skip
+#: "2xx", and Envoy's "2", as the status that is counted like all of them.
+_CLASSES = {f"{first}{rest}": f"{first}00" for first in "12345" for rest in ("xx", "")}
 PROCESS = frozenset({STARTED, CPU, RSS, FDS})
+T = TypeVar("T", float, Histogram)
 
 
 def parts(*names: str) -> frozenset[str]:
@@ -37,13 +41,13 @@ def means(count: float | None, seconds: float | None) -> Histogram | None:
 
 
 def by_model(
-    page: Page, names: Iterable[str], sample: Callable[[Page], ModelSample]
+    page: Page, names: Iterable[str], sample: Callable[[Page], ModelSample], label: str = "model"
 ) -> dict[str, ModelSample] | None:
-    """The numbers of each of several models (label ``model``) out of the samples ``names``; None where there is one."""
+    """The numbers of each of several models (by a label) out of the samples ``names``; None where there is one."""
     found: dict[str, dict[str, list[Series]]] = {}
     for name in names:
         for each in page.series.get(name, ()):
-            model = each.label("model")[:MAX_KEY_CHARS]
+            model = each.label(label)[:MAX_KEY_CHARS]
             if model in found or len(found) < MAX_KEYS:
                 found.setdefault(model, {}).setdefault(name, []).append(each)
     if len(found) < 2:
@@ -106,6 +110,33 @@ def total(series: Iterable[Series] | None) -> float | None:
     values = [each.value for each in series or () if sound(each.value)]
     found = sum(values) if values else None
     return found if found is not None and sound(found) else None
+
+
+def first(found: Iterable[T | None]) -> T | None:
+    """The first of several names of one thing that is there."""
+    return next((each for each in found if each is not None), None)
+
+
+def mean(series: Iterable[Series] | None) -> float | None:
+    """The mean of a ratio over the engines of a page; None when none tells one."""
+    values = [each.value for each in series or () if sound(each.value) and each.value <= 1.0]
+    return sum(values) / len(values) if values else None
+
+
+def by_status(
+    series: Iterable[Series], labels: Iterable[str], only: Callable[[Series], bool] = lambda _: True
+) -> dict[str, float]:
+    """Counters by status code: the first of ``labels`` that is there; a class ("2xx") as the code that counts alike."""
+    found: dict[str, float] = {}
+    names = tuple(labels)
+    for each in series:
+        if not only(each) or not sound(each.value):
+            continue
+        status = next(filter(None, map(each.label, names)), "")[:MAX_KEY_CHARS]
+        status = _CLASSES.get(status, status)
+        if status in found or len(found) < MAX_KEYS:
+            found[status] = found.get(status, 0.0) + each.value
+    return found
 
 
 def known(page: Page, name: str) -> bool:

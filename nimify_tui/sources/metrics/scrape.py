@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from nimify_tui.backends.http import HttpClient
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.errors import DeadlineError, NimifyError
+from nimify_tui.base.errors import DeadlineError, NetworkError, NimifyError
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.served import ServedModel
@@ -16,6 +16,7 @@ from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.domain.updates import ModelsSeen, Sampled, SampleFailed, Update
 from nimify_tui.sources.metrics.adapters import Reader
 from nimify_tui.sources.metrics.announced import announced
+from nimify_tui.sources.metrics.statistics import PATH as STATISTICS
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0
@@ -33,10 +34,11 @@ _SCRAPED = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.H
 class _Target:
     """One replica: where, when next, and whether it is being asked now."""
 
-    __slots__ = ("busy", "due_s", "models", "models_due_s", "url")
+    __slots__ = ("busy", "due_s", "models", "models_due_s", "stats_url", "url")
 
-    def __init__(self, url: str, due_s: float) -> None:
+    def __init__(self, url: str, stats_url: str, due_s: float) -> None:
         self.url = url
+        self.stats_url = stats_url
         self.due_s = due_s
         self.busy = False
         self.models_due_s = due_s
@@ -85,14 +87,18 @@ class ScrapeSource:
 
     def _refresh(self) -> None:
         now_s = self._clock.mono_s()
-        there = {each.key: each.admin_url for each in self._targets() if each.admin_url and each.state in _SCRAPED}
+        there = {
+            each.key: (each.admin_url, each.stats_url)
+            for each in self._targets()
+            if each.admin_url and each.state in _SCRAPED
+        }
         for key in [key for key in self._known if key not in there]:
             del self._known[key]
-        for key, url in there.items():
+        for key, (url, stats_url) in there.items():
             known = self._known.get(key)
-            if known is None or known.url != url:
+            if known is None or (known.url, known.stats_url) != (url, stats_url):
                 # A new one is read at once, the next time at its own place in the interval.
-                self._known[key] = _Target(url, now_s)
+                self._known[key] = _Target(url, stats_url, now_s)
 
     def _start(self, client: HttpClient) -> None:
         now_s = self._clock.mono_s()
@@ -114,12 +120,15 @@ class ScrapeSource:
 
     async def _scrape(self, client: HttpClient, key: ReplicaKey, target: _Target) -> None:
         try:
-            reply = await client.get(f"{target.url}/metrics", timeout_s=self._timeout_s, max_bytes=MAX_BYTES)
+            try:
+                sample = await self._read(client, target)
+            except DeadlineError:
+                raise
+            except NimifyError:
+                if not target.stats_url:
+                    raise
+                sample = await self._read_statistics(client, target)
             at = self._clock.now()
-            if reply.status != 200:
-                self._found.append(SampleFailed(at, key, f"/metrics answered {reply.status}"))
-                return
-            sample = self._reader.read(reply.body, at, target.url)
             if sample is None:
                 self._found.append(SampleFailed(at, key, "its metrics are of a runtime that is not known here"))
             elif self._known.get(key) is target:
@@ -132,6 +141,19 @@ class ScrapeSource:
         finally:
             target.busy = False
 
+    async def _read(self, client: HttpClient, target: _Target) -> ReplicaSample | None:
+        reply = await client.get(f"{target.url}/metrics", timeout_s=self._timeout_s, max_bytes=MAX_BYTES)
+        if reply.status != 200:
+            raise NetworkError(f"/metrics answered {reply.status}")
+        return self._reader.read(reply.body, self._clock.now(), target.url)
+
+    async def _read_statistics(self, client: HttpClient, target: _Target) -> ReplicaSample | None:
+        url = f"{target.stats_url}{STATISTICS}"
+        reply = await client.get(url, timeout_s=self._timeout_s, max_bytes=MAX_BYTES)
+        if reply.status != 200:
+            raise NetworkError(f"neither its metrics answer nor {STATISTICS} ({reply.status})")
+        return self._reader.statistics(reply.body, self._clock.now(), url)
+
     async def _ask_models(
         self, client: HttpClient, key: ReplicaKey, target: _Target, sample: ReplicaSample
     ) -> None:
@@ -142,7 +164,7 @@ class ScrapeSource:
         several = sample.models is not None or len(target.models or ()) > 1
         target.models_due_s = now_s + (MODELS_S if several else ONE_MODEL_S)
         try:
-            found = await announced(client, target.url, self._timeout_s)
+            found = await announced(client, target.stats_url or target.url, self._timeout_s)
         except NimifyError:  # its numbers were read: this time it has no time for more
             return
         if found is None:

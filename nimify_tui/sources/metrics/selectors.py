@@ -65,14 +65,28 @@ def batches(services: Iterable[Sequence[Spot]], size: int) -> list[list[Spot]]:
     return [spots[at : at + size] for at in range(0, len(spots), size)]
 
 
-def expression(metrics: Collection[str], spots: Iterable[Spot], labels: tuple[str, str], window_s: int) -> str:
-    """The range selector of these metrics of these replicas."""
+def expression(
+    metrics: Collection[str], spots: Iterable[Spot], labels: tuple[str, str], window_s: int, also: str = ""
+) -> str:
+    """The range selector of these metrics of these replicas; ``also`` is one more matcher."""
     space_label, label = labels
     spots = list(spots)
     matchers = ["__name__=~" + _any(metrics), f"{label}=~" + _any(name for spot in spots for name in spot.names)]
     if space_label:
         matchers.append(f"{space_label}=~" + _any(spot.space for spot in spots))
+    if also:
+        matchers.append(also)
     return "{" + ",".join(matchers) + f"}}[{window_s}s]"
+
+
+def matching(labels: tuple[str, str], space: str, names: Iterable[str], pattern: str = "") -> str:
+    """The matchers of all series of some replicas, and of those whose name is like ``pattern`` (RE2, no backslash)."""
+    space_label, label = labels
+    told = [pattern, _any(names)[1:-1]]
+    matchers = [f'{label}=~"{"|".join(filter(None, told))}"']
+    if space_label:
+        matchers.insert(0, f"{space_label}=~{_any([space])}")
+    return ",".join(matchers)
 
 
 def owner(spots: Iterable[Spot], labels: tuple[str, str]) -> Callable[[Mapping[str, str]], ReplicaKey | None]:

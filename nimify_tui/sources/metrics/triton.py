@@ -6,12 +6,14 @@ summed for requests that succeeded, so they are divided by those alone).
 
 from __future__ import annotations
 
-from nimify_tui.domain.measures import ModelSample, ReplicaSample
-from nimify_tui.sources.metrics.exposition import Page
+from nimify_tui.domain.measures import ModelSample, ReplicaSample, TokenSample
+from nimify_tui.sources.metrics.exposition import Page, Series
 from nimify_tui.sources.metrics.reading import (
     Histograms,
     by_model,
     counts_by,
+    first,
+    mean,
     means,
     parts,
     there,
@@ -27,6 +29,8 @@ _REQUEST_US, _QUEUE_US = f"{_N}request_duration_us", f"{_N}queue_duration_us"
 _COMPUTE_US = tuple(f"{_N}compute_{part}_duration_us" for part in ("input", "infer", "output"))
 _FIRST, _SUMMARY = f"{_N}first_response_histogram_ms", f"{_N}request_summary_us"
 _HITS, _MISSES = "nv_cache_num_hits_per_model", "nv_cache_num_misses_per_model"
+#: TensorRT-LLM inside Triton (triton-inference-server/tensorrtllm_backend: README, Triton Metrics): gauges by a label.
+_LLM, _BLOCKS = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
 _OF_MODEL = (_SUCCESS, _FAILURE, f"{_FIRST}_bucket", f"{_FIRST}_sum")
 #: Why a request failed as the status that says the same; all other reasons are the server's own.
 _FAILURES = {"REJECTED": "503", "CANCELED": "499"}
@@ -44,7 +48,7 @@ class TritonAdapter:
     wanted = frozenset(
         {
             _SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING, _REQUEST_US, _QUEUE_US, *_COMPUTE_US, _HITS, _MISSES,
-            _SUMMARY, *parts(_FIRST),
+            _SUMMARY, _LLM, _BLOCKS, *parts(_FIRST),
         }
     )  # fmt: skip
 
@@ -61,7 +65,7 @@ class TritonAdapter:
         note = FIRST_RESPONSE if duration is not None else SUMMARIES if there(page, _SUMMARY) else NO_HISTOGRAM
         hits, misses = total(series.get(_HITS)), total(series.get(_MISSES))
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             requests=_requests(page),
             duration=duration or means(answered, _seconds(page, _REQUEST_US)),
             latency_note=note,
@@ -69,11 +73,13 @@ class TritonAdapter:
             compute=means(answered, _seconds(page, *_COMPUTE_US)),
             batch_sum=total(series.get(_COUNT)),
             batch_count=total(series.get(_EXECUTIONS)),
-            queued=total(series.get(_PENDING)),
+            in_flight=_of_kind(series.get(_LLM), "request_type", "active"),
+            queued=first((_of_kind(series.get(_LLM), "request_type", "waiting"), total(series.get(_PENDING)))),
             cache={("l1", "hit"): hits or 0.0, ("l1", "miss"): misses or 0.0}
             if hits is not None or misses is not None
             else None,
             models=by_model(page, _OF_MODEL, self._of_model),
+            tokens=_tokens(page),
         )  # fmt: skip
 
     def _of_model(self, page: Page) -> ModelSample:
@@ -89,6 +95,21 @@ def _requests(page: Page) -> dict[str, float] | None:
         code = _FAILURES.get(reason, "500")
         found[code] = found.get(code, 0.0) + count
     return found
+
+
+def _of_kind(series: list[Series] | None, label: str, kind: str) -> float | None:
+    """The sum of the gauges of one kind."""
+    return total(each for each in series or () if each.label(label) == kind)
+
+
+def _tokens(page: Page) -> TokenSample | None:
+    """How full the KV cache is, where a model is TensorRT-LLM's; it tells nothing of tokens."""
+    series = page.series.get(_BLOCKS)
+    told = mean(each for each in series or () if each.label("kv_cache_block_type") == "fraction")
+    used, most = (_of_kind(series, "kv_cache_block_type", kind) for kind in ("used", "max"))
+    if told is None and used is not None and most:
+        told = min(1.0, used / most)
+    return TokenSample(kv_ratio=told) if series is not None else None
 
 
 def _seconds(page: Page, *names: str) -> float | None:

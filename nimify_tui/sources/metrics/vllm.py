@@ -6,11 +6,8 @@ docs.nvidia.com/nim/large-language-models (logging and observability).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
-
-from nimify_tui.domain.measures import Histogram, ReplicaSample, TokenSample
-from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.domain.measures import ReplicaSample, TokenSample
+from nimify_tui.sources.metrics.exposition import Page
 from nimify_tui.sources.metrics.reading import (
     CPU,
     FDS,
@@ -19,7 +16,9 @@ from nimify_tui.sources.metrics.reading import (
     STARTED,
     Histograms,
     counts_by,
+    first,
     known,
+    mean,
     one,
     parts,
     sound,
@@ -47,9 +46,6 @@ _PREEMPTIONS = f"{_V}num_preemptions_total"
 _ENDS = {"error": "500", "abort": "499"}
 
 
-T = TypeVar("T", float, Histogram)
-
-
 class VllmAdapter:
     """Makes samples of pages of vLLM."""
 
@@ -75,7 +71,7 @@ class VllmAdapter:
         series, read = page.series, self._histograms.read
         duration = read(page, _DURATION)
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=_requests(page),
             duration=duration,
@@ -98,17 +94,6 @@ class VllmAdapter:
                 kv_ratio=first(mean(series.get(name)) for name in _KV),
             ),
         )  # fmt: skip
-
-
-def first(found: Iterable[T | None]) -> T | None:
-    """The first of several names of one thing that is there."""
-    return next((each for each in found if each is not None), None)
-
-
-def mean(series: Iterable[Series] | None) -> float | None:
-    """The mean of a ratio over the engines of a page; None when none tells one."""
-    values = [each.value for each in series or () if sound(each.value) and each.value <= 1.0]
-    return sum(values) / len(values) if values else None
 
 
 def _requests(page: Page) -> dict[str, float] | None:
