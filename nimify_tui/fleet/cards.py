@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -109,15 +110,35 @@ class Cards:
                 return None
             reason = "no numbers: no dcgm-exporter is known here" if not places.exporters else "not read yet"
             panel = GpuPanel(at=at, reason=reason, region=name)
-        nodes = dict(places.exporters)
-        gpus = [
-            msgspec.structs.replace(gpu, node=nodes.get(gpu.node, gpu.node))
-            for gpu in panel.gpus
-            if not gpu.uuid or gpu.uuid not in self._here
-        ]
+        gpus, others = _of_nodes([gpu for gpu in panel.gpus if not gpu.uuid or gpu.uuid not in self._here], places)
         if not gpus and panel.gpus and not has:
             return None
-        return msgspec.structs.replace(panel, gpus=_shared(gpus, places), places=places if has else None)
+        partial = panel.partial
+        if others:
+            words = f"{others} GPU{'s' if others > 1 else ''} on none of its nodes left out: another cluster's?"
+            partial = f"{partial}; {words}" if partial else words
+        return msgspec.structs.replace(
+            panel, gpus=_shared(gpus, places), places=places if has else None, partial=partial
+        )
+
+
+def _of_nodes(gpus: list[Gpu], places: GpuMap) -> tuple[list[Gpu], int]:
+    """The GPUs by the names of the cluster's nodes, and how many are of none of them.
+
+    One server may read several clusters. Where no name is known at all, hosts are called otherwise, and all are kept.
+    """
+    exporters, known = dict(places.exporters), {room.node for room in places.rooms}
+    firsts = Counter(node.partition(".")[0] for node in known)
+    # "n1" is "n1.ec2.internal", but a number is the beginning of an address.
+    short = {first: node for node in known if firsts[first := node.partition(".")[0]] == 1 and not first.isdigit()}
+    named = []
+    for gpu in gpus:
+        node = exporters.get(gpu.node, gpu.node)
+        named.append((gpu, node if node in known else short.get(node.partition(".")[0], node)))
+    ours = [msgspec.structs.replace(gpu, node=node) for gpu, node in named if node in known]
+    if not ours:
+        return [msgspec.structs.replace(gpu, node=node) for gpu, node in named], 0
+    return ours, len(named) - len(ours)
 
 
 def _shared(gpus: list[Gpu], places: GpuMap) -> tuple[Gpu, ...]:

@@ -153,7 +153,7 @@ def test_an_xid_that_was_there_before_us_says_that_it_may_be_older() -> None:
 
 
 def test_where_xids_are_counted_the_same_one_twice_is_two() -> None:
-    """Seen failing with the gauge alone: the second of them was none."""
+    """Seen failing with the gauge alone, which tells none of them here."""
     history = XidHistory("us", GpuFaults())
     told = [len(seen(history, page, AT + 30 * step)[1])
             for step, page in enumerate((counted(0, 0), counted(48, 1), counted(48, 1), counted(48, 2), counted(0, 0),

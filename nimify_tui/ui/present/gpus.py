@@ -63,13 +63,17 @@ def gpu_lines(
     foot: list[Spans] = [((each, "dim"),) for each in [*_foot(panels, gpus, width), *silent]]
     if 0 < height < len(lines) + len(foot):
         return [*foot[:1], *trouble, *foot[1:], *lines]
-    return [*lines, *trouble, *foot]
+    tell: list[Spans] = [((words.telling(panel, now), "dim"),) for panel in panels if panel.region and panel.gpus]
+    if len(lines) + len(trouble) + len(foot) + len(tell) > height:  # where it comes from is on a screen of its own
+        tell = []
+    return [*lines, *trouble, *foot, *tell]
 
 
 def _troubles(panels: Sequence[GpuPanel]) -> list[str]:
-    """Nodes whose GPUs are not all there, and pods that wait for one."""
+    """What was not read, nodes whose GPUs are not all there, and pods that wait for one."""
     found = []
     for panel in panels:
+        found += [f"{panel.region}: {panel.partial}"] if panel.partial and panel.gpus else []
         bad = [room for room in words.rooms_of(panel) if room.missing]
         found += [f"{each.node}: {words.room_trouble(each)}" for each in bad]
         waiting = words.waiting_lines(panel.places) if panel.places is not None else []
