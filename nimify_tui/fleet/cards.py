@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from nimify_tui.domain.gpus import IDLE_PERCENT, Gpu, GpuMap, GpuPanel, GpuRoom
+from nimify_tui.domain.gpus import IDLE_PERCENT, Gpu, GpuMap, GpuPanel, GpuRoom, aged
 from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.tracks import RegionTrack
 
 #: Readings that are further apart than so many times what they should be are a break, at least so many seconds.
 _BREAK, _BREAK_S = 4.0, 60.0
+#: The age of clusters' numbers is looked at so often, seconds.
+_AGE_S = 15.0
 _WHOLE, _SHARE = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 
 
@@ -48,6 +50,7 @@ class Cards:
         self._made: dict[str, GpuPanel | None] = {}
         self._here: frozenset[str] = frozenset()
         self._all: tuple[GpuPanel, ...] | None = None
+        self._slot = -1.0
 
     def seen(self, key: str, panel: GpuPanel) -> None:
         """What the GPUs of a node, or of a region, say."""
@@ -87,20 +90,24 @@ class Cards:
         """The panels as they were told, for those who judge."""
         return self._panels.values()
 
-    def all(self, regions: Mapping[str, RegionTrack]) -> tuple[GpuPanel, ...]:
-        """This host's first, then by region; the same object while nothing was told."""
+    def all(self, regions: Mapping[str, RegionTrack], at: float) -> tuple[GpuPanel, ...]:
+        """This host's first, then by region, as of ``at``; the same object for a while in which nothing was told."""
+        if at // _AGE_S != self._slot:  # what nobody tells anew grows old
+            self._slot = at // _AGE_S
+            self._made.clear()
+            self._all = None
         if self._all is None:
             found = [with_holders(panel, regions) for panel in self._panels.values() if not panel.region]
             for name in sorted({panel.region for panel in self._panels.values() if panel.region} | self._maps.keys()):
                 if name not in self._made:
-                    made = self._region(name)
+                    made = self._region(name, at)
                     self._made[name] = with_holders(made, regions) if made is not None else None
                 if (panel := self._made[name]) is not None:
                     found.append(panel)
             self._all = tuple(found)
         return self._all
 
-    def _region(self, name: str) -> GpuPanel | None:
+    def _region(self, name: str, now: float) -> GpuPanel | None:
         """A region's panel with its map; None where it has no GPU. Cards that this host tells itself are left out."""
         panel = self._panels.get(name)
         at, places = self._maps.get(name, (None, GpuMap()))
@@ -110,7 +117,8 @@ class Cards:
                 return None
             reason = "no numbers: no dcgm-exporter is known here" if not places.exporters else "not read yet"
             panel = GpuPanel(at=at, reason=reason, region=name)
-        gpus, others = _of_nodes([gpu for gpu in panel.gpus if not gpu.uuid or gpu.uuid not in self._here], places)
+        told = [aged(gpu, now) for gpu in panel.gpus if not gpu.uuid or gpu.uuid not in self._here]
+        gpus, others = _of_nodes(told, places)
         if not gpus and panel.gpus and not has:
             return None
         partial = panel.partial

@@ -15,7 +15,7 @@ import msgspec
 from nimify_tui.backends.nvml_card import ROW_LOST, ROW_WAITS, SLOWED
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import Gpu
-from nimify_tui.domain.measures import Measure, MeasureState, absent
+from nimify_tui.domain.measures import Measure, absent
 from nimify_tui.sources.metrics.exposition import Page
 
 _DEV, _PROF = "DCGM_FI_DEV_", "DCGM_FI_PROF_"
@@ -116,17 +116,6 @@ def cards(said: Iterable[Said], source: str, every_s: float, node: str = "") -> 
         by_card.setdefault((host, who), {}).setdefault(each.labels.get("GPU_I_ID", ""), []).append(each)
     found = [_card(host, parts, source, every_s) for (host, _), parts in by_card.items()]
     return sorted(found, key=lambda card: (card.gpu.node, card.gpu.index, card.gpu.uuid))
-
-
-def aged(gpu: Gpu, at: float) -> Gpu:
-    """The same at ``at``: numbers that are older than three of their steps are stale."""
-    old_s = 3.0 * gpu.every_s
-    stale = {
-        name: msgspec.structs.replace(each, state=MeasureState.STALE, reason=f"told {at - each.at:.0f} s ago")
-        for name in _FACTS
-        if (each := getattr(gpu, name)).value is not None and each.at is not None and at - each.at > old_s
-    }
-    return msgspec.structs.replace(gpu, **stale) if stale else gpu
 
 
 def _card(host: str, parts: Mapping[str, Sequence[Said]], source: str, every_s: float) -> Card:

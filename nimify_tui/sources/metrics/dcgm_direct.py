@@ -20,7 +20,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
-from nimify_tui.sources.metrics.dcgm import WANTED, Card, aged, cards, said_by
+from nimify_tui.sources.metrics.dcgm import WANTED, Card, cards, said_by
 from nimify_tui.sources.metrics.dcgm_xids import XidHistory
 from nimify_tui.sources.metrics.exposition import Parser
 from nimify_tui.sources.metrics.proxied import Link
@@ -145,8 +145,7 @@ class RegionExporters:
         if events:
             await asyncio.to_thread(self._history.write)
         return self._told(GpuPanel(
-            at=min((card.at for card in everything), default=None), source=source, region=self._name,
-            gpus=tuple(aged(gpu, self._clock.now()) for gpu in gpus),
+            at=min((card.at for card in everything), default=None), gpus=tuple(gpus), source=source, region=self._name,
             reason="" if gpus else (next(iter(failed.values()), "") or "no dcgm-exporter runs there"),
             partial=_partial(failed, len(read), len(found)) if gpus else "",
         ), events)  # fmt: skip

@@ -21,7 +21,7 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.updates import GpusSeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
-from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Said, aged, cards
+from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Said, cards
 from nimify_tui.sources.metrics.dcgm_xids import XidHistory
 
 log = logging.getLogger(__name__)
@@ -104,8 +104,7 @@ class RegionCards:
         if before is None or not before.gpus:
             source = f"DCGM through {self._server.who}"
             return self._tell(at, GpuPanel(at=None, reason=why, source=source, region=self.name))
-        gpus = tuple(aged(gpu, at) for gpu in before.gpus)
-        return self._tell(at, msgspec.structs.replace(before, gpus=gpus, partial=why))
+        return self._tell(at, msgspec.structs.replace(before, partial=why))
 
     def _tell(self, at: float, panel: GpuPanel) -> list[Update]:
         same = self._told is not None and msgspec.structs.replace(panel, at=self._told.at) == self._told
