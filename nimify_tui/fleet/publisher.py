@@ -380,7 +380,7 @@ class Publisher:
             version=self._version, at=at, summary=self._summary, regions=self._regions, rows=self._rows,
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
-            gpus=world.gpus.all(world.regions), caches=self._caches, details=self._shown, window_s=WINDOW_S,
+            gpus=world.gpus.all(world.regions, at), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip

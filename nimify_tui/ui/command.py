@@ -16,6 +16,7 @@ class Scope(enum.StrEnum):
     OBJECT = "object"
     FORWARDS = "port-forwards"
     ALERTS = "alerts"
+    GPUS = "gpus"
     REVISIONS = "revisions"
     INFER = "try an inference"
     UNFINISHED = "unfinished actions"

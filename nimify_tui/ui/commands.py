@@ -209,6 +209,11 @@ COMMANDS: tuple[Command, ...] = (
             "Take the last action back; shows the plan first", Scope.ALERTS, Risk.CHANGE),
     Command("alerts.other", ("tab",), (), "other list",
             "From the alerts to the rules and Alertmanagers, or back", Scope.ALERTS, footer=5),
+    # -- gpus
+    Command("gpus.open", ("enter",), (), "open",
+            "The detail of the service that holds the GPU under the cursor", Scope.GPUS, bound=False, footer=1),
+    Command("gpus.other", ("tab",), (), "other list",
+            "From the GPUs to the nodes with their pods, or back", Scope.GPUS, footer=2),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",
@@ -265,6 +270,8 @@ COMMANDS: tuple[Command, ...] = (
             _G, argument="[FILE]", footer=15),
     Command("global.alerts", ("exclamation_mark",), ("alerts",), "alerts",
             "What fires and what is pending, since when and what to do; which rules are not judged, and why", _G),
+    Command("global.gpus", ("ctrl+g",), ("gpus",), "gpus",
+            "All GPUs with what they do and who holds them, their nodes with what is free, their faults", _G),
     Command("global.actions", ("U",), ("actions", "unfinished"), "actions",
             "Actions of this session, and those that an earlier one left unfinished", _G),
     Command("global.cancel", ("X",), ("cancel",), "stop action",

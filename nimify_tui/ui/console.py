@@ -82,8 +82,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "copy": self._copy,
             "actions": lambda _: self._actions(),
             "cancel": lambda _: self.acting.cancel(),
-            "forwards": lambda _: self._forwards(),
-            "alerts": lambda _: self._alerts(),
+            "forwards": lambda _: self._over("forwards"),
+            "alerts": lambda _: self._over("alerts"),
+            "gpus": lambda _: self._over("gpus"),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "login": self._login,
@@ -301,17 +302,12 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
         reconnect(self, region)
 
-    def _forwards(self) -> None:
-        from nimify_tui.ui.screens.forwards import ForwardsScreen
+    def _over(self, name: str) -> None:
+        from nimify_tui.ui.screens.over import screen_over
 
-        if not isinstance(self.top, ForwardsScreen):
-            self.push_screen(ForwardsScreen())
-
-    def _alerts(self) -> None:
-        from nimify_tui.ui.screens.alerts import AlertsScreen
-
-        if not isinstance(self.top, AlertsScreen):
-            self.push_screen(AlertsScreen())
+        screen = screen_over(name)
+        if not isinstance(self.top, screen):
+            self.push_screen(screen())
 
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"
