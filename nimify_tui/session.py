@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.cachewatch import CacheWatch
 from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desk import ActionDesk
@@ -114,9 +115,9 @@ class Session:
             ),
             fleet_work=(
                 *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
+                *CacheWatch(config, only, clusters.link, self.clock).fleet_work(needs.numbers),
                 *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
-                *((last_known.keep,) if needs.remember else ()),
-                lambda *_: self._live.run(),
+                *((last_known.keep,) if needs.remember else ()), lambda *_: self._live.run(),
                 clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
             ),
             listeners=(self._mirror.apply,),

@@ -82,7 +82,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one scrape of one replica said; cumulative counters since that process started.
 
     ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
-    ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
+    ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count,
+    ``cache_bytes`` a tier to its size.
     Absent families are None, not zero. ``models`` are the numbers by model, None where there is only one.
     ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
     away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
@@ -106,7 +107,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     rejected: dict[str, float] | None = None
     security: dict[tuple[str, str], float] | None = None
     cache: dict[tuple[str, str], float] | None = None
-    cache_bytes: float | None = None
+    cache_bytes: dict[str, float] | None = None
     cache_evictions: float | None = None
     cpu_s: float | None = None
     rss_bytes: float | None = None

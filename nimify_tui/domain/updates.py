@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -130,6 +131,21 @@ class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
     panel: GpuPanel
 
 
+class CacheSeen(msgspec.Struct, frozen=True, tag="cache"):
+    """A cache beside the services was asked."""
+
+    at: float
+    told: CacheTold
+
+
+class CacheFailed(msgspec.Struct, frozen=True, tag="cache_failed"):
+    """It could not be asked, and why (one sentence with what helps)."""
+
+    at: float
+    key: CacheKey
+    reason: str
+
+
 class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
     """An object that somebody looks at was read, or could not be."""
 
@@ -162,6 +178,8 @@ Update = (
     | Changed
     | SecuritySeen
     | GpusSeen
+    | CacheSeen
+    | CacheFailed
     | ObjectRead
     | RightsSeen
 )

@@ -8,9 +8,10 @@ from itertools import islice
 from nimify_tui.domain.alerts import NO_ALERTS
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
-from nimify_tui.fleet import caches, rows
+from nimify_tui.fleet import rows
 from nimify_tui.fleet.alarms import Alarms
 from nimify_tui.fleet.budgets import burn
+from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -309,12 +310,8 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        sizes = [
-            size
-            for track in world.services.values()
-            if track.caches is not None and (size := track.caches.size_bytes) is not None
-        ]
-        found = caches.stats([world.caches], at, "metrics", sum(sizes) if sizes else None)
+        sizes = [track.caches for track in world.services.values() if track.caches is not None]
+        found = stats([world.caches], at, "metrics", world.shared.of(), sizes)
         if found != self._caches:
             self._caches = found
 
@@ -337,7 +334,8 @@ class Publisher:
             if made is None or second or tracks[0].fold_id in due:
                 world = self._world
                 made = detail.build(
-                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain
+                    row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
+                    world.shared.of({track.key.region for track in tracks}),
                 )
             shown[row_id] = made
         self._shown = shown

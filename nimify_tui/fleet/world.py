@@ -16,6 +16,8 @@ from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
+    CacheFailed,
+    CacheSeen,
     Changed,
     GpusSeen,
     ModelsSeen,
@@ -41,6 +43,7 @@ from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.served import observe_models
+from nimify_tui.fleet.shared import SharedCaches
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
 #: A region's own change within this time of what we would derive makes ours superfluous.
@@ -73,6 +76,7 @@ class World:
         self.gpus: dict[str, GpuPanel] = {}
         self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
+        self.shared = SharedCaches()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
         self.touched: set[ServiceTrack] = set()
@@ -97,6 +101,8 @@ class World:
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
+            CacheSeen: self._cache_seen,
+            CacheFailed: self._cache_failed,
             ObjectRead: self._object_read,
             RightsSeen: self._rights_seen,
         }
@@ -161,6 +167,7 @@ class World:
         for service in list(track.services.values()):
             self._drop(service)
         self.changes.forget_region(update.region)
+        self.shared.forget_region(update.region)
         self.security.forget_region(update.region)
         self.touched_regions.add(update.region)
 
@@ -279,6 +286,7 @@ class World:
         track = service.replicas.pop(name)
         if service.caches is not None:
             service.caches.forget(track)
+            self.caches.forget(track)
 
     # -- numbers, changes, security, GPUs ------------------------------------------------
 
@@ -332,6 +340,12 @@ class World:
 
     def _gpus_seen(self, update: GpusSeen) -> None:
         self.gpus[update.node] = with_holders(update.panel, self.regions.values())
+
+    def _cache_seen(self, update: CacheSeen) -> None:
+        self.shared.observe(update.at, update.told)
+
+    def _cache_failed(self, update: CacheFailed) -> None:
+        self.shared.fail(update.at, update.key, update.reason)
 
     def _object_read(self, update: ObjectRead) -> None:
         self.objects.pop(update.demand, None)

@@ -175,7 +175,7 @@ def test_a_demanded_detail_is_in_the_next_frame_and_a_row_that_is_not_there_is_n
 
 def cached(at: float, hits: float, misses: float, started_at: float = START_AT) -> ReplicaSample:
     cache = {("l1", "hit"): hits, ("l1", "miss"): misses}
-    return ReplicaSample(at=at, source="t", started_at=started_at, requests={}, cache=cache, cache_bytes=5e6)
+    return ReplicaSample(at=at, source="t", started_at=started_at, requests={}, cache=cache, cache_bytes={"l1": 5e6})
 
 
 def test_caches_show_what_is_known_and_say_what_is_not() -> None:

@@ -1,0 +1,78 @@
+"""The caches beside the services of a session: who of the regions has a Redis or an edge, and what asks there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from nimify_tui.base.clock import Clock
+from nimify_tui.base.durations import seconds
+from nimify_tui.config import Config
+from nimify_tui.config.caching import EXPORTED, edge_of, redis_of
+from nimify_tui.config.schema import RegionConfig
+from nimify_tui.engine import FleetWork, Sink
+from nimify_tui.fleet.store import Fleet
+
+if TYPE_CHECKING:
+    from nimify_tui.backends.kubernetes.connection import Connection
+
+
+class Watch(Protocol):
+    """Asks one cache until cancelled."""
+
+    async def run(self, sink: Sink) -> None:
+        """Ask."""
+        ...
+
+
+class CacheWatch:
+    """The regions that name a cache. Nothing of it is imported before one is watched."""
+
+    def __init__(
+        self, config: Config, only: Sequence[str], link: Callable[[str], Connection | None], clock: Clock
+    ) -> None:
+        self._link, self._clock = link, clock
+        self._told = [
+            item for item in config.region if (item.redis or item.edge) and (not only or item.name in only)
+        ]
+
+    def fleet_work(self, numbers: bool) -> tuple[FleetWork, ...]:
+        """What runs beside the regions; nothing without ``numbers``, or where no region names a cache."""
+        return (self._watch,) if numbers and self._told else ()
+
+    async def _watch(self, _fleet: Fleet, sink: Sink) -> None:
+        watches = [watch for item in self._told for watch in self._of(item)]
+        tasks = [asyncio.create_task(watch.run(sink)) for watch in watches]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _of(self, item: RegionConfig) -> list[Watch]:
+        found: list[Watch] = []
+        if item.redis:
+            found.append(self._redis(item))
+        if item.edge:
+            from nimify_tui.sources.caches.edge import EdgeProbe
+
+            told = edge_of(item.edge)
+            found.append(EdgeProbe(item.name, told.url, seconds(told.every), self._clock, told.ca_file or ""))
+        return found
+
+    def _redis(self, item: RegionConfig) -> Watch:
+        assert item.redis is not None
+        place, instance = redis_of(item.redis)
+        if place.url == EXPORTED:
+            from nimify_tui.monitors import server_of
+            from nimify_tui.sources.caches.exporter import ExportedRedis
+
+            assert item.prometheus is not None  # checked with the configuration
+            server = server_of(item.prometheus, lambda: self._link(item.name), self._clock)
+            return ExportedRedis(item.name, server, self._clock, instance)
+        from nimify_tui.backends.redis.server import RedisServer
+        from nimify_tui.sources.caches.redis import RedisWatch
+
+        return RedisWatch(item.name, RedisServer(place, self._clock), self._clock)
