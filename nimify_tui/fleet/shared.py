@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.fleet.caches import Steps
 
@@ -35,6 +37,8 @@ class SharedCache:
             return
         self.told, self.at, self.failed = told, at, ""
         self.evicted_s = None
+        if before is None and told.probes:  # those are ours, from the first one on
+            before = msgspec.structs.replace(told, hits=0.0, misses=0.0)
         if before is None or before.began != told.began:
             return
         hits, misses = _grown(before.hits, told.hits), _grown(before.misses, told.misses)

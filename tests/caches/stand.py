@@ -106,18 +106,19 @@ def exporter(folder: Path, of: Redis) -> Iterator[int]:
 
 @contextlib.contextmanager
 def cache(folder: Path, origin: int) -> Iterator[int]:
-    """Debian's HAProxy with a cache of 2 s before an origin; it says by X-Cache which it was, as its manual shows."""
+    """Debian's HAProxy with a cache of a minute before an origin; it says by X-Cache which it was (its manual)."""
     program = shutil.which("haproxy", path=os.defpath + ":/usr/sbin:/sbin")
     if program is None:
         lacking("haproxy is not installed", "the Debian package haproxy")
     at, config, log = port(), folder / "haproxy.cfg", folder / "haproxy.log"
     config.write_text(
         "defaults\n mode http\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n"
-        "cache small\n total-max-size 1\n max-age 2\n"
+        "cache small\n total-max-size 1\n max-age 60\n"
         f"frontend edge\n bind 127.0.0.1:{at}\n http-request cache-use small\n http-response cache-store small\n"
         " http-response set-header X-Cache HIT if !{ srv_id -m found }\n"
         " http-response set-header X-Cache MISS if { srv_id -m found }\n"
-        f" default_backend origin\nbackend origin\n server one 127.0.0.1:{origin}\n"
+        " default_backend origin\nbackend origin\n http-response set-header Cache-Control max-age=60\n"
+        f" server one 127.0.0.1:{origin}\n"
     )
     with running([program, "-db", "-f", str(config)], log):
 
