@@ -78,6 +78,13 @@ class TokenSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     prefix_ratio: float | None = None
 
 
+class Front(msgspec.Struct, frozen=True, gc=False):
+    """What something before services told of them: ``who`` in words, durations by (namespace, name of the service)."""
+
+    who: str
+    services: dict[tuple[str, str], Histogram]
+
+
 class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one scrape of one replica said; cumulative counters since that process started.
 
@@ -88,7 +95,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
     away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
-    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``via`` is
+    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
+    of what stands before other services, which it tells of. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
     part ("" where it is all).
     """
@@ -118,6 +126,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     via: str = ""
     partial: str = ""
     tokens: TokenSample | None = None
+    front: Front | None = None
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

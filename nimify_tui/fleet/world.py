@@ -41,6 +41,7 @@ from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
+from nimify_tui.fleet.fronts import observe_front
 from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.shared import SharedCaches
@@ -301,6 +302,10 @@ class World:
         observe(service, track, update.sample, self.scrape_s, self.caches)
         if update.sample.models is not None:
             observe_models(service, track, update.sample, self.scrape_s, self.caches)
+        if update.sample.front is not None:
+            every_s = update.sample.every_s or self.scrape_s
+            told = update.sample.front
+            self.sampled.update(observe_front(service.region.services.values(), update.key, update.at, told, every_s))
         self.sampled.add(service)
 
     def _models_seen(self, update: ModelsSeen) -> None:
