@@ -8,6 +8,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nimify_tui.base.files import private_dir, state_home
@@ -57,7 +58,7 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
     sys.setswitchinterval(SWITCH_S)
     session.engine.start_ahead()
     try:
-        app = _shown(session, profile, options.open_service)
+        app = _shown(session, profile, options)
     finally:
         session.engine.stop()
     for line in app.farewell:
@@ -65,7 +66,7 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
     return app.return_code or 0
 
 
-def _shown(session: Session, profile: TerminalProfile, open_service: str) -> ConsoleApp:
+def _shown(session: Session, profile: TerminalProfile, options: argparse.Namespace) -> ConsoleApp:
     """The session on the screen until it is left: the app as it ended."""
     from nimify_tui.ui.console import ConsoleApp
 
@@ -80,7 +81,8 @@ def _shown(session: Session, profile: TerminalProfile, open_service: str) -> Con
             keep_large_blocks_apart()
             self.call_after_refresh(session.engine.start)
 
-    app = Console(session, profile, open_service=open_service)
+    where = str(Path(options.config).absolute()) if options.config else ""
+    app = Console(session, profile, open_service=options.open_service, config_path=where)
     app.run(mouse=profile.mouse)
     return app
 

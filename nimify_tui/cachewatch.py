@@ -15,7 +15,7 @@ from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
 
 if TYPE_CHECKING:
-    from nimify_tui.backends.kubernetes.connection import Connection
+    from nimify_tui.backends.prometheus.server import PrometheusServer
 
 
 class Watch(Protocol):
@@ -27,12 +27,15 @@ class Watch(Protocol):
 
 
 class CacheWatch:
-    """The regions that name a cache. Nothing of it is imported before one is watched."""
+    """The regions that name a cache; ``server`` gives the Prometheus of one that has it.
+
+    Nothing of it is imported before one is watched.
+    """
 
     def __init__(
-        self, config: Config, only: Sequence[str], link: Callable[[str], Connection | None], clock: Clock
+        self, config: Config, only: Sequence[str], server: Callable[[str], PrometheusServer], clock: Clock
     ) -> None:
-        self._link, self._clock = link, clock
+        self._server, self._clock = server, clock
         self._told = [
             item for item in config.region if (item.redis or item.edge) and (not only or item.name in only)
         ]
@@ -66,12 +69,9 @@ class CacheWatch:
         assert item.redis is not None
         place, instance = redis_of(item.redis)
         if place.url == EXPORTED:
-            from nimify_tui.monitors import server_of
             from nimify_tui.sources.caches.exporter import ExportedRedis
 
-            assert item.prometheus is not None  # checked with the configuration
-            server = server_of(item.prometheus, lambda: self._link(item.name), self._clock)
-            return ExportedRedis(item.name, server, self._clock, instance)
+            return ExportedRedis(item.name, self._server(item.name), self._clock, instance)
         from nimify_tui.backends.redis.server import RedisServer
         from nimify_tui.sources.caches.redis import RedisWatch
 

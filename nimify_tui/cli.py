@@ -279,13 +279,12 @@ def _changing_calls(calls: _Calls) -> None:
     image.add_argument("-c", "--container", default="", help="default: the only one, or that of the same image")
     _stop_first(image)
     rollout = calls.sub("rollout", "Follow, undo, hold or go on with a roll-out.", "status|undo|pause|resume")
-    status = rollout.add_parser(
-        "status", parents=[calls.common, parents[0]], help="wait until a roll-out has ended"
-    )
+    status = rollout.add_parser("status", parents=[calls.common, parents[0]], help="wait until a roll-out has ended")
     status.add_argument("service", metavar="SERVICE[@REGION]")
     undo = rollout.add_parser("undo", parents=[calls.common, *parents], help="back to an earlier revision")
     undo.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
     undo.add_argument("--to-revision", type=_count, default=None)
+    _stop_first(undo)
     for name, text in (("pause", "hold a roll-out"), ("resume", "let a held roll-out go on")):
         held = rollout.add_parser(name, parents=[calls.common, *parents], help=text)
         held.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")

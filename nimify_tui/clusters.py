@@ -186,18 +186,38 @@ class ClusterRegions:
         if not self._where:
             return ()
         on_demand = (self._logs, self._objects, self._starts)
-        return (*on_demand, self._numbers) if numbers else on_demand
+        return (*on_demand, self._numbers, self._gpus) if numbers else on_demand
+
+    def _live(self, fleet: Fleet) -> list[str]:
+        """The regions whose pods we ask ourselves, and can."""
+        ours = self._where.keys() - self._told
+        rows = fleet.frame.regions
+        return [row.region.name for row in rows if row.health.state in ANSWERING and row.region.name in ours]
 
     async def _numbers(self, fleet: Fleet, sink: Sink) -> None:
         """Read the metrics of pods, until cancelled."""
         from nimify_tui.sources.metrics.proxied import ProxiedScrapes
 
-        def live() -> list[str]:
-            rows = fleet.frame.regions
-            ours = self._where.keys() - self._told
-            return [row.region.name for row in rows if row.health.state in ANSWERING and row.region.name in ours]
+        await ProxiedScrapes(fleet, self.link, lambda: self._live(fleet), self._clock).run(sink)
 
-        await ProxiedScrapes(fleet, self.link, live, self._clock).run(sink)
+    async def _gpus(self, fleet: Fleet, sink: Sink) -> None:
+        """Read the GPUs out of the pods that export them, until cancelled."""
+        from nimify_tui.monitors import gpu_faults
+        from nimify_tui.sources.kubernetes.exporters import exporters_of
+        from nimify_tui.sources.metrics.dcgm_direct import DirectCards, Exporter, by_proxy
+        from nimify_tui.sources.metrics.turns import pod_path
+
+        def exporters() -> dict[str, list[Exporter]]:
+            found: dict[str, list[Exporter]] = {}
+            for name in self._live(fleet):
+                source, link = self._sources.get(name), self.link(name)
+                if source is None or link is None or not link.is_open:
+                    continue
+                paths = [(each, pod_path(each.space, each.name, each.place)) for each in exporters_of(source.cluster)]
+                found[name] = [by_proxy(link, each.space, each.name, path, each.node) for each, path in paths if path]
+            return found
+
+        await DirectCards(exporters, gpu_faults("pods"), self._clock).run(sink)
 
     async def _objects(self, fleet: Fleet, sink: Sink) -> None:
         """Read what objects are looked at, until cancelled."""

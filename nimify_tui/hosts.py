@@ -31,6 +31,7 @@ class DockerRegions:
         self._where = {item.name: item for item in config.region if item.kind == "docker"}
         self._links: dict[str, Connection] = {}
         self._sources: dict[str, DockerSource] = {}
+        self._told: frozenset[str] = frozenset()
 
     def link(self, region: str) -> Connection | None:
         """The open connection of a region, one for all that is done there; None while there is none."""
@@ -66,9 +67,33 @@ class DockerRegions:
             self._links.pop(region.name, None)
             self._sources.pop(region.name, None)
 
-    def fleet_work(self) -> tuple[FleetWork, ...]:
-        """What runs beside the regions: what is looked up on demand. Nothing where there is no Docker region."""
-        return (self._logs, self._use, self._objects) if self._where else ()
+    def fleet_work(self, numbers: bool = False, told: frozenset[str] = frozenset()) -> tuple[FleetWork, ...]:
+        """What runs beside the regions: what is looked up on demand and, with ``numbers``, their GPUs.
+
+        Nothing where there is no Docker region. The GPUs of the regions in ``told`` are told by others.
+        """
+        self._told = told
+        on_demand = (self._logs, self._use, self._objects)
+        return ((*on_demand, self._gpus) if numbers else on_demand) if self._where else ()
+
+    async def _gpus(self, fleet: Fleet, sink: Sink) -> None:
+        """Read the GPUs out of the containers that export them, until cancelled."""
+        from nimify_tui.backends.http import HttpClient
+        from nimify_tui.monitors import gpu_faults
+        from nimify_tui.sources.metrics.dcgm_direct import DirectCards, Exporter, by_address
+
+        async with HttpClient() as client:
+
+            def exporters() -> dict[str, list[Exporter]]:
+                found: dict[str, list[Exporter]] = {name: [] for name in self._where.keys() - self._told}
+                for each in fleet.gpu_exporters():
+                    region = each.key.service.region
+                    if region in found and each.admin_url:
+                        name = f"container {each.key.replica}"
+                        found[region].append(by_address(client, name, each.admin_url, region))
+                return found
+
+            await DirectCards(exporters, gpu_faults("containers"), self._clock).run(sink)
 
     async def _logs(self, fleet: Fleet, sink: Sink) -> None:
         """Follow what logs are looked at, until cancelled."""

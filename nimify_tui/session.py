@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from nimify_tui.alerting import Alertmanagers
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.cachewatch import CacheWatch
@@ -101,24 +102,25 @@ class Session:
             keep=needs.keep and not config.gate.read_only, only=frozenset(only),
         )  # fmt: skip
         hosts = DockerRegions(config, self.clock)
-        monitors = Monitors(config, only, clusters.link, self.clock)
+        monitors = Monitors(config, only, clusters.link, self.clock, self.forwards)
+        self._alerting = Alertmanagers(config, only, clusters.link, self._gate.verify, self.clock)
         last_known = LastKnown(frozenset(region.name for region in regions))
         rooms = Rooms(
             regions=regions,
             discover=self._embedded.discover,
-            region_work=_by_kind(
-                {
-                    RegionKind.EMBEDDED: self._embedded.watch,
-                    RegionKind.KUBERNETES: clusters.watch,
-                    RegionKind.DOCKER: hosts.watch,
-                }
-            ),
+            region_work=_by_kind({
+                RegionKind.EMBEDDED: self._embedded.watch, RegionKind.KUBERNETES: clusters.watch,
+                RegionKind.DOCKER: hosts.watch,
+            }),
             fleet_work=(
-                *self._embedded.fleet_work(needs.numbers, monitors.regions), *monitors.fleet_work(needs.numbers),
-                *CacheWatch(config, only, clusters.link, self.clock).fleet_work(needs.numbers),
-                *clusters.fleet_work(needs.numbers, monitors.regions), *hosts.fleet_work(),
+                *(
+                    work for one in (self._embedded, clusters, hosts)
+                    for work in one.fleet_work(needs.numbers, monitors.regions)
+                ),
+                *monitors.fleet_work(needs.numbers), *self._alerting.fleet_work(),
+                *CacheWatch(config, only, monitors.server, self.clock).fleet_work(needs.numbers),
                 *((last_known.keep,) if needs.remember else ()), lambda *_: self._live.run(),
-                clusters.rights(self._kind, lambda region: self._gate.may_change(region).allowed),
+                clusters.rights(self._kind, self._may_write),
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
@@ -134,16 +136,19 @@ class Session:
         self._desk = ActionDesk(
             self._gate, controllers, self._mirror, self.clock, measure=lambda key: vitals(self.frame, key)
         )
-        sockets = partial(clusters.sockets, self._gate.verify)
-        self._live = LiveDesk(self._gate, self._mirror, self._doors(clusters, hosts), sockets, self.clock)
+        self._live = self._live_desk(clusters, hosts)
 
-    def _doors(self, clusters: ClusterRegions, hosts: DockerRegions) -> Mapping[RegionKind, Callable[[], Door]]:
-        """The ways into replicas, by the kind of their region."""
+    def _may_write(self, region: str) -> bool:
+        return self._gate.may_change(region).allowed
+
+    def _live_desk(self, clusters: ClusterRegions, hosts: DockerRegions) -> LiveDesk:
         gate, sockets = self._gate, partial(clusters.sockets, self._gate.verify)
-        return {
+        # The ways into replicas, by the kind of their region.
+        doors: dict[RegionKind, Callable[[], Door]] = {
             RegionKind.KUBERNETES: lambda: PodDoor(gate, sockets, clusters.link, self.clock),
             RegionKind.DOCKER: lambda: _container_door(hosts, gate),
         }
+        return LiveDesk(gate, self._mirror, doors, sockets, self.clock)
 
     async def _started(self) -> None:
         await self.engine.started()

@@ -18,6 +18,7 @@ ALLOWED = (
     "no sshd: install openssh-server and run as root",
     "no Kubernetes programs: install Go or set KUBEBUILDER_ASSETS",
     "prometheus is not installed",
+    "prometheus-alertmanager is not installed",
     "prometheus-api-client is not installed",
     "promtool is not installed",
     "prometheus-redis-exporter is not installed",

@@ -22,6 +22,10 @@ CACHE_LOOKUPS = 20
 #: Rates are over 2 min (four scrapes of the usual 30 s), what is usual is the hour before the last 5 min.
 _W, _USUAL = "[2m]", "[1h] offset 5m"
 
+#: What the console (domain.alertmanagers) looks for in an Alertmanager, under the name that others use, too.
+WATCHDOG = "Watchdog"
+_WATCHDOG_WORDS = "alerts arrive: this one always fires"
+
 Labels = Mapping[str, str]
 
 
@@ -231,6 +235,13 @@ def rules_text() -> str:
             f"          summary: {_quoted(_summary(each, source))}",
             f"          remedy: {_quoted(source.remedy)}",
         ]
+    lines += [
+        "      # Always fires, on purpose: where it does not arrive, no alert would.",
+        f"      - alert: {WATCHDOG}",
+        "        expr: vector(1)",
+        "        labels:", "          severity: none",
+        "        annotations:", f"          summary: {_quoted(_WATCHDOG_WORDS)}",
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -243,6 +254,12 @@ def unit_tests_text(rules_file: str = RULES_FILE) -> str:
     for each in EXPORTED:
         for case in each.cases:
             lines += _case(each, rule(each.rule), case)
+    lines += [
+        "  - interval: 15s", "    input_series: []", "    alert_rule_test:",
+        "      - eval_time: 15s", f"        alertname: {WATCHDOG}", "        exp_alerts:",
+        "          - exp_labels:", "              severity: none",
+        "            exp_annotations:", f"              summary: {_quoted(_WATCHDOG_WORDS)}",
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -73,6 +73,9 @@ SLOWED: tuple[tuple[int, str, bool], ...] = (
     (0x4, "power cap", False), (0x8, "hardware slowdown", True), (0x10, "sync boost", False),
     (0x20, "heat", True), (0x40, "heat (hardware)", True), (0x80, "power brake", True),
 )  # fmt: skip
+#: What is said of memory rows that are lost, or wait to be replaced.
+ROW_LOST = "a memory row could not be remapped: replace the card"
+ROW_WAITS = "a memory row waits for a reset of the GPU"
 #: Where the driver begins to slow down for heat (nvml.h, nvmlTemperatureThresholds_t: GPU_MAX, SLOWDOWN).
 _LIMITS = (3, 1)
 
@@ -214,7 +217,7 @@ class _Asked:
         except (self._lib.NVMLError, AttributeError):
             pending = failed = 0
         if failed:
-            notes.append("a memory row could not be remapped: replace the card")
+            notes.append(ROW_LOST)
         elif pending:
-            notes.append("a memory row waits for a reset of the GPU")
+            notes.append(ROW_WAITS)
         return ", ".join(notes)

@@ -18,7 +18,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.config.caching import caches
 from nimify_tui.config.layers import PREFIX, Merged, Problem, path_text
 from nimify_tui.config.lines import Path
-from nimify_tui.config.monitoring import prometheus
+from nimify_tui.config.monitoring import servers
 from nimify_tui.config.schema import SecretRef
 from nimify_tui.domain.names import check_name
 
@@ -121,7 +121,10 @@ def table_of(kind: Any) -> Any:
 
 
 def _element_of(kind: Any) -> Any:
+    """What a list holds, also where it is one of several kinds; None for what is no list."""
     arguments = typing.get_args(kind)
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return next((found for each in arguments if (found := _element_of(each)) is not None), None)
     return arguments[0] if typing.get_origin(kind) is tuple and len(arguments) == 2 else None
 
 
@@ -169,8 +172,8 @@ def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
     if kind == "docker":
         yield from _engine(path, item, merged)
         return
-    yield from prometheus(path, item, merged)
-    for key in ("context", "url", "namespaces", "alertmanager", "token"):
+    yield from servers(path, item, merged)
+    for key in ("context", "url", "namespaces", "token"):
         if item.get(key):
             text = "means nothing for an embedded region"
             yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "remove it")
@@ -181,11 +184,7 @@ def _cluster(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pr
         if item.get(key):
             text = "a Kubernetes region is reached by a context of the kubeconfig"
             yield Problem(merged.where((*path, key)), path_text((*path, key)), text, "name it with context")
-    yield from prometheus(path, item, merged)
-    if item.get("alertmanager"):
-        place = (*path, "alertmanager")
-        text = "this version does not read it for a Kubernetes region"
-        yield Problem(merged.where(place), path_text(place), text, "remove it")
+    yield from servers(path, item, merged)
     for namespace in item.get("namespaces") or ():
         try:
             check_name(namespace, "namespace")
@@ -209,11 +208,10 @@ def _engine(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Pro
             check_reference(item.get(key) or "scratch")
         except ValidationError as error:
             yield Problem(merged.where((*path, key)), path_text((*path, key)), error.message, error.remedy)
-    yield from prometheus(path, item, merged)
+    yield from servers(path, item, merged)
     for key, remedy in (
         ("namespaces", "remove it"),
         ("token", "an engine is guarded by its socket, by certificates or by ssh"),
-        ("alertmanager", "remove it"),
     ):
         if item.get(key):
             text = "this version does not read it for a Docker region"

@@ -1,4 +1,4 @@
-"""What is wrong with the monitoring server of a region, beyond what types can say; and the server that is meant."""
+"""What is wrong with the monitoring servers of a region, beyond what types can say; and the servers that are meant."""
 
 from __future__ import annotations
 
@@ -9,19 +9,32 @@ from nimify_tui.backends.prometheus.place import Secret, ServerPlace, check_url
 from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.config.layers import Merged, Problem, path_text
 from nimify_tui.config.lines import Path
-from nimify_tui.config.schema import Endpoint, SecretRef
+from nimify_tui.config.schema import Endpoint, RegionConfig, SecretRef
 
+_PORTS = {"prometheus": 9090, "alertmanager": 9093}
 _LOGIN = ("token", "username", "password", "ca_file", "cert_file", "key_file", "tenant")
 #: (a key, what it needs beside it)
 _TOGETHER = (("password", "username"), ("username", "password"), ("key_file", "cert_file"))
 
 
-def prometheus(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
-    """The ``prometheus`` key of a region: an address, or a table of it and a login."""
-    value = item.get("prometheus")
-    if value is None:
-        return
-    here: Path = (*path, "prometheus")
+def servers(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
+    """The keys ``prometheus`` (one) and ``alertmanager`` (one, or a list): an address, or a table of it and a login."""
+    cluster = item.get("kind") == "kubernetes"
+    for key in ("prometheus", "alertmanager"):
+        value = item.get(key)
+        if isinstance(value, list):
+            if len({str(each) for each in value}) < len(value):
+                here = (*path, key)
+                yield Problem(merged.where(here), path_text(here), "names one twice", "keep one of them")
+            for index, each in enumerate(value):
+                yield from _server((*path, key, index), each, merged, cluster=cluster, key=key)
+        elif value is not None:
+            yield from _server((*path, key), value, merged, cluster=cluster, key=key)
+
+
+def _server(
+    here: Path, value: str | Mapping[str, Any], merged: Merged, *, cluster: bool, key: str
+) -> Iterator[Problem]:
     table: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
 
     def problem(key: str, text: str, remedy: str) -> Problem:
@@ -29,35 +42,42 @@ def prometheus(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[
         return Problem(merged.where(place), path_text(place), text, remedy)
 
     try:
-        check_url(table["url"], cluster=item.get("kind") == "kubernetes")
+        check_url(table["url"], cluster=cluster, port=_PORTS[key], forwards=key == "prometheus")
     except ConfigurationError as error:
         yield problem("url", error.message, error.remedy)
         return
     if table["url"].startswith("k8s://"):
-        for key in (key for key in _LOGIN if table.get(key)):
-            yield problem(key, "an API server passes it on to no service", "give the server's own url, or remove it")
+        for each in (each for each in _LOGIN if table.get(each)):
+            yield problem(each, "an API server passes it on to no service", "give the server's own url, or remove it")
         return
     if table.get("token") and table.get("username"):
         yield problem("username", "one logs in with a token or with a name, not with both", "keep one of them")
-    for key, beside in _TOGETHER:
-        if table.get(key) and not table.get(beside):
-            yield problem(key, f"needs {beside} beside it", f"add {beside}")
+    for each, beside in _TOGETHER:
+        if table.get(each) and not table.get(beside):
+            yield problem(each, f"needs {beside} beside it", f"add {beside}")
     if not str(table.get("tenant") or "").isprintable():
         yield problem("tenant", "is no name of a tenant", "write it as the server knows it")
-    for key in ("token", "password"):
-        if table.get(key) and not {"env", "file"} & set(table[key]):
-            yield problem(key, "this version reads secrets of a monitoring server from env and file alone",
+    for each in ("token", "password"):
+        if table.get(each) and not {"env", "file"} & set(table[each]):
+            yield problem(each, "this version reads secrets of a monitoring server from env and file alone",
                           'write {env = "NAME"} or {file = "PATH"}')  # fmt: skip
 
 
-def place_of(endpoint: Endpoint | str) -> ServerPlace:
-    """Where the server of a checked configuration is."""
+def place_of(endpoint: Endpoint | str, what: str = "Prometheus") -> ServerPlace:
+    """Where the server of a checked configuration is; ``what`` it is, in words."""
     if isinstance(endpoint, str):
-        return ServerPlace(endpoint.rstrip("/"))
+        return ServerPlace(endpoint.rstrip("/"), what=what)
     return ServerPlace(
         endpoint.url.rstrip("/"), _secret(endpoint.token), endpoint.username or "", _secret(endpoint.password),
-        endpoint.ca_file or "", endpoint.cert_file or "", endpoint.key_file or "", endpoint.tenant or "",
+        endpoint.ca_file or "", endpoint.cert_file or "", endpoint.key_file or "", endpoint.tenant or "", what,
     )  # fmt: skip
+
+
+def alertmanagers_of(item: RegionConfig) -> tuple[ServerPlace, ...]:
+    """Where the Alertmanagers of a checked region are."""
+    told = item.alertmanager
+    several = told if isinstance(told, tuple) else () if told is None else (told,)
+    return tuple(place_of(each, "Alertmanager") for each in several)
 
 
 def _secret(told: SecretRef | None) -> Secret | None:

@@ -97,7 +97,8 @@ class RegionConfig(_Table, frozen=True):
     production: bool | None = None
     read_write: bool | None = None
     prometheus: Endpoint | Text | None = None
-    alertmanager: Endpoint | Text | None = None
+    #: One, or several: those of a cluster of Alertmanagers are named one by one.
+    alertmanager: Endpoint | Text | tuple[Endpoint | Text, ...] | None = None
     redis: RedisConfig | Text | None = None
     edge: EdgeConfig | Text | None = None
     token: SecretRef | None = None
@@ -196,6 +197,7 @@ class Config(Settings, frozen=True):
                 _address(item),
                 production=item.production,
                 read_write=item.read_write,
+                monitor=_monitor(item),
                 policy=self.gate_policy,
             )
             for item in self.region
@@ -231,6 +233,15 @@ def _address(item: RegionConfig) -> str:
     return item.url or str(state_home() / "embedded" / item.name)
 
 
+def _monitor(item: RegionConfig) -> str:
+    """The region's Prometheus in words, without its login."""
+    if item.prometheus is None:
+        return ""
+    from nimify_tui.config.monitoring import place_of
+
+    return place_of(item.prometheus).who
+
+
 def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str, Any, str]]:
     if isinstance(value, SecretRef):
         kinds = {
@@ -244,7 +255,7 @@ def _rows(path: str, value: Any, origins: dict[str, str]) -> Iterator[tuple[str,
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _rows(f"{path}.{name}", getattr(value, name), origins)
-    elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+    elif isinstance(value, tuple) and any(isinstance(item, msgspec.Struct) for item in value):
         for index, item in enumerate(value):
             yield from _rows(f"{path}[{index}]", item, origins)
     else:

@@ -105,6 +105,8 @@ class LocalController:
         if part.image_spec is not None or part.gpus:
             what = "images run" if part.image_spec is not None else "GPUs are given to a replica"
             raise ValidationError(f"{what} on a Docker host only", f"{key.region} runs models as processes")
+        if part.stop_first:
+            raise ValidationError("a process here ends after its successor serves", "leave stop-first out")
         service = world.service(key)
         if part.verb is Verb.CREATE:
             return await self._create(part, key, service)
@@ -214,8 +216,6 @@ class LocalController:
 
     async def _update(self, part: ActionRequest, service: Service, replicas: Sequence[Replica]) -> Draft:
         now = current(service)
-        if part.stop_first:
-            raise ValidationError("a process here ends after its successor serves", "leave stop-first out")
         if part.spec is None and part.replicas is None:
             raise ValidationError(
                 "nothing to change is given", "name a model, limits or a number of replicas"

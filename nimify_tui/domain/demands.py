@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from nimify_tui.domain.history import ChartMetric
 from nimify_tui.domain.names import ServiceKey
 
 
@@ -61,7 +62,21 @@ class NumbersDemand(msgspec.Struct, frozen=True):
     key: ServiceKey
 
 
-Demand = DetailDemand | LogDemand | NumbersDemand | ObjectDemand | RightsDemand | StartDemand
+class HistoryDemand(msgspec.Struct, frozen=True):
+    """What a region's Prometheus has of a service between ``begin`` and ``end``, a step each ``step_s`` seconds.
+
+    ``begin`` and ``end`` are unix seconds and whole multiples of the step. The answer is a HistoryRead; a region
+    without such a server (``Region.monitor``) answers nothing.
+    """
+
+    key: ServiceKey
+    metric: ChartMetric
+    begin: int
+    end: int
+    step_s: int
+
+
+Demand = DetailDemand | HistoryDemand | LogDemand | NumbersDemand | ObjectDemand | RightsDemand | StartDemand
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):

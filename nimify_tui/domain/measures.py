@@ -98,7 +98,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
     of what stands before other services, which it tells of. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all).
+    part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
     """
 
     at: float
@@ -125,6 +125,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     latency_note: str = ""
     via: str = ""
     partial: str = ""
+    runtime: str = ""
     tokens: TokenSample | None = None
     front: Front | None = None
 

@@ -28,7 +28,10 @@ class RegionState(enum.StrEnum):
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured region. ``address`` is where it is reached, for people ("unix:...", a URL)."""
+    """A configured region. ``address`` is where it is reached, for people ("unix:...", a URL).
+
+    ``monitor`` is the Prometheus that has its past, in words ("Prometheus prom:9090"), "" where there is none.
+    """
 
     name: str
     kind: RegionKind
@@ -37,6 +40,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     production: bool = True
     read_write: bool = False
     demo: bool = False
+    monitor: str = ""
 
 
 class CertificateSeen(msgspec.Struct, frozen=True):
@@ -63,3 +67,5 @@ class RegionHealth(msgspec.Struct, frozen=True, kw_only=True):
     next_try_at: float | None = None
     keeper: str = ""
     certificates: tuple[CertificateSeen, ...] = ()
+    #: How far the region's clock is ahead of this host's, seconds; 0 unless ``cause`` tells of it.
+    skew_s: float = 0.0

@@ -89,6 +89,16 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+#: The names under which the rules are exported to a Prometheus (artifacts.alerting): an alert that comes back under
+#: one of them is the one that is judged here.
+EXPORTED_AS: dict[str, str] = {
+    "NimifyUnavailable": "Unavailable", "NimifyErrorsHigh": "ErrorsHigh", "NimifyLatencyHigh": "LatencyHigh",
+    "NimifyFirstTokenSlow": "LatencyHigh", "NimifyGpuBusy": "UtilisationHigh", "NimifyCacheDegraded": "CacheDegraded",
+    "NimifyTrafficUnusual": "TrafficUnusual", "NimifyHostileRequests": "TrafficUnusual",
+    "NimifyCertificateExpiring": "CertificateExpiring",
+}  # fmt: skip
+
+
 def rule(name: str) -> Rule:
     """The rule of a name; KeyError for one that there is not."""
     for each in RULES:

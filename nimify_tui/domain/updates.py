@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.changes import Change
-from nimify_tui.domain.demands import ObjectDemand
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
+from nimify_tui.domain.gpus import GpuMap, GpuPanel
+from nimify_tui.domain.history import History
 from nimify_tui.domain.measures import ReplicaSample, ReplicaUse
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -124,7 +126,7 @@ class SecuritySeen(msgspec.Struct, frozen=True, tag="security"):
 
 
 class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
-    """What a node's GPUs say."""
+    """What a node's GPUs say; of a cluster those of all nodes, with its region for a node."""
 
     at: float
     node: str
@@ -146,12 +148,35 @@ class CacheFailed(msgspec.Struct, frozen=True, tag="cache_failed"):
     reason: str
 
 
+class AlertmanagerSeen(msgspec.Struct, frozen=True, tag="alertmanager"):
+    """An Alertmanager was asked."""
+
+    at: float
+    manager: ManagerFacts
+
+
+class GpuMapSeen(msgspec.Struct, frozen=True, tag="gpu_map"):
+    """Who holds the GPUs of a cluster."""
+
+    at: float
+    region: str
+    places: GpuMap
+
+
 class ObjectRead(msgspec.Struct, frozen=True, tag="object"):
     """An object that somebody looks at was read, or could not be."""
 
     at: float
     demand: ObjectDemand
     answer: ObjectText
+
+
+class HistoryRead(msgspec.Struct, frozen=True, tag="history"):
+    """The history of a service that somebody looks at was read, or could not be."""
+
+    at: float
+    demand: HistoryDemand
+    answer: History
 
 
 class RightsSeen(msgspec.Struct, frozen=True, tag="rights"):
@@ -180,6 +205,9 @@ Update = (
     | GpusSeen
     | CacheSeen
     | CacheFailed
+    | AlertmanagerSeen
+    | GpuMapSeen
     | ObjectRead
+    | HistoryRead
     | RightsSeen
 )

@@ -1,4 +1,4 @@
-"""The alert rules judged here, where no Alertmanager does it: pending, firing after their time, over after a hold.
+"""The alert rules judged here, with an Alertmanager or without: pending, firing after their time, over after a hold.
 
 Time counts only while it was known to be so: what is absent or stale neither fires an alert nor ends it, and says
 why. A service is looked at once a second while its row is derived anew, and when its state changes; what is
@@ -7,12 +7,12 @@ pending or fires, once a second.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, RuleStatus
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.alerts import NO_ALERTS, Alert, Alerts, AlertSeverity, AlertState, Incident, RuleStatus
+from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth
 from nimify_tui.domain.rules import RULES, Looks, Rule
@@ -33,7 +33,9 @@ _ABOUT_CERTIFICATES = tuple(each for each in RULES if each.looks is Looks.CERTIF
 _NOTHING = Memory()
 #: Ways of being judged that are remembered, so that services share them.
 _KINDS = 256
-_RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1}
+#: Alerts that are over, of all services: a chart marks them.
+_PAST = 1000
+_RANK = {AlertSeverity.CRITICAL: 0, AlertSeverity.WARNING: 1, AlertSeverity.INFO: 2}
 
 
 class _Subject(NamedTuple):
@@ -132,9 +134,10 @@ class Alarms:
         #: Rules of which not all is followed.
         self._full: set[str] = set()
         self._alerts = NO_ALERTS
+        self._past: deque[Incident] = deque(maxlen=_PAST)
 
-    def look(self, track: ServiceTrack, at: float) -> None:
-        """Judge one service in one region by its row as it is now."""
+    def look(self, track: ServiceTrack, at: float, skew_s: float = 0.0) -> None:
+        """Judge one service in one region by its row as it is now; its region's clock is ``skew_s`` ahead of ``at``."""
         row, key = track.row, track.key
         if row is None:
             return
@@ -147,6 +150,8 @@ class Alarms:
             # A service that nobody wants to run cannot fail.
             verdict = None if stopped else judge(Look(track, row, memory, at, self._scrape_s, rule.threshold))
             if verdict is not None:
+                if verdict.since is not None and skew_s:
+                    verdict = verdict._replace(since=min(at, verdict.since - skew_s))
                 said[rule.name] = (verdict.text or "not known") if verdict.breach is None else ""
             if active or (verdict is not None and verdict.breach):
                 self._step(rule, _Subject(rule.name, key.region, key, ""), verdict, at)
@@ -191,12 +196,12 @@ class Alarms:
         for one in (each for panel in panels for each in panel.gpus):
             said = {}
             for rule in _ABOUT_GPUS:
-                subject = _Subject(rule.name, one.node, None, f"GPU {one.index}")
+                subject = _Subject(rule.name, one.region or one.node, None, _gpu_name(one))
                 subjects.add(subject)
                 verdict = gpu(one, at, rule.threshold)
                 said[rule.name] = verdict.text if verdict.breach is None else ""
                 self._step(rule, subject, verdict, at)
-            there.add(who := f"{one.node} {one.uuid or one.index}")
+            there.add(who := f"{one.region} {one.node} {one.uuid or one.index} {one.instance}")
             self._say(who, said)
         for entry in [each for each in self._entries.values() if each.subject.key is None]:
             if entry.subject not in subjects:
@@ -205,9 +210,18 @@ class Alarms:
         for who in [each for each in self._said if isinstance(each, str) and each not in there]:
             self._say(who, {})
 
+    def incidents(self, keys: Iterable[ServiceKey]) -> tuple[Incident, ...]:
+        """What fired and fires about some services, in the order of their beginnings."""
+        wanted = frozenset(keys)
+        found = [each for each in self._past if each.key in wanted]
+        if not wanted.isdisjoint(self._active):
+            mine = [each for each in self._entries.values() if each.subject.key in wanted]
+            found += [one for each in mine if (one := _incident(each)) is not None]
+        return tuple(sorted(found, key=lambda each: each.fired_at))
+
     def told(self) -> Alerts:
         """All that is so now; the same object while nothing is another."""
-        alerts = sorted((each.told() for each in self._entries.values()), key=_order)
+        alerts = sorted((each.told() for each in self._entries.values()), key=order)
         made = Alerts(alerts=tuple(alerts), rules=tuple(self._status(each) for each in RULES))
         if made != self._alerts:
             self._alerts = made
@@ -238,6 +252,8 @@ class Alarms:
             if verdict is not None and entry.step(verdict, at):
                 return
             del self._entries[subject]
+            if (over := _incident(entry, entry.clear_at or entry.at)) is not None:
+                self._past.append(over)
             if subject.key is not None:
                 self._active[subject.key] -= 1
                 if not self._active[subject.key]:
@@ -266,10 +282,26 @@ class Alarms:
             del self._said[who]
 
 
-def _order(alert: Alert) -> tuple[bool, int, float, str, str, str]:
-    """Firing first, critical first, then the newest."""
+def _incident(entry: _Entry, ended_at: float | None = None) -> Incident | None:
+    """An alert as an incident; None for one that did not fire, or that is about no service."""
+    key, alert = entry.subject.key, entry.told()
+    if key is None or entry.fired_at is None:
+        return None
+    return Incident(
+        rule=alert.rule, severity=alert.severity, key=key, fired_at=entry.fired_at, ended_at=ended_at, text=alert.text
+    )
+
+
+def order(alert: Alert) -> tuple[bool, bool, int, float, str, str, str]:
+    """What fires first and what is held back last, critical first, then the newest."""
     name = alert.key.fold_id if alert.key is not None else alert.subject
     return (
-        alert.state is AlertState.PENDING, _RANK[alert.severity], -(alert.fired_at or alert.since), alert.rule, name,
-        alert.region,
+        alert.held_back, alert.state is AlertState.PENDING, _RANK[alert.severity],
+        -(alert.fired_at or alert.since), alert.rule, name, alert.region,
     )  # fmt: skip
+
+
+def _gpu_name(one: Gpu) -> str:
+    """A GPU among those of its host; among those of a region with its node."""
+    where = f"{one.node}/" if one.region else ""
+    return f"GPU {where}{one.index}{f' {one.instance}' if one.instance else ''}"

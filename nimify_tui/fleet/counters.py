@@ -69,7 +69,7 @@ def observe(
     if at <= track.at:
         return
     service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
-    service.via, service.partial = sample.via, sample.partial
+    service.via, service.partial, service.runtime = sample.via, sample.partial, sample.runtime
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:

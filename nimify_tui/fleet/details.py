@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import sub
 
+from nimify_tui.domain.alerts import Incident
 from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
@@ -82,6 +83,7 @@ class Detail:
         changes: Changes,
         security: Security,
         explain: Explain,
+        incidents: tuple[Incident, ...] = (),
         shared: Sequence[SharedCache] = (),
     ) -> ServiceDetail:
         """The detail as it is at ``at``; ``tracks`` are the row's services, ``peers`` all of the same fold,
@@ -100,7 +102,7 @@ class Detail:
             replicas=tuple(
                 replica_row(each, track, at, scrape_s) for track in tracks for each in track.replicas.values()
             ),
-            history=self._history(row, tracks, at, mine),
+            history=self._history(row, tracks, at, mine, incidents),
             why=_why(row, tracks, peers, at, around, explain),
             changes=tuple(mine),
             security=security.of(track.key for track in tracks),
@@ -111,7 +113,12 @@ class Detail:
         return self.shown
 
     def _history(
-        self, row: ServiceRow, tracks: Sequence[ServiceTrack], at: float, changes: Sequence[Change]
+        self,
+        row: ServiceRow,
+        tracks: Sequence[ServiceTrack],
+        at: float,
+        changes: Sequence[Change],
+        incidents: tuple[Incident, ...],
     ) -> LatencyHistory:
         keys = tuple(track.key for track in tracks)
         if keys != self._keys:
@@ -132,6 +139,8 @@ class Detail:
             slo=row.slo,
             marks=tuple(each for each in reversed(changes) if each.kind in _MARKS and each.at >= begin),
             reason=reason,
+            incidents=incidents,
+            runtime=next((track.runtime for track in tracks if track.runtime), ""),
         )
 
     def _extend(self, tracks: Sequence[ServiceTrack], at: float) -> None:

@@ -32,7 +32,7 @@ from nimify_tui.fleet.series import (
     Series,
     Window,
 )
-from nimify_tui.fleet.words import percent, seconds, short
+from nimify_tui.fleet.words import percent, seconds, short, span
 
 #: Requests in the newest columns without which nothing is said about latency.
 MIN_REQUESTS = 8.0
@@ -79,14 +79,16 @@ class Flag:
     #: The greatest factor so far by which it is more (or slower) than usual.
     factor: float = 0.0
     worded_at: float = 0.0
+    #: How often such a mark was set before, and in how much time: how far it can be trusted.
+    record: str = ""
 
 
 class Detector:
     """The past of one service in one region and what is found now."""
 
     __slots__ = (
-        "batch", "compute", "cpu", "flags", "hostile_rate", "learnt", "p50", "p95", "refusals", "requests", "rps",
-        "suspects",
+        "batch", "columns", "compute", "cpu", "flags", "hostile_rate", "learnt", "marked_slow", "marked_traffic", "p50",
+        "p95", "refusals", "requests", "rps", "suspects",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -95,6 +97,8 @@ class Detector:
         self.refusals = Refusals()
         self.hostile_rate = 0.0
         self.learnt = 0
+        #: Columns that were looked at, and in how many of them a mark stood.
+        self.columns = self.marked_slow = self.marked_traffic = 0
         #: Requests behind the usual latencies.
         self.requests = 0.0
         self.flags: dict[ChangeKind, Flag] = {}
@@ -105,6 +109,9 @@ class Detector:
         """A column has become the past."""
         self.learnt += 1
         flags = self.flags
+        self.columns += 1
+        self.marked_slow += ChangeKind.SLOWDOWN in flags
+        self.marked_traffic += ChangeKind.TRAFFIC in flags
         if not (ChangeKind.ATTACK in flags or ChangeKind.ATTACK in self.suspects or self.refusals.active):
             self.refusals.learn(window)
             weight = max(ALPHA, 1.0 / self.learnt)
@@ -233,7 +240,7 @@ class Detector:
     # -- words ---------------------------------------------------------------------------
 
     def _flag(self, kind: ChangeKind, found: float, series: Series, at: float) -> Flag:
-        flag = Flag(kind, self._onset(kind, series, at), "", "", at, at)
+        flag = Flag(kind, self._onset(kind, series, at), "", "", at, at, record=self._record(kind))
         self._renew(flag, found, series, at)
         return flag
 
@@ -245,16 +252,14 @@ class Detector:
             return
         flag.factor = max(flag.factor, abs(found))
         if flag.kind is ChangeKind.SLOWDOWN:
-            flag.text, flag.evidence = self._slow_words(recent)
+            flag.text, evidence = self._slow_words(recent)
+            flag.evidence = f"{evidence}; {flag.record}"
         elif flag.kind is ChangeKind.TRAFFIC:
             usual = self.rps.value or 0.0
-            times = (
-                f"x{short(found)}"
-                if found > 0
-                else f"down to {percent(recent.rps / usual if usual else 0.0)}"
-            )
+            left = recent.rps / usual if usual else 0.0
+            times = f"x{short(found)}" if found > 0 else f"down to {percent(left)}"
             flag.text = f"traffic {short(usual)}/s -> {short(recent.rps)}/s ({times})"
-            flag.evidence = f"{short(recent.total)} requests in {short(recent.span_s)} s"
+            flag.evidence = f"{short(recent.total)} requests in {short(recent.span_s)} s; {flag.record}"
             flag.unwell = found >= TRAFFIC_STRANGE and recent.rps - usual >= TRAFFIC_STRANGE_RPS
         else:
             window = series.window(newest - 4, newest) or recent
@@ -265,6 +270,11 @@ class Detector:
             flag.evidence = (
                 f"before about {short(usual_events)} in that time; {short(window.total)} inference requests"
             )
+
+    def _record(self, kind: ChangeKind) -> str:
+        marked = self.marked_slow if kind is ChangeKind.SLOWDOWN else self.marked_traffic
+        before = f"of the {span(self.columns * COLUMN_S)} before"
+        return f"such a mark stood in {percent(marked / max(1, self.columns))} {before}"
 
     def _slow_words(self, recent: Window) -> tuple[str, str]:
         p50, p95 = _quantiles(recent)

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from nimify_tui.domain.alerts import NO_ALERTS, Alerts
+from nimify_tui.domain.alerts import NO_ALERTS, Alerts, Incident
 from nimify_tui.domain.changes import Change, Why
-from nimify_tui.domain.demands import ObjectDemand
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.history import History
 from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.objects import ObjectText
@@ -158,7 +159,11 @@ class ChartColumn(msgspec.Struct, frozen=True, gc=False):
 
 
 class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones."""
+    """The chart's data for the demanded row; columns of ``column_s`` seconds aligned to whole ones.
+
+    ``marks`` and ``incidents`` are in the order of time; ``runtime`` is the family whose metrics are read,
+    "" where none is.
+    """
 
     column_s: float
     columns: tuple[ChartColumn, ...]
@@ -167,6 +172,8 @@ class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo | None
     marks: tuple[Change, ...] = ()
     reason: str = ""
+    incidents: tuple[Incident, ...] = ()
+    runtime: str = ""
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,8 +213,9 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The status line's numbers over all regions that are seen.
 
-    ``alerts`` is how many fire, ``alerts_critical`` how many of them are critical; None: nothing can be judged, and
-    ``alerts_note`` says why.
+    ``alerts`` is how many fire (mere information and what is silenced not counted), ``alerts_critical`` how many of
+    them are critical; None: nothing can be judged, and ``alerts_note`` says why. ``alerting`` says where alerts do
+    not arrive and why, "" where they do.
     """
 
     regions_live: int
@@ -221,6 +229,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alerts: int | None
     alerts_note: str
     alerts_critical: int = 0
+    alerting: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +241,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     one) that serves several, the unwell first; they are no rows of their own in ``rows``.
     ``security`` and ``changes`` are newest first and bounded;
     ``security_dropped`` counts what fell out. ``applied`` counts the updates applied so far.
-    ``objects`` are the newest answers to ObjectDemands.
+    ``objects`` and ``histories`` are the newest answers to ObjectDemands and HistoryDemands.
     """
 
     version: int
@@ -251,6 +260,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     applied: int
     objects: Mapping[ObjectDemand, ObjectText] = {}
+    histories: Mapping[HistoryDemand, History] = {}
     models: Mapping[str, tuple[ModelRow, ...]] = {}
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}

@@ -26,7 +26,7 @@ from nimify_tui.fleet.words import percent, seconds, short, span
 CACHE_STEPS, CACHE_LOOKUPS = 6, 20.0
 #: A degraded hit ratio that lasts so long is the new normal, seconds (as for latency, see fleet.detect).
 CACHE_ACCEPT_S = 900.0
-#: GPU numbers older than this are no judgement, seconds: they come every few seconds.
+#: GPU numbers older than this, or than three of their own steps, are no judgement, seconds.
 GPU_STALE_S = 30.0
 _TTFT = "time to first token p95"
 
@@ -205,7 +205,7 @@ def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float
 def gpu(one: Gpu, at: float, limit: float) -> Verdict:
     """Busy for more than so much of the time (percent)."""
     measure = one.utilisation
-    if measure.value is not None and measure.at is not None and at - measure.at > GPU_STALE_S:
+    if measure.value is not None and measure.at is not None and at - measure.at > max(GPU_STALE_S, 3 * one.every_s):
         return Verdict(None, f"last told {at - measure.at:.0f} s ago")
     return _over(measure, limit, lambda value: f"busy {short(value)} % of the time, more than {short(limit)} %")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nimify_tui.domain.changes import ChangeKind
+from nimify_tui.domain.gpus import EXPORTER_FAMILY
 from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.domain.slos import Slo
@@ -165,6 +166,8 @@ def _why_not(track: ServiceTrack) -> str:
         return f"metrics cannot be read: {track.failed}"
     if not track.replicas:
         return "no replica"
+    if track.service is not None and track.service.family == EXPORTER_FAMILY:
+        return "it tells GPUs, which have a panel of their own"
     told = track.service is not None and track.service.metrics_at
     if told or any(each.replica.admin_url for each in track.replicas.values()):
         return "no scrape answered yet"

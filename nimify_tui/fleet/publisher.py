@@ -15,6 +15,8 @@ from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
+from nimify_tui.fleet.managed import ManagedAlerts
+from nimify_tui.fleet.matching import Services, services_of
 from nimify_tui.fleet.numbers import (
     STALE_INTERVALS,
     WINDOW_S,
@@ -68,7 +70,7 @@ class Publisher:
         self._merges: dict[str, tuple[dict[str, Numbers], Numbers]] = {}
         #: Services whose numbers are to be measured again.
         self._queue: dict[ServiceTrack, None] = {}
-        self._alarms = Alarms(world.scrape_s)
+        self._alarms, self._managed = Alarms(world.scrape_s), ManagedAlerts()
         #: Services to be judged by the rules with the next second: a row may be another one ten times in it.
         self._unjudged: dict[ServiceTrack, None] = {}
         # What the frames share.
@@ -147,7 +149,7 @@ class Publisher:
             return models != track.models
         track.row = self._working[row.id] = row
         if before is None or row.state is not before.state:
-            self._alarms.look(track, at)  # since when it is so does not wait for the second
+            self._alarms.look(track, at, self._skew_s(track))  # since when it is so does not wait for the second
         rank, calm, gravity, since, name, row_id = rows.order_key(row)
         # Of equally bad regions the one where it is worst: the others may only suffer with it.
         track.place = (rank, calm, gravity, -track.weight, since, name, row_id)
@@ -285,11 +287,18 @@ class Publisher:
         self._unjudged = {}
         for track in unjudged:
             if self._world.services.get(track.key) is track:
-                alarms.look(track, at)
+                alarms.look(track, at, self._skew_s(track))
         alarms.pass_time(at)
         seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
-        alarms.things(self._world.gpus.values(), seen, at)
-        self._alerts = alarms.told()
+        alarms.things(self._world.gpus.told(), seen, at)
+        self._alerts = self._managed.merged(alarms.told(), self._world.managers, self._services, at)
+
+    def _services(self) -> Services:
+        return services_of(self._world)
+
+    def _skew_s(self, track: ServiceTrack) -> float:
+        region = self._world.regions.get(track.key.region)
+        return region.health.skew_s if region is not None and region.health is not None else 0.0
 
     def _summarise(self, at: float) -> None:
         everything = self._world.regions.values()
@@ -335,6 +344,7 @@ class Publisher:
                 world = self._world
                 made = detail.build(
                     row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
+                    self._alarms.incidents(track.key for track in tracks),
                     world.shared.of({track.key.region for track in tracks}),
                 )
             shown[row_id] = made
@@ -368,8 +378,8 @@ class Publisher:
             version=self._version, at=at, summary=self._summary, regions=self._regions, rows=self._rows,
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
-            gpus=tuple(world.gpus.values()), caches=self._caches, details=self._shown, window_s=WINDOW_S,
-            applied=world.applied, objects=dict(world.objects), rights=world.rights,
+            gpus=world.gpus.all(world.regions), caches=self._caches, details=self._shown, window_s=WINDOW_S,
+            applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip
 

@@ -270,6 +270,7 @@ def summary(
         regions_total=len(states) - states.count(RegionState.PAUSED),
         services=services, unhealthy=unhealthy, rps=rps, p95=p95,
         error_ratio=error, burning=burning,
-        alerts=len(alerts.firing) if alerts.judged else None, alerts_note=alerts.note,
+        alerts=alerts.count(AlertSeverity.CRITICAL) + alerts.count(AlertSeverity.WARNING) if alerts.judged else None,
+        alerts_note=alerts.note, alerting=alerts.broken,
         alerts_critical=alerts.count(AlertSeverity.CRITICAL),
     )  # fmt: skip

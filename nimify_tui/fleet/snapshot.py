@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nimify_tui.base.clock import rfc3339
+from nimify_tui.domain.alertmanagers import Managed
 from nimify_tui.domain.alerts import Alert, AlertSeverity
 from nimify_tui.domain.changes import Change
-from nimify_tui.domain.gpus import Gpu, GpuPanel
+from nimify_tui.domain.gpus import Gpu, GpuMap, GpuPanel
 from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.security import SecurityEvent
@@ -186,14 +187,33 @@ def _replica(row: ReplicaRow) -> dict[str, Any]:
 
 def _panel(panel: GpuPanel) -> dict[str, Any]:
     return {
-        "at": time(panel.at), "source": panel.source, "reason": panel.reason,
-        "gpus": [_gpu(gpu) for gpu in panel.gpus],
+        "at": time(panel.at), "source": panel.source, "reason": panel.reason, "region": panel.region or None,
+        "partial": panel.partial or None, "gpus": [_gpu(gpu) for gpu in panel.gpus],
+        "places": _places(panel.places) if panel.places is not None else None,
+    }  # fmt: skip
+
+
+def _places(places: GpuMap) -> dict[str, Any]:
+    """Which pods hold what on which nodes."""
+    return {
+        "partial": places.partial or None,
+        "nodes": [
+            {
+                "node": room.node, "resource": room.resource, "product": room.product or None,
+                "capacity": room.capacity, "allocatable": room.allocatable, "held": room.taken, "free": room.free,
+                "barred": room.barred or None, "holders": [{"pod": pod, "count": count} for pod, count in room.held],
+            }
+            for room in places.rooms
+        ],
+        "waiting": [{"pod": pod, "resource": name, "count": count} for pod, name, count in places.waiting],
     }  # fmt: skip
 
 
 def _gpu(gpu: Gpu) -> Mapping[str, Any]:
     return {
         "node": gpu.node, "index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "note": gpu.note,
+        "region": gpu.region or None, "mig_instance": gpu.instance or None, "mig_slices": gpu.slices,
+        "pods": list(gpu.pods), "shared_by": gpu.shared, "idle_s": gpu.idle_s, "watched_s": gpu.watched_s,
         "utilisation_percent": number(gpu.utilisation), "memory_used_bytes": number(gpu.memory_used),
         "memory_total_bytes": number(gpu.memory_total), "temperature_celsius": number(gpu.temperature),
         "power_watt": number(gpu.power), "processes": list(gpu.processes), "held_by": list(gpu.holders),
@@ -207,7 +227,11 @@ def _gpu(gpu: Gpu) -> Mapping[str, Any]:
         "nvlink_received_bytes_per_second": number(gpu.nvlink_received),
         "nvlink_sent_bytes_per_second": number(gpu.nvlink_sent),
         "xids": [
-            {"at": time(each.at), "xid": each.xid, "text": each.text, "hardware": each.hardware} for each in gpu.faults
+            {
+                "at": time(each.at), "xid": each.xid, "text": each.text, "hardware": each.hardware,
+                "latest": each.latest, "remedy": each.remedy,
+            }
+            for each in gpu.faults
         ],
     }  # fmt: skip
 
@@ -237,6 +261,14 @@ def _alerts(frame: Frame) -> dict[str, Any]:
             {"rule": each.rule, "judged": each.judged, "not_judged": each.unjudged, "reason": each.reason}
             for each in frame.alerts.rules
         ],
+        "alerting": [{"region": region, "works": False, "reason": why} for region, why in frame.alerts.alerting],
+        "alertmanagers": [
+            {
+                "origin": each.origin, "regions": list(each.regions), "state": str(each.state), "text": each.text,
+                "remedy": each.remedy or None, "next_try_at": time(each.next_try_at),
+            }
+            for each in frame.alerts.managers
+        ],
     }  # fmt: skip
 
 
@@ -247,7 +279,26 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "namespace": None if alert.key is None else alert.key.namespace, "subject": alert.subject or None,
         "since": time(alert.since), "fired_at": time(alert.fired_at), "clear_since": time(alert.clear_since),
         "value": number(alert.value), "threshold": alert.threshold, "text": alert.text, "remedy": alert.remedy,
-        "not_judged": alert.unjudged or None,
+        "not_judged": alert.unjudged or None, "silenced": alert.held_back,
+        "managed": [_managed(each) for each in alert.managed],
+    }  # fmt: skip
+
+
+def _managed(managed: Managed) -> dict[str, Any]:
+    return {
+        "alertname": managed.name, "fingerprint": managed.fingerprint, "labels": dict(managed.labels),
+        "annotations": dict(managed.annotations), "since": time(managed.since),
+        "origins": [
+            {"alertmanager": each.name, "silenced": each.silenced, "inhibited": each.inhibited, "stale": each.stale}
+            for each in managed.origins
+        ],
+        "silences": [
+            {
+                "id": each.id, "by": each.by, "comment": each.comment, "ends_at": time(each.ends_at),
+                "matchers": [one.text for one in each.matchers],
+            }
+            for each in managed.silences
+        ],
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from nimify_tui.domain.demands import Demand, DetailDemand, LogDemand
+from nimify_tui.domain.gpus import EXPORTER_FAMILY
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.services import Replica, Service
@@ -21,6 +22,7 @@ from nimify_tui.fleet.details import Explain, replica_row, unexplained
 from nimify_tui.fleet.frames import Frame, ReplicaRow
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.publisher import Publisher
+from nimify_tui.fleet.tracks import ServiceTrack
 from nimify_tui.fleet.world import World
 
 #: So many budgets of a region are kept for the next start, some 50 kB each.
@@ -70,11 +72,20 @@ class Fleet:
         return self.frame
 
     def targets(self) -> list[Replica]:
-        """All replicas, as their regions told of them last; rows from the disk are no targets."""
+        """All replicas that tell numbers of their own, as their regions told of them last; none from the disk."""
         return [
             track.replica
             for service in self._world.services.values()
-            if service.region.last_known_at is None
+            if service.region.last_known_at is None and not _exports_gpus(service)
+            for track in service.replicas.values()
+        ]
+
+    def gpu_exporters(self) -> list[Replica]:
+        """The replicas that tell the GPUs of their host."""
+        return [
+            track.replica
+            for service in self._world.services.values()
+            if service.region.last_known_at is None and _exports_gpus(service)
             for track in service.replicas.values()
         ]
 
@@ -85,7 +96,7 @@ class Fleet:
             for region in self._world.regions.values()
             if region.last_known_at is None
             for track in region.services.values()
-            if track.service is not None and track.service.metrics_at
+            if track.service is not None and track.service.metrics_at and not _exports_gpus(track)
         ]
 
     def replicas(self, at: float) -> list[ReplicaRow]:
@@ -187,3 +198,8 @@ class Fleet:
     def _demanded_rows(self) -> frozenset[str]:
         with self._lock:
             return frozenset(demand.row_id for demand in self._demands if isinstance(demand, DetailDemand))
+
+
+def _exports_gpus(track: ServiceTrack) -> bool:
+    """Whether it is read for the GPUs it tells, and for nothing else."""
+    return track.service is not None and track.service.family == EXPORTER_FAMILY

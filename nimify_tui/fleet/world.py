@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.domain.alertmanagers import ManagerFacts
 from nimify_tui.domain.changes import Change, ChangeKind
-from nimify_tui.domain.demands import ObjectDemand
-from nimify_tui.domain.gpus import GpuPanel
+from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
+from nimify_tui.domain.history import History
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.plans import Rights
@@ -16,10 +17,13 @@ from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
+    AlertmanagerSeen,
     CacheFailed,
     CacheSeen,
     Changed,
+    GpuMapSeen,
     GpusSeen,
+    HistoryRead,
     ModelsSeen,
     ObjectRead,
     RegionGone,
@@ -39,10 +43,10 @@ from nimify_tui.domain.updates import (
 )
 from nimify_tui.fleet.budgets import Ledger
 from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.cards import Cards
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.fronts import observe_front
-from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.served import observe_models
 from nimify_tui.fleet.shared import SharedCaches
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
@@ -53,6 +57,8 @@ _SAME_CHANGE_S = 5.0
 _OURS = "console"
 #: Objects that are kept: who goes back and forth between two finds both at once.
 _OBJECTS = 8
+#: Histories that are kept: of six regions those of a few ranges, each at most some 100 kB.
+_HISTORIES = 24
 #: Services of which it is remembered what may be done to them.
 _RIGHTS_KEPT = 512
 _LOST = frozenset({RegionState.DOWN, RegionState.AUTH})
@@ -74,12 +80,15 @@ class World:
         self.by_row: dict[str, ServiceTrack] = {}
         self.changes = Changes()
         self.security = Security()
-        self.gpus: dict[str, GpuPanel] = {}
+        self.gpus = Cards()
+        #: Alertmanagers by their origin.
+        self.managers: dict[str, ManagerFacts] = {}
         self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
         self.shared = SharedCaches()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
+        self.histories: dict[HistoryDemand, History] = {}
         self.touched: set[ServiceTrack] = set()
         self.sampled: set[ServiceTrack] = set()
         self.touched_regions: set[str] = set()
@@ -104,7 +113,10 @@ class World:
             GpusSeen: self._gpus_seen,
             CacheSeen: self._cache_seen,
             CacheFailed: self._cache_failed,
+            AlertmanagerSeen: self._manager_seen,
+            GpuMapSeen: self._gpu_map_seen,
             ObjectRead: self._object_read,
+            HistoryRead: self._history_read,
             RightsSeen: self._rights_seen,
         }
 
@@ -167,6 +179,7 @@ class World:
             return
         for service in list(track.services.values()):
             self._drop(service)
+        self.gpus.forget(update.region)
         self.changes.forget_region(update.region)
         self.shared.forget_region(update.region)
         self.security.forget_region(update.region)
@@ -344,7 +357,13 @@ class World:
         self.security.add(update.event)
 
     def _gpus_seen(self, update: GpusSeen) -> None:
-        self.gpus[update.node] = with_holders(update.panel, self.regions.values())
+        self.gpus.seen(update.node, update.panel)
+
+    def _gpu_map_seen(self, update: GpuMapSeen) -> None:
+        self.gpus.placed(update.region, update.at, update.places)
+
+    def _manager_seen(self, update: AlertmanagerSeen) -> None:
+        self.managers[update.manager.origin] = update.manager
 
     def _cache_seen(self, update: CacheSeen) -> None:
         self.shared.observe(update.at, update.told)
@@ -357,6 +376,11 @@ class World:
         self.objects[update.demand] = update.answer
         while len(self.objects) > _OBJECTS:
             del self.objects[next(iter(self.objects))]
+
+    def _history_read(self, update: HistoryRead) -> None:
+        # Replaced as a whole: frames share it.
+        kept = [pair for pair in self.histories.items() if pair[0] != update.demand][1 - _HISTORIES :]
+        self.histories = {**dict(kept), update.demand: update.answer}
 
     def _rights_seen(self, update: RightsSeen) -> None:
         # Replaced as a whole: frames share it. Bounded: what was looked at long ago is asked again.

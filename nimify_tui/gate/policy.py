@@ -35,6 +35,7 @@ def make_region(
     production: bool | None = None,
     read_write: bool | None = None,
     demo: bool = False,
+    monitor: str = "",
     policy: GatePolicy | None = None,
 ) -> Region:
     """A region with the defaults of the product where the configuration is silent (None).
@@ -54,6 +55,7 @@ def make_region(
         production=not embedded if production is None else production,
         read_write=opened if read_write is None else read_write,
         demo=demo,
+        monitor=monitor,
     )
 
 

@@ -201,7 +201,10 @@ def rollback(options: argparse.Namespace) -> int:
                     "the services have different earlier revisions", "name one with --to-revision"
                 )
             revision = earlier.pop()
-        request = ActionRequest(verb=Verb.ROLLBACK, targets=targets, revision=revision, reason=options.reason)
+        request = ActionRequest(
+            verb=Verb.ROLLBACK, targets=targets, revision=revision, reason=options.reason,
+            stop_first=options.stop_first,
+        )  # fmt: skip
         return _act(session, options, request)
 
 

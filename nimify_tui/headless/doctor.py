@@ -92,7 +92,7 @@ def _engine(item: RegionConfig) -> str:
 
 
 def _monitors(options: argparse.Namespace) -> Iterator[Finding]:
-    """Whether the Prometheus of each region answers and has what is read."""
+    """Whether the Prometheus of each region answers and has what is read, and whether its Alertmanagers do."""
     try:
         regions = read_config(options).region
     except NimifyError:
@@ -100,10 +100,18 @@ def _monitors(options: argparse.Namespace) -> Iterator[Finding]:
     for item in regions:
         if item.prometheus:
             yield _tried(f"Prometheus of {item.name}", partial(_monitor, item, options.kubeconfig or ""))
+        if item.alertmanager:
+            yield _tried(f"Alertmanager of {item.name}", partial(_alertmanager, item, options.kubeconfig or ""))
 
 
 def _monitor(item: RegionConfig, kubeconfig: str) -> str:
     from nimify_tui.monitors import looked_at
+
+    return asyncio.run(looked_at(item, kubeconfig))
+
+
+def _alertmanager(item: RegionConfig, kubeconfig: str) -> str:
+    from nimify_tui.alerting import looked_at
 
     return asyncio.run(looked_at(item, kubeconfig))
 

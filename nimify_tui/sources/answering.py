@@ -1,14 +1,15 @@
-"""Objects that somebody looks at: each demand is answered once, whatever kind of region it is of."""
+"""Demands are answered while somebody looks: objects once each, whatever kind of region they are of."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.domain.demands import Looks, ObjectDemand
+from nimify_tui.domain.demands import Demand, Looks, ObjectDemand
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.updates import ObjectRead, Update
 
@@ -18,6 +19,35 @@ LOOK_S = 0.2
 
 Sink = Callable[[Sequence[Update]], None]
 Sleep = Callable[[float], Awaitable[None]]
+D = TypeVar("D", bound=Demand)
+
+
+class Lookout(Generic[D]):
+    """Runs one ``answer`` for each demand that is ``wanted``, while somebody looks; who looks away cancels it."""
+
+    def __init__(
+        self,
+        looks: Looks,
+        wanted: Callable[[Demand], TypeGuard[D]],
+        answer: Callable[[D, Sink], Coroutine[Any, Any, None]],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._looks, self._wanted, self._answer, self._sleep = looks, wanted, answer, sleep
+        self._tasks: dict[D, asyncio.Task[None]] = {}
+
+    async def run(self, sink: Sink) -> None:
+        """Answer until cancelled."""
+        try:
+            while True:
+                wanted = {each for each in self._looks.demands() if self._wanted(each)}
+                for demand in self._tasks.keys() - wanted:
+                    self._tasks.pop(demand).cancel()
+                for demand in wanted - self._tasks.keys():
+                    self._tasks[demand] = asyncio.create_task(self._answer(demand, sink), name="answer a demand")
+                await self._sleep(LOOK_S)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
 
 
 class Answering:
@@ -31,26 +61,15 @@ class Answering:
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._looks, self._ours, self._read, self._clock, self._sleep = looks, ours, read, clock, sleep
-        self._tasks: dict[ObjectDemand, asyncio.Task[None]] = {}
+        self._ours, self._read, self._clock = ours, read, clock
+        self._lookout = Lookout(looks, self._is_ours, self._answer, sleep)
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""
-        try:
-            while True:
-                wanted = {
-                    each
-                    for each in self._looks.demands()
-                    if isinstance(each, ObjectDemand) and self._ours(each.key.region)
-                }
-                for demand in self._tasks.keys() - wanted:
-                    self._tasks.pop(demand).cancel()
-                for demand in wanted - self._tasks.keys():
-                    self._tasks[demand] = asyncio.create_task(self._answer(demand, sink), name="read an object")
-                await self._sleep(LOOK_S)
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
+        await self._lookout.run(sink)
+
+    def _is_ours(self, demand: Demand) -> TypeGuard[ObjectDemand]:
+        return isinstance(demand, ObjectDemand) and self._ours(demand.key.region)
 
     async def _answer(self, demand: ObjectDemand, sink: Sink) -> None:
         name = demand.replica or demand.key.name

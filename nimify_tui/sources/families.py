@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from nimify_tui.domain.gpus import EXPORTER_FAMILY
+
 #: What is served by none of the known runtimes.
 OTHER = "other"
 
@@ -79,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
            port_flags=("--port",)),
     Family("sglang", _images(r"(^|/)sglang[^/]*$"), (), ("sglang.launch_server",), 30000,
            port_flags=("--port",)),
+    Family(EXPORTER_FAMILY, _images(r"(^|/)dcgm-exporter$"), (), (), 9400),
     # Its numbers are not at /metrics, which tells of iterations and forgets what it told.
     Family("trtllm", _images(r"^nvcr\.io/nvidia/tensorrt-llm/|(^|/)tensorrt-?llm[^/]*$"), (), ("trtllm-serve",), 8000,
            "/prometheus/metrics", port_flags=("--port",)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,10 +17,9 @@ from nimify_tui.base.errors import ClusterError
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import Gpu, GpuFault, GpuPanel
 from nimify_tui.domain.measures import Measure, absent
-from nimify_tui.domain.security import SecurityEvent, Severity
 from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.domain.xids import fault_of
-from nimify_tui.sources.gpu_faults import GpuFaults
+from nimify_tui.sources.gpu_faults import GpuFaults, fault_event, fault_note
 
 _T = TypeVar("_T")
 INTERVAL_S = 2.0
@@ -103,7 +101,8 @@ class GpuSource:
             for xid in reading.xids:
                 fault = fault_of(at, xid)
                 self._faults.add(self._card(reading.index), fault)
-                events.append(SecuritySeen(at, _event(self._node, reading.index, fault)))
+                event = fault_event(self._node, self._node, reading.index, fault, SOURCE)
+                events.append(SecuritySeen(at, event))
         return events
 
     def _card(self, index: int) -> str:
@@ -115,14 +114,6 @@ class GpuSource:
             gpu_of(self._node, reading, at, self._faults.of(self._card(reading.index))) for reading in readings
         )
         return GpusSeen(at, self._node, GpuPanel(at=at, gpus=gpus, reason=reason, source=SOURCE))
-
-
-def _event(node: str, index: int, fault: GpuFault) -> SecurityEvent:
-    return SecurityEvent(
-        id=f"xid-{node}-{index}-{fault.xid}-{fault.at:.3f}", at=fault.at,
-        severity=Severity.HIGH if fault.hardware else Severity.MED, region=node, key=None,
-        category=f"gpu XID {fault.xid}", text=f"{node}/{index}: {fault.text}", action=fault.remedy, source=SOURCE,
-    )  # fmt: skip
 
 
 def gpu_of(node: str, reading: GpuReading, at: float, faults: tuple[GpuFault, ...] = ()) -> Gpu:
@@ -156,10 +147,4 @@ def gpu_of(node: str, reading: GpuReading, at: float, faults: tuple[GpuFault, ..
 
 def _note(reading: GpuReading, faults: tuple[GpuFault, ...]) -> str:
     """What is to be known before any number: the newest fault of the hardware, then what the card says."""
-    broken = next((each for each in faults if each.hardware), None)
-    notes = []
-    if broken is not None:
-        notes.append(f"XID {broken.xid}, {broken.text} {time.strftime('%H:%M', time.gmtime(broken.at))}")
-    if reading.note:
-        notes.append(clean_line(reading.note, 120))
-    return ", ".join(notes)
+    return ", ".join(filter(None, (fault_note(faults), clean_line(reading.note, 120))))

@@ -1,21 +1,45 @@
-"""The XIDs of this host's GPUs, kept over restarts: the driver tells each once, to whoever listens at that moment."""
+"""The XIDs of GPUs, kept over restarts: a driver tells each once, to whoever listens at that moment, and an exporter
+only the last one, or how many there were lately.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import msgspec
 
 from nimify_tui.base.files import private_dir, write_atomic
 from nimify_tui.domain.gpus import GpuFault
+from nimify_tui.domain.security import SecurityEvent, Severity
 
 log = logging.getLogger(__name__)
 #: Faults of one card that are kept, and cards.
-FAULTS, CARDS = 20, 64
+FAULTS, CARDS = 20, 256
 #: A larger file is not ours.
 _MAX_BYTES = 1 << 20
 _Kept = dict[str, tuple[GpuFault, ...]]
+
+
+def fault_event(region: str, node: str, index: int, fault: GpuFault, source: str) -> SecurityEvent:
+    """The fault as an event of the feed."""
+    when = "by now: " if fault.latest else ""
+    return SecurityEvent(
+        id=f"xid-{node}-{index}-{fault.xid}-{fault.at:.3f}", at=fault.at,
+        severity=Severity.HIGH if fault.hardware else Severity.MED, region=region, key=None,
+        category=f"gpu XID {fault.xid}", text=f"{node}/{index}: {when}{fault.text}", action=fault.remedy,
+        source=source,
+    )  # fmt: skip
+
+
+def fault_note(faults: tuple[GpuFault, ...]) -> str:
+    """The newest fault of the hardware in words, "" for none."""
+    broken = next((each for each in faults if each.hardware), None)
+    if broken is None:
+        return ""
+    when = time.strftime("%H:%M", time.gmtime(broken.at))
+    return f"XID {broken.xid}, {broken.text} {'by ' if broken.latest else ''}{when}"
 
 
 class GpuFaults:

@@ -41,7 +41,7 @@ def _acts(scope: Scope) -> tuple[Command, ...]:
                 "Start a stopped service again; shows the plan first", scope, change, _SVC),
         Command(f"{at}.rollback", (), ("rollback", "rollout-undo"), "roll back",
                 "Back to an earlier revision (the one before when none is named); shows the plan first",
-                scope, change, _SVC, f"[REVISION] {_WAVE}"),
+                scope, change, _SVC, f"[REVISION] [stop-first] {_WAVE}"),
         Command(f"{at}.pause", (), ("pause",), "pause",
                 "Hold a roll-out: changes of the pod template wait; shows the plan first", scope, change, _SVC),
         Command(f"{at}.resume", (), ("resume",), "resume",
@@ -195,8 +195,11 @@ COMMANDS: tuple[Command, ...] = (
     # -- alerts
     Command("alerts.open", ("enter",), (), "open",
             "The detail of the service that the alert under the cursor is about", Scope.ALERTS, bound=False, footer=1),
+    Command("alerts.details", ("d",), ("details",), "details",
+            "All that is known of the alert under the cursor: labels, annotations, silences, who tells it; again: less",
+            Scope.ALERTS, footer=2),
     Command("alerts.other", ("tab",), (), "other list",
-            "From the alerts to the rules, or back", Scope.ALERTS, footer=2),
+            "From the alerts to the rules and Alertmanagers, or back", Scope.ALERTS, footer=5),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",

@@ -59,8 +59,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         *,
         theme: str = "nimify-dark",
         open_service: str = "",
+        config_path: str = "",
     ) -> None:
-        self.context = context
+        self.context, self.config_path = context, config_path
         super().__init__(profile, theme=theme)
         self.acting = Acting(self)
         self.live = Live(self)
@@ -354,7 +355,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
                 return SORTS
             case "fleet.open":
                 return sorted({row.name for row in self.context.frame.rows.values()})
-            case "fleet.restart" | "detail.restart":
+            case "fleet.restart" | "detail.restart" | "fleet.rollback" | "detail.rollback":
                 return (STOP_FIRST, f"{SOAK} 5m", f"{STOP_FIRST} {SOAK} 5m")
             case _:
                 return ()

@@ -13,17 +13,22 @@ from typing import Any
 
 from tests.bench.harness import Result, at_most, percentile, skipped
 from tests.bench.kube_lab import watching
+from tests.bench.loaded import echo_s, moved_s
 from tests.docker.acting import region_toml, write_config
 from tests.docker.engine import BUSYBOX, Engine, NoEngine, look
 from tests.docker.fixtures import started
 from tests.support import private_home, run_python
 
 CONTAINERS, EVENTS, PART_S = 100, 100, 30.0
-EVENT_BAR_MS, IDLE_BAR, SAMPLE_BAR_MS = 300.0, 0.5, 0.3
+#: Keys are pressed for so long in each turn: healthy and hung by turns, the hang long enough for missed heartbeats.
+TURNS, TURN_S = 4, 20.0
+#: The p95 with a hung engine may be so many times a healthy engine's: what two runs of the same differ by.
+EVENT_BAR_MS, IDLE_BAR, SAMPLE_BAR_MS, HUNG_BAR = 300.0, 0.5, 0.3, 1.25
 NAMES = (
     "an event is on the screen (p95)",
     "100 containers at rest",
     "one sample of a container that is looked at",
+    "key echo p95 with a hung engine",
 )
 
 
@@ -77,6 +82,27 @@ def _shown(name: str, text: str) -> bool:
     return name in text
 
 
+def hung_echo(engine: Engine, config: Path) -> Result:
+    """Key echo while the engine answers nothing, against the same with an engine that is well; by turns."""
+    found_ms: dict[str, list[float]] = {"healthy": [], "hung": []}
+    said = ""
+    with private_home() as home, watching(home, home.root / "none", "--config", str(config)) as watcher:
+        watcher.when(lambda text: "idle-" in text, 60, "the rows")
+        echo_s(watcher.tty, "j")
+        for _ in range(TURNS):
+            for state, act in (("healthy", engine.thaw), ("hung", engine.freeze)):
+                act()
+                found_ms[state] += [1000 * each for each in moved_s(watcher.tty, TURN_S)]
+            said = watcher.tty.text()
+            engine.thaw()
+            watcher.when(lambda text: "regions 1/1" in text, 60, "the engine again")
+    p95_ms = {state: percentile(each, 0.95) for state, each in found_ms.items()}
+    detail = {state: round(each, 1) for state, each in p95_ms.items()}
+    problems = [] if "regions 0/1" in said else ["the screen did not say that it hangs"]
+    ratio = round(p95_ms["hung"] / p95_ms["healthy"], 2)
+    return at_most(NAMES[3], ratio, "x", HUNG_BAR, {**detail, "keys": len(found_ms["hung"])}, problems)
+
+
 def _session(config: Path, *more: str) -> dict[str, Any]:
     done = run_python(
         "-m", "tests.bench.programs.docker_regions", str(config), str(PART_S), *more, deadline_s=240
@@ -110,7 +136,7 @@ def costs(config: Path) -> list[Result]:
 
 def run() -> list[Result]:
     """On an engine of its own; without one every row says why."""
-    units = (("ms", EVENT_BAR_MS), ("% of a core", IDLE_BAR), ("ms", SAMPLE_BAR_MS))
+    units = (("ms", EVENT_BAR_MS), ("% of a core", IDLE_BAR), ("ms", SAMPLE_BAR_MS), ("x", HUNG_BAR))
     try:
         look()
     except NoEngine as error:
@@ -119,4 +145,4 @@ def run() -> list[Result]:
         for number in range(CONTAINERS):
             engine.run("--network", "none", "--name", f"idle-{number:02d}")
         config = write_config(Path(folder), region_toml("dock", url=engine.url))
-        return [events(engine, config), *costs(config)]
+        return [events(engine, config), *costs(config), hung_echo(engine, config)]

@@ -64,6 +64,17 @@ def echo_s(tty: PtyRun, key: str, deadline_s: float = 10.0) -> float:
     return time.monotonic() - started
 
 
+def moved_s(tty: PtyRun, seconds: float, every_s: float = 0.15) -> list[float]:
+    """Move the cursor down five rows and up again, over and over, for so long; the seconds of each echo."""
+    found: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        key = "j" if len(found) // 5 % 2 == 0 else "k"
+        found.append(echo_s(tty, key))
+        pause(every_s)
+    return found
+
+
 class Load:
     """The load's process: see tests/bench/programs/load.py."""
 
@@ -120,14 +131,8 @@ class LoadedConsole:
         return bytes(self.tty.raw).count(FRAME_START)
 
     def echoes_s(self, seconds: float, every_s: float = 0.15) -> list[float]:
-        """Move the cursor down five rows and up again, over and over, for so long."""
-        found: list[float] = []
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            key = "j" if len(found) // 5 % 2 == 0 else "k"
-            found.append(echo_s(self.tty, key))
-            pause(every_s)
-        return found
+        """See :func:`moved_s`."""
+        return moved_s(self.tty, seconds, every_s)
 
 
 @contextlib.contextmanager

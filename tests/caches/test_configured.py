@@ -9,6 +9,7 @@ import pytest
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.cachewatch import CacheWatch
 from nimify_tui.config import check, load
+from nimify_tui.monitors import Monitors
 from nimify_tui.sources.caches.edge import EdgeProbe
 from nimify_tui.sources.caches.exporter import ExportedRedis
 from nimify_tui.sources.caches.redis import RedisWatch
@@ -37,11 +38,12 @@ def test_each_region_is_watched_as_it_says(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(GOOD)
     config = load([file], {})
-    made = CacheWatch(config, (), lambda _: None, SystemClock())
+    monitors = Monitors(config, (), lambda _: None, SystemClock())
+    made = CacheWatch(config, (), monitors.server, SystemClock())
     assert (len(made.fleet_work(numbers=True)), len(made.fleet_work(numbers=False))) == (1, 0)
     kinds = [[type(each) for each in made._of(item)] for item in made._told]
     assert kinds == [[RedisWatch, EdgeProbe], [ExportedRedis, EdgeProbe]]
-    assert CacheWatch(config, ("c",), lambda _: None, SystemClock()).fleet_work(numbers=True) == ()
+    assert CacheWatch(config, ("c",), monitors.server, SystemClock()).fleet_work(numbers=True) == ()
     shown = {key: value for key, value, _ in config.rows()}
     assert shown["region[0].redis.password"] == "{env = 'REDIS_SECRET'}"
 

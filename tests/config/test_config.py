@@ -140,8 +140,20 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].namespaces: namespace '../x' is not a valid name|",
         ),
         (
-            "[[region]]\nname='k'\nkind='kubernetes'\nalertmanager='http://h'\n",
-            "FILE line 4: region[0].alertmanager: this version does not read it for a Kubernetes region|",
+            "[[region]]\nname='k'\nkind='kubernetes'\nalertmanager='h:9093'\n",
+            "FILE line 4: region[0].alertmanager: is no address of a server|write it like http://HOST:9093, or k8s://",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='forward://mon/prometheus'\n",
+            "FILE line 4: region[0].prometheus: is no port of a pod|write forward://NAMESPACE/POD:PORT",
+        ),
+        (
+            "[[region]]\nname='e'\nprometheus='forward://mon/prometheus-0:9090'\n",
+            "FILE line 3: region[0].prometheus: only a Kubernetes region has pods|give the server's own url",
+        ),
+        (
+            "[[region]]\nname='k'\nkind='kubernetes'\nalertmanager='forward://mon/am-0:9093'\n",
+            "FILE line 4: region[0].alertmanager: is no address of a server|write it like http://HOST:9093, or k8s://",
         ),
         (
             "[[region]]\nname='k'\nkind='kubernetes'\nprometheus='k8s://mon/prometheus'\n",
@@ -176,8 +188,8 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].namespaces: this version does not read it for a Docker region|remove it",
         ),
         (
-            "[[region]]\nname='e'\nalertmanager='http://h'\n",
-            "FILE line 3: region[0].alertmanager: means nothing for an embedded",
+            "[[region]]\nname='e'\nalertmanager='k8s://mon/am:9093'\n",
+            "FILE line 3: region[0].alertmanager: only a Kubernetes region has services",
         ),
         (
             "[[region]]\nname='e'\nprometheus='k8s://mon/prom:9090'\n",
@@ -247,7 +259,7 @@ def test_a_secret_from_the_environment_is_refused_too(file: Path) -> None:
     "good", ['{env="X"}', '{file="/run/x"}', '{exec=["pass", "show", "x"]}', '{keyring="x"}']
 )
 def test_references_are_taken_and_two_at_once_are_not(file: Path, good: str) -> None:
-    text = f'[[region]]\nname = "a"\nalertmanager = {{url = "http://h", token = {good}}}\n'
+    text = f'[[feed]]\nname = "a"\nkind = "b"\ntoken = {good}\n'
     assert "token" not in str(problems(file, text))
     both = text.replace(good, '{env="X", file="/y"}')
     assert any("one of env, file, exec and keyring" in problem for problem in problems(file, both))

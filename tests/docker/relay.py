@@ -13,16 +13,18 @@ from tests.docker.engine import Engine
 class Relay:
     """Listens on ``path``. Answers on a connection that asked for ``swallowed`` are lost after their head.
 
+    One that asked for ``cut`` is closed as soon as the engine has the question.
     ``watched``: :attr:`ended` counts the closed connections that asked for it.
     """
 
     def __init__(
-        self, engine: Engine, path: Path, *, watched: bytes = b"/stats?", swallowed: bytes = b""
+        self, engine: Engine, path: Path, *, watched: bytes = b"/stats?", swallowed: bytes = b"",
+        cut: bytes = b"",
     ) -> None:
         self.asked: list[bytes] = []
         self.ended = 0
         self.url = f"unix://{path}"
-        self._engine, self._watched, self._swallowed = engine, watched, swallowed
+        self._engine, self._watched, self._swallowed, self._cut = engine, watched, swallowed, cut
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen(16)
@@ -55,6 +57,9 @@ class Relay:
                 if self._swallowed and self._swallowed in data:
                     deaf.set()
                 far.sendall(data)
+                if self._cut and self._cut in data:
+                    _shut(near)
+                    return
         self.ended += measuring
         _shut(far)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,9 @@ from tests.docker.behind import Service
 from tests.docker.conftest import Runtime
 from tests.docker.engine import Engine
 from tests.docker.registry import registry
+from tests.docker.relay import Relay
 from tests.docker.test_service_acting import diff, ends, ready
+from tests.support import wait_for
 
 #: Of "HostConfig" nothing may differ but these: the engine puts a nameless volume's name in, where it had none.
 MAY_DIFFER = {"Mounts", "Binds"}
@@ -199,6 +202,27 @@ def test_one_that_does_not_serve_with_it_runs_again_as_before(
         result = desk.do(desk.plan(Verb.SET_IMAGE, "sturdy", image=images[1]))
         assert result.state is ActionState.UNKNOWN
         assert "seen last: sturdy runs as before" in result.message
+        stays(engine, old)
+
+
+def test_a_stop_whose_answer_is_lost_is_waited_for_before_the_way_back(
+    engine: Engine, images: tuple[str, str], tmp_path: Path
+) -> None:
+    """It ends two seconds later. Seen failing without the wait: it was "running" when looked at, and then ended."""
+    between = Relay(engine, tmp_path / "s", cut=b"/stop?")
+    config = write_config(tmp_path, region_toml("dock", url=between.url))
+    with engine.swept(), contextlib.closing(between), acting(config, "dock") as desk:
+        engine.run(
+            "--name", "sturdy", "--stop-timeout", "2", image=images[0],
+            command=("sh", "-c", "trap '' TERM; while :; do sleep 1; done"),
+        )  # fmt: skip
+        old = engine.inspect("sturdy")
+        desk.until_row("sturdy", state="OK")
+        result = desk.do(desk.plan(Verb.SET_IMAGE, "sturdy", image=images[1]))
+        assert result.state is ActionState.FAILED
+        assert "the old container runs nimify-test/swap:1 again" in result.message
+        began = old["State"]["StartedAt"]
+        wait_for(lambda: engine.inspect("sturdy")["State"]["StartedAt"] != began, 10, why="its start")
         stays(engine, old)
 
 

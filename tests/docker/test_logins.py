@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import logging
 import os
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 
 from nimify_tui.backends.docker import logins
+from nimify_tui.backends.docker.building import BuildOrder, build
 from nimify_tui.backends.docker.connection import Connection
 from nimify_tui.backends.docker.logins import Login, LoginRefused, login_for, registry_of
 from nimify_tui.backends.docker.pulling import pull
 from nimify_tui.domain.plans import ActionState, Verb
 from tests.docker.acting import acting as desk_on
 from tests.docker.acting import region_toml, write_config
-from tests.docker.engine import Engine
+from tests.docker.engine import Engine, tree
 from tests.docker.leaves import Leaves, acting
 from tests.docker.registry import Registry, registry
 
@@ -110,6 +112,26 @@ def test_a_helper_is_asked_for_its_registry_and_when_it_has_nothing_the_sentence
     helper(tmp_path, f"cat >&2; echo locked: {SECRET}; exit 1")
     error = refusal(engine, tmp_path, image, environ)
     assert error.message.endswith("has none for it (docker-credential-keys ended with exit code 1)")
+
+
+def test_a_build_fetches_what_it_is_built_on_with_the_login(engine: Engine, image: str, tmp_path: Path) -> None:
+    tag, context = "nimify-test/on-private:1", tree({"Dockerfile": f"FROM {image}\nCMD true\n".encode()})
+
+    async def work(line: Connection) -> None:
+        leave = Leaves(tmp_path / "gate").leave(1)
+        order = BuildOrder(
+            tag=tag, context=io.BytesIO(context), size_bytes=len(context), labels={}, arguments={}, base=image
+        )
+        async for _ in build(line, order, leave, environ=environ):
+            pass
+
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    with pytest.raises(LoginRefused, match="wants a login, and this machine has none for it"):
+        acting(engine, work)
+    environ = config(tmp_path, {"auths": {registry_of(image): {"username": USER, "password": SECRET}}})
+    acting(engine, work)
+    assert engine.has_image(tag)
+    engine.docker("rmi", tag)
 
 
 def test_an_image_change_uses_the_login_and_nothing_keeps_it(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from nimify_tui.domain.alerts import Alert, AlertSeverity, AlertState
+from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import Histogram, ReplicaSample, TokenSample
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
@@ -193,6 +194,18 @@ def test_what_has_been_down_for_long_fires_at_the_first_look() -> None:
     assert one(made, "Unavailable").state is AlertState.FIRING
 
 
+def test_a_region_whose_clock_is_behind_does_not_make_it_older() -> None:
+    """Its moments are a minute and a half early. Seen failing without the skew: it fires at once."""
+    made = town()
+    made.skews_s["eu-west-1"] = -90.0
+    made.run(2)
+    made.see(made.of("chat", "eu-west-1")[0].key, ReplicaState.BACKOFF, since=made.at - 90, restarts=3)
+    made.run(2)
+    assert one(made, "Unavailable").state is AlertState.PENDING
+    made.run(62)
+    assert one(made, "Unavailable").state is AlertState.FIRING
+
+
 def test_who_was_only_degraded_for_long_is_not_unavailable_for_long() -> None:
     made = Town({"eu-west-1": {"chat": 2}})
     first, second = made.of("chat", "eu-west-1")
@@ -321,6 +334,32 @@ def test_a_cache_that_hits_far_less_than_usual_warns_and_one_that_never_did_not(
     found = one(made, "CacheDegraded")
     assert (found.state, found.key) == (AlertState.FIRING, EU)
     assert found.text.startswith("cache l1: 10 % hits, usually 7")  # the edge itself was learnt once
+
+
+def test_what_fired_is_an_incident_in_the_detail_also_when_it_is_over() -> None:
+    """Seen failing with nothing kept of what is over. What was pending alone is no incident."""
+    made = town(load=Load(rps=20.0))
+    made.fleet.demand(DetailDemand("chat"))
+
+    def incidents() -> list[tuple[str, ServiceKey, bool]]:
+        told = made.fleet.publish(made.at).details["chat"].history.incidents
+        return [(each.rule, each.key, each.ended_at is not None) for each in told]
+
+    made.run(20)
+    made.of("chat", "eu-west-1")[0].load.errors = 0.5
+    made.run(20)
+    assert alerts(made, "ErrorsHigh")
+    assert incidents() == []
+    made.run(180)
+    assert ("ErrorsHigh", EU, False) in incidents()
+    fired = one(made, "ErrorsHigh").fired_at
+    made.of("chat", "eu-west-1")[0].load.errors = 0.0
+    made.run(300)
+    assert alerts(made, "ErrorsHigh") == []
+    assert ("ErrorsHigh", EU, True) in incidents()
+    kept = next(each for each in made.fleet.frame.details["chat"].history.incidents if each.rule == "ErrorsHigh")
+    assert kept.fired_at == fired
+    assert fired < (kept.ended_at or 0.0) < made.at
 
 
 # -- the snapshot ----------------------------------------------------------------------------

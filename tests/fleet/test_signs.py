@@ -58,6 +58,8 @@ def test_a_model_that_becomes_ten_times_slower_is_seen(warm_s: int) -> None:
     (change,) = changes(town, ChangeKind.SLOWDOWN)
     assert change.key == ServiceKey("eu-west-1", "embed")
     assert "same traffic" in change.evidence
+    # How far such a mark can be trusted: how often it stood in what was seen before.
+    assert re.search(r"; such a mark stood in 0 % of the \d+ s before$", change.evidence), change.evidence
     assert "of a CPU, before" in change.evidence
     assert town.row("embed", "us-east-1").state is ServiceState.OK
 
@@ -76,6 +78,12 @@ def test_a_slow_model_that_is_fast_again_is_told_once_and_the_row_is_well() -> N
     assert again.text.startswith("fast again")
     town.run(60)
     assert town.row("score").state is ServiceState.OK
+    server.load.latency_s = 0.2
+    steps_until(town, ServiceState.DEGRADED, "score", "us-east-1")
+    second = max(changes(town, ChangeKind.SLOWDOWN), key=lambda each: each.at)
+    told = re.search(r"such a mark stood in ([\d.]+) % of the \d min before", second.evidence)
+    assert told, second.evidence
+    assert 10 <= float(told[1]) <= 40, "it stood for some 30 s of some 3 min"
 
 
 @pytest.mark.parametrize("rps", [3.0, 20.0])

@@ -184,6 +184,7 @@ class Town:
         self.servers: dict[ReplicaKey, Server] = {}
         self.services: dict[ServiceKey, Service] = {}
         self.cut: set[str] = set()
+        self.skews_s: dict[str, float] = {}
         first = load or Load()
         for region, services in places.items():
             health = RegionHealth(state=RegionState.LIVE, since=self.at, last_contact_at=self.at)
@@ -214,7 +215,10 @@ class Town:
                 if (int(self.at) + number) % 2 == 0 and server.load.answers:
                     self.fleet.apply(Sampled(self.at, server.key, server.sample(self.at)))
             for region in {key.region for key in self.services} - self.cut:
-                health = RegionHealth(state=RegionState.LIVE, since=START_AT, last_contact_at=self.at)
+                health = RegionHealth(
+                    state=RegionState.LIVE, since=START_AT, last_contact_at=self.at,
+                    skew_s=self.skews_s.get(region, 0.0),
+                )  # fmt: skip
                 self.fleet.apply(RegionSeen(self.at, region_fact(region), health))
             self.fleet.apply(Tick(self.at))
             self.fleet.publish(self.at)

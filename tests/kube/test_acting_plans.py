@@ -61,6 +61,12 @@ def test_without_a_spare_gpu_stop_then_start_is_offered_and_works(cluster: Clust
     assert "its new strategy (maxSurge 0, maxUnavailable 1) stays" in fact(plan, "undo")
     assert it.do(plan).message == "revision 2 runs on 2 of 2"
 
+    cluster.kubectl("patch", "deployment", "llm", "-n", SPACE, "-p", json.dumps({"spec": {"strategy": never_fewer(1)}}))
+    it.until(lambda: ":rollback stop-first" in fact(it.plan(Verb.ROLLBACK, "llm"), "warning"), "its own strategy again")
+    back = it.plan(Verb.ROLLBACK, "llm", stop_first=True)
+    assert "+ spec.strategy.rollingUpdate.maxUnavailable: 1" in lines(back)
+    assert it.do(back).message == "revision 3 runs on 2 of 2"
+
     more = it.plan(Verb.SCALE, "llm", replicas=4)
     assert fact(more, "warning") == f"{GPU}: no room: 2 more pods would wait"
 

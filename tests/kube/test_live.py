@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from nimify_tui.backends.kubernetes.sockets import PodSockets
+from nimify_tui.backends.prometheus.errors import ServerGone
+from nimify_tui.backends.prometheus.place import ServerPlace
+from nimify_tui.backends.prometheus.server import PrometheusServer
+from nimify_tui.backends.prometheus.ways import Forwarded
 from nimify_tui.base.audit import AuditLog, AuditPlaces
+from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import GateRefused, NimifyError, ValidationError
 from nimify_tui.controllers.kubernetes.entering import PodDoor
 from nimify_tui.controllers.live import LiveDesk
@@ -28,6 +33,7 @@ from tests.kube.faults import FaultProxy, answer
 from tests.kube.fixtures import need_simulation
 from tests.kube.following import REGION, SPACE, Following, deployment, key, tick
 from tests.kube.reach import behind, failure, place_of, run
+from tests.metrics.prom import prometheus
 from tests.terminals import Typing
 
 OPENED = Region(name=REGION.name, kind=REGION.kind, address="", short="use1", read_write=True, production=True)
@@ -152,6 +158,32 @@ def test_a_forward_carries_both_ways_is_listed_and_is_ended(cluster: Cluster, tm
             assert end[1].endswith("4 connections")
 
     run(go())
+
+
+def test_a_prometheus_is_read_through_an_open_forward_and_says_so_without_one(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Behind the pod's port stands a real Prometheus that watches itself."""
+
+    async def go() -> None:
+        house = House(Following(place_of(cluster, tmp_path)), tmp_path)
+        place = ServerPlace(f"forward://{SPACE}/live:9090")
+        server = PrometheusServer(Forwarded(place, REGION.name, house.desk.forwards), SystemClock())
+        names, now = ["prometheus_build_info"], SystemClock().now()
+        async with house.running():
+            error = await failure(server.discover(names, now, 300.0))
+            assert error.message == f"Prometheus {SPACE}/live:9090: no port-forward to it is open"
+            assert error.remedy == f"open it: F on a pod of live in {SPACE}, port 9090"
+            await house.desk.forward(await house.plan(Verb.FORWARD, port=9090), "live")
+            assert (await server.discover(names, now, 300.0)).names == set(names)
+            [forward] = house.desk.forwards()
+            assert forward.connections >= 1
+            await house.desk.end(forward.id)
+            assert isinstance(await failure(server.discover(names, now, 300.0)), ServerGone)
+        server.close()
+
+    with prometheus(tmp_path, [(f"127.0.0.1:{cluster.upstream_port}", {})], port=cluster.upstream_port):
+        run(go())
 
 
 def test_a_taken_port_gives_another_and_forwards_end_with_the_console(cluster: Cluster, tmp_path: Path) -> None:

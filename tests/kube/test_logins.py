@@ -20,20 +20,21 @@ from nimify_tui.base.clock import ManualClock
 from nimify_tui.base.errors import Category, ConfigurationError
 from tests.kube import pki
 from tests.kube.cluster import Cluster
-from tests.kube.faults import FaultProxy
+from tests.kube.faults import FaultProxy, answer
 from tests.kube.reach import behind, failure, names, opened, place_of, read, run
 
 NODES = "/api/v1/nodes"
+PROXIED = "/api/v1/namespaces/default/pods/http:any:8000/proxy/metrics"
 
 
 def plugin(
-    folder: Path, answer: dict[str, Any] | None, *, more: str = "", version: str = "v1"
+    folder: Path, status: dict[str, Any] | None, *, more: str = "", version: str = "v1"
 ) -> dict[str, Any]:
     """An exec plugin as a kubeconfig names it: counts its runs, does ``more`` and prints an ExecCredential."""
     said = {
         "kind": "ExecCredential",
         "apiVersion": f"client.authentication.k8s.io/{version}",
-        "status": answer,
+        "status": status,
     }
     file = folder / "plugin"
     file.write_text(
@@ -148,6 +149,23 @@ def test_a_refused_token_of_a_plugin_is_renewed_once(cluster: Cluster, tmp_path:
             clock.advance(11)
             assert await names(connection, NODES) == ["node-0", "node-1"]
             assert len(runs(tmp_path)) == 2
+
+    run(go())
+
+
+def test_a_pod_that_refuses_is_no_reason_for_another_login(cluster: Cluster, tmp_path: Path) -> None:
+    """Its 401 comes through the API server. Seen failing when any 401 renews: the plugin ran twice."""
+
+    async def go() -> None:
+        clock, pair = ManualClock(), pki.own(tmp_path, "proxy")
+        fields = plugin(tmp_path, {"token": "admin-token"})
+        async with FaultProxy(cluster.port, pair) as proxy:
+            proxy.faults[PROXIED] = answer("401 Unauthorized", b"no", kind="text/plain")
+            async with opened(behind(proxy, cluster, tmp_path, user_fields=fields), clock=clock) as connection:
+                assert await names(connection, NODES)
+                clock.advance(11)
+                assert isinstance(await failure(read(connection, PROXIED)), Unauthorized)
+                assert len(runs(tmp_path)) == 1
 
     run(go())
 

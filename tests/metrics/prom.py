@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -34,6 +34,7 @@ class Prometheus:
     port: int
     host: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -47,6 +48,7 @@ class Prometheus:
                 [
                     "prometheus", f"--config.file={self.folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self.folder / 'data'}", f"--web.listen-address={self.host}:{self.port}",
+                    *self.flags,
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env={"PATH": os.defpath},  # a test that starts it again does not end it with its private home
@@ -76,9 +78,19 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(
-    folder: Path, targets: list[tuple[str, dict[str, str]]], host: str = "127.0.0.1", least: int = 3
+    folder: Path,
+    targets: list[tuple[str, dict[str, str]]],
+    host: str = "127.0.0.1",
+    least: int = 3,
+    flags: tuple[str, ...] = (),
+    port: int = 0,
 ) -> Iterator[Prometheus]:
-    """A ready one on ``host`` that scrapes ``targets`` (address, labels) once a second, and has ``least`` times."""
+    """A ready one on ``host`` that scrapes ``targets`` (address, labels) once a second, and has ``least`` times.
+
+    ``port`` 0 is a free one.
+
+    What :func:`backfilled` has put into ``folder`` before, it has too.
+    """
     if shutil.which("prometheus") is None:
         lacking("prometheus is not installed", "the Debian package prometheus")
     if find_spec("prometheus_api_client") is None:
@@ -91,14 +103,33 @@ def prometheus(
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     with listener() as taken:
-        port = taken.getsockname()[1]
-    made = Prometheus(folder, port, host)
+        port = port or taken.getsockname()[1]
+    made = Prometheus(folder, port, host, flags=flags)
     made.start()
     try:
         wait_for(lambda: made.scraped(least), 60.0, why="its scrapes", every_s=0.1)
         yield made
     finally:
         made.kill()
+
+
+def backfilled(folder: Path, lines: Iterable[str]) -> None:
+    """Put samples of the past (OpenMetrics lines with timestamps) into blocks of the server of ``folder``.
+
+    https://prometheus.io/docs/prometheus/latest/storage/#backfilling-from-openmetrics-format
+    """
+    if shutil.which("promtool") is None:
+        lacking("promtool is not installed", "the Debian package prometheus")
+    (folder / "past.om").write_text("\n".join([*lines, "# EOF", ""]))
+    # Blocks of two hours would be 360 of them, and the file is read once for each.
+    made = subprocess.run(
+        [
+            "promtool", "tsdb", "create-blocks-from", "--max-block-duration=120h", "openmetrics",
+            str(folder / "past.om"), str(folder / "data"),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
 
 
 @dataclass
@@ -112,8 +143,10 @@ class Front:
 
 
 @contextlib.contextmanager
-def serving(handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> Iterator[int]:
-    """A small HTTP server on a free port."""
+def serving(
+    handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]], host: str = "127.0.0.1"
+) -> Iterator[int]:
+    """A small HTTP server on a free port of ``host``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -129,7 +162,7 @@ def serving(handle: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) -> It
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries, LatencyChart
-from nimify_tui.ui.widgets.plot import Grid
+from nimify_tui.ui.widgets.chart import ChartData, ChartSeries, LatencyChart
+from nimify_tui.ui.widgets.plot import FORMS, Grid, Marker, sample
 from nimify_tui.ui.widgets.scale import (
     Point,
+    Scale,
+    Span,
     column_seconds,
     pick_scale,
     seconds_text,
@@ -22,6 +24,7 @@ from nimify_tui.ui.widgets.scale import (
     usual_gap,
     window_end,
 )  # fmt: skip
+from nimify_tui.ui.widgets.timeaxis import ChartMark, foot_text, label_times
 from tests.tui import check_golden, run_app, screen_lines
 from tests.widgets.support import HostApp
 
@@ -160,6 +163,100 @@ def test_any_series_gives_a_picture_of_the_right_size(
         lines = ["".join(grid.char(x, y) for x in range(width)) for y in range(height)]
         assert all(len(line) == width for line in lines)
     assert 0 <= scale.place(1e9, 10) <= 9
+
+
+measured = st.lists(
+    st.tuples(st.integers(0, 399).map(float), st.none() | st.floats(0.001, 1000.0)), max_size=80
+).map(lambda points: sorted(points, key=lambda point: point[0]))
+
+
+@given(measured, st.integers(1, 40))
+@settings(max_examples=150, deadline=None)
+def test_the_least_and_the_greatest_of_each_column_survive_and_a_gap_stays_one(points: list[Point], step: int) -> None:
+    """Seen failing with the last value of a column in the place of the least, and with gaps of any length joined."""
+    gap_s = 20.0
+    columns = spans(points, 0.0, float(step), 400 // step + 1, gap_s)
+    for index, span in enumerate(columns):
+        begin, end = index * step, (index + 1) * step
+        inside = [value for at, value in points if begin <= at < end and value is not None]
+        if inside:
+            assert span == (min(inside), max(inside))
+        elif span is not None:  # between two that belong together, and between their values
+            before = next(point for point in reversed(points) if point[0] < begin)
+            after = next(point for point in points if point[0] >= end)
+            assert before[1] is not None
+            assert after[1] is not None
+            assert after[0] - before[0] <= gap_s
+            assert min(before[1], after[1]) <= span[0] <= span[1] <= max(before[1], after[1])
+
+
+@given(
+    st.lists(st.none() | st.tuples(st.integers(0, 15), st.integers(0, 15)).map(sorted).map(tuple), max_size=60),
+    st.integers(0, len(FORMS) - 1),
+    st.integers(0, 20),
+    st.sampled_from(["braille", "blocks", "ascii"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_form_leaves_out_level_pieces_alone(
+    columns: list[tuple[int, int] | None], form: int, phase: int, marker: Marker
+) -> None:
+    """Its spikes, its ends and its gaps are those of the whole line. Seen failing with every piece left out."""
+    grid = Grid(60, 8, marker)
+    rows, scale = 8 * grid.down, Scale("linear", 0.0, 15.0)
+    told: list[Span] = [None if each is None else (float(each[0]), float(each[1])) for each in columns]
+    told = told[: 60 * grid.across]
+    grid.curve(told, scale, "p95", form, phase)
+
+    def dots(column: int) -> set[int]:
+        x, dx = divmod(column, grid.across)
+        made = set()
+        for up in range(rows):
+            probe = Grid(60, 8, marker)
+            probe.dot(column, up, "")
+            y = next(y for y in range(8) if probe.bits[y][x])
+            if grid.bits[y][x] & probe.bits[y][x]:
+                made.add(up)
+        assert 0 <= dx < grid.across
+        return made
+
+    for column, span in enumerate(told):
+        found = dots(column)
+        if span is None:
+            assert not found
+            continue
+        low, high = scale.place(span[0], rows), scale.place(span[1], rows)
+        alone = column == 0 or told[column - 1] is None or column + 1 == len(told) or told[column + 1] is None
+        if low != high or alone or form == 0 or found:
+            assert {low, high} <= found
+
+
+def test_lines_are_told_apart_without_colour_and_the_cursor_reads_what_is_there() -> None:
+    for marker in ("braille", "blocks", "ascii"):
+        assert len({sample(form, marker) for form in range(len(FORMS))}) == len(FORMS)
+
+    async def script(app: Any, pilot: Any) -> tuple[Any, ...]:
+        chart = app.query_one(LatencyChart)
+        at = NOW - 700
+        chart.set_data(data(cursor_at=at, marks=(ChartMark(NOW - 1500, "Latency", "incident"), *data().marks)))
+        await pilot.pause()
+        hole = chart.reading(NOW - 1750)
+        return chart.reading(at), hole, screen_lines(app)
+
+    reading, hole, lines = run_app(lambda: HostApp(lambda: [LatencyChart()]), script, size=(80, 9))
+    assert reading.begin_at <= NOW - 700 < reading.end_at
+    assert reading.spans[2][1] == pytest.approx(7.2), "the spike, not a mean of its column"
+    assert hole.spans == (None, None, None)
+    assert any("│" in line[8:] for line in lines[:-1])
+    assert "!Latency" in lines[-1]
+    assert "▲r12" in lines[-1]
+
+
+def test_the_foot_has_days_for_a_month_and_the_time_since_a_moment() -> None:
+    assert foot_text(NOW, 3600) == "08:02"
+    assert foot_text(NOW, 30 * 86400) == "Jan 15"
+    assert [foot_text(NOW + s, 3600, NOW) for s in (0, 45, 900, 5400, 172800)] == ["+0", "+45s", "+15m", "+1.5h", "+2d"]
+    assert label_times(NOW, NOW + 3600, 5, NOW) == [NOW + s for s in (0, 900, 1800, 2700)]
+    assert len(label_times(NOW - 30 * 86400, NOW, 5)) == 3
 
 
 def test_small_texts() -> None:

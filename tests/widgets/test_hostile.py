@@ -13,7 +13,7 @@ from textual.widget import Widget
 from nimify_tui.ui.frame import cells_of
 from nimify_tui.ui.widgets import cells, lineedit
 from nimify_tui.ui.widgets.cells import SpanLike
-from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries, LatencyChart
+from nimify_tui.ui.widgets.chart import ChartData, ChartSeries, LatencyChart
 from nimify_tui.ui.widgets.dialog import Ask, Dialog
 from nimify_tui.ui.widgets.feed import Feed
 from nimify_tui.ui.widgets.logview import LogView
@@ -22,6 +22,7 @@ from nimify_tui.ui.widgets.prompt import Prompt
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.table import Column, LiveTable, Row
 from nimify_tui.ui.widgets.textline import StatusLine, StripLine
+from nimify_tui.ui.widgets.timeaxis import ChartMark
 from tests.hostile import CORPUS, FORBIDDEN
 from tests.tui import PtyRun, run_app, screen_strips
 from tests.widgets.support import HostApp
@@ -219,6 +220,7 @@ from tests.widgets.test_hostile import COLUMNS, _row
 from nimify_tui.ui.widgets.table import LiveTable
 from nimify_tui.ui.widgets import cells, lineedit
 from nimify_tui.ui.widgets.cells import SpanLike
+from nimify_tui.ui.widgets.timeaxis import ChartMark
 hostile = sys.argv[1] == "hostile"
 if sys.argv[2] == "sabotage":
     cells.clean_line = lambda text, limit=512: text[:limit]

@@ -61,6 +61,11 @@ class Login(msgspec.Struct, frozen=True, omit_defaults=True):
         """``X-Registry-Auth``."""
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode()
 
+    @property
+    def config_header(self) -> str:
+        """``X-Registry-Config``, which a build takes: logins by registry."""
+        return base64.urlsafe_b64encode(msgspec.json.encode({self.serveraddress: self})).decode()
+
 
 class Found(msgspec.Struct, frozen=True):
     """What there is for a registry: a login, or none, and then perhaps why its helper gave none."""

@@ -118,8 +118,9 @@ class Caller:
         for attempt in (1, 2):
             try:
                 return await self._once(method, path, query, headers, body, read_timeout_s, sent, identity)
-            except Unauthorized:
-                if attempt == 2 or (other := await self._credentials.renew(identity)) is identity:
+            except Unauthorized as error:
+                behind = "/proxy" in path and not error.reason  # what is behind the server's proxy refuses, not it
+                if behind or attempt == 2 or (other := await self._credentials.renew(identity)) is identity:
                     raise
                 identity = other
                 if sent is not None:

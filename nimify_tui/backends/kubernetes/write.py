@@ -213,6 +213,13 @@ class Writer:
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
         return await self._send("POST", path, {}, "application/json", body, deadline_s)
 
+    async def pass_on(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, deadline_s: float
+    ) -> bytes:
+        """Hand a change on to what stands behind a service's proxy; the body of its good answer, whatever it is."""
+        self._leave(permit, plan, False)
+        return await self._exchange(method, path, {}, "application/json", body, deadline_s, accept="*/*")
+
     def _leave(self, permit: Permit, plan: Plan, dry_run: bool) -> None:
         if plan.simulation and not dry_run:
             raise GateRefused("the plan is a simulation and this call would change something")
@@ -227,13 +234,28 @@ class Writer:
         body: object,
         deadline_s: float,
     ) -> Written:
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "Content-Type": content_type}
+        text = await self._exchange(method, path, query, content_type, _ENCODE(body), deadline_s)
+        try:
+            written = _DECODE(text)
+        except msgspec.DecodeError as error:
+            address = self._caller.place.server
+            raise OutcomeUnknown(
+                f"{address} accepted it with an answer that is no JSON", _UNKNOWN_REMEDY
+            ) from error
+        written.body = text
+        return written
+
+    async def _exchange(
+        self, method: str, path: str, query: Mapping[str, str], content_type: str, body: bytes, deadline_s: float,
+        accept: str = "application/json",
+    ) -> bytes:  # fmt: skip
+        headers = {"Accept": accept, "Accept-Encoding": "gzip", "Content-Type": content_type}
         address, sent = self._caller.place.server, Sent()
         try:
             async with asyncio.timeout(deadline_s):
                 await self._bucket.take()
                 reply = await self._caller.request(
-                    method, path, query, headers, body=_ENCODE(body), read_timeout_s=deadline_s, sent=sent
+                    method, path, query, headers, body=body, read_timeout_s=deadline_s, sent=sent
                 )
                 try:
                     text = bytearray()
@@ -261,14 +283,7 @@ class Writer:
             raise OutcomeUnknown(f"it was sent, and then: {known.message}", _UNKNOWN_REMEDY) from (
                 cause_without_secrets(error)
             )
-        try:
-            written = _DECODE(bytes(text))
-        except msgspec.DecodeError as error:
-            raise OutcomeUnknown(
-                f"{address} accepted it with an answer that is no JSON", _UNKNOWN_REMEDY
-            ) from error
-        written.body = bytes(text)
-        return written
+        return bytes(text)
 
 
 def _is_another(error: Invalid) -> bool:

@@ -1,4 +1,4 @@
-"""Where a Prometheus-compatible server is, and with what one logs in there."""
+"""Where a monitoring server (a Prometheus-compatible one, an Alertmanager) is, and with what one logs in there."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from nimify_tui.base.errors import ConfigurationError
 _INSIDE = re.compile(
     r"k8s://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<scheme>(?:https:)?)"
     r"(?P<service>[a-z]([a-z0-9-]{0,61}[a-z0-9])?):(?P<port>[a-z0-9][a-z0-9-]{0,14})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
+)
+#: ``forward://NAMESPACE/POD:PORT[/PATH]``: through a port-forward that the console has open to that pod.
+_FORWARDED = re.compile(
+    r"forward://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<pod>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)"
+    r":(?P<port>[1-9][0-9]{0,4})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
 )
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
 _MAX_SECRET_BYTES = 64 * 1024
@@ -48,8 +53,18 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A port of a pod; ``pod`` is its name or the name's beginning ("prometheus" for "prometheus-0")."""
+
+    space: str
+    pod: str
+    port: int
+    path: str
+
+
+@dataclass(frozen=True)
 class ServerPlace:
-    """One server. ``url`` is http, https or k8s; ``tenant`` goes into X-Scope-OrgID (Mimir, Cortex)."""
+    """One server. ``url`` is http, https, k8s or forward; ``tenant`` goes into X-Scope-OrgID (Mimir, Cortex)."""
 
     url: str
     token: Secret | None = None
@@ -59,11 +74,19 @@ class ServerPlace:
     cert_file: str = ""
     key_file: str = ""
     tenant: str = ""
+    #: What it is, in words.
+    what: str = "Prometheus"
 
     @property
     def inside(self) -> bool:
         """Whether it is reached through the region's API server."""
         return self.url.startswith("k8s://")
+
+    @property
+    def behind(self) -> Behind | None:
+        """The pod that a port-forward leads to; None where none is needed."""
+        match = _FORWARDED.match(self.url)
+        return Behind(match["space"], match["pod"], int(match["port"]), match["path"]) if match else None
 
     @property
     def host(self) -> str:
@@ -78,7 +101,9 @@ class ServerPlace:
     @property
     def who(self) -> str:
         """The server in words."""
-        return f"Prometheus {self.url.removeprefix('k8s://') if self.inside else urlsplit(self.url).netloc}"
+        if self.inside or self.behind is not None:
+            return f"{self.what} {self.url.partition('://')[2]}"
+        return f"{self.what} {urlsplit(self.url).netloc}"
 
     @property
     def prefix(self) -> str:
@@ -123,14 +148,22 @@ class ServerPlace:
         return context
 
 
-def check_url(url: str, *, cluster: bool) -> None:
-    """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError."""
-    if url.startswith("k8s://"):
-        if not cluster:
-            raise ConfigurationError("only a Kubernetes region has services", "give the server's own url")
-        if _INSIDE.match(url) is None:
-            raise ConfigurationError("is no service of a cluster", "write k8s://NAMESPACE/SERVICE:PORT")
-        return
+def check_url(url: str, *, cluster: bool, port: int = 9090, forwards: bool = False) -> None:
+    """Whether a server can be there; ``cluster``: of a region with an API server. Raises ConfigurationError.
+
+    ``port`` is where such a server usually listens; ``forwards``: it can be reached through a port-forward.
+    """
+    for scheme, form, what, words in (
+        ("k8s://", _INSIDE, "services", "is no service of a cluster: write k8s://NAMESPACE/SERVICE:PORT"),
+        ("forward://", _FORWARDED, "pods", "is no port of a pod: write forward://NAMESPACE/POD:PORT"),
+    ):
+        if url.startswith(scheme) and (forwards or form is _INSIDE):
+            if not cluster:
+                raise ConfigurationError(f"only a Kubernetes region has {what}", "give the server's own url")
+            if form.match(url) is None:
+                problem, _, remedy = words.partition(": ")
+                raise ConfigurationError(problem, remedy)
+            return
     try:
         parts = urlsplit(url)
         fine = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username)
@@ -138,6 +171,6 @@ def check_url(url: str, *, cluster: bool) -> None:
         parts, fine = urlsplit(""), False
     if not fine or not url.isprintable() or " " in url or parts.query or parts.fragment:
         also = ", or k8s://NAMESPACE/SERVICE:PORT" if cluster else ""
-        raise ConfigurationError("is no address of a server", f"write it like http://HOST:9090{also}")
+        raise ConfigurationError("is no address of a server", f"write it like http://HOST:{port}{also}")
     if _PREFIX.match(parts.path.rstrip("/")) is None or "/." in parts.path:
-        raise ConfigurationError("has a path that is none of an API", "give the url without /api/v1")
+        raise ConfigurationError("has a path that is none of an API", "give the url without /api/...")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +32,8 @@ MAX_BYTES, MAX_SERIES = 8 * 1024 * 1024, 20_000
 #: Names and labels are asked for with a filter; a list that is longer is no answer to it.
 _MAX_LIST_BYTES = 1024 * 1024
 _MAX_WARNINGS = 3
+#: The past: a server may need longer for it, and what comes is small (at most a point for each dot of a chart).
+RANGE_S, MAX_RANGE_BYTES, MAX_RANGE_SERIES, MAX_POINTS = 15.0, 4 * 1024 * 1024, 300, 2000
 #: Below this the clocks of two hosts are called the same: a Date has whole seconds, and an answer its way, seconds.
 SAME_CLOCK_S = 2.0
 
@@ -67,6 +70,11 @@ class _Answer(msgspec.Struct):
     warnings: list[str] | None = None
 
 
+class _Names(msgspec.Struct):
+    status: str
+    data: list[str] = []
+
+
 #: Not strict: numbers come as text ("NaN", "+Inf" too), which is ten times as fast as a loop.
 _DECODE = msgspec.json.Decoder(_Answer, strict=False).decode
 
@@ -96,13 +104,53 @@ class PrometheusServer:
         """End its connections."""
         self._way.close()
 
+    async def past(self, expression: str, begin: float, end: float, step_s: int) -> Samples:
+        """What an expression was at each step from ``begin`` to ``end``, aligned to multiples of the step.
+
+        Times are unix seconds of our clock. Raises the errors of this package.
+        """
+        if step_s < 1 or begin > end or (end - begin) / step_s > MAX_POINTS:
+            raise AnswerTooLarge(f"more than {MAX_POINTS} points of {self.who}", "ask for longer steps")
+        ahead_s = self.ahead_s
+        first, last = (math.floor((at + ahead_s) / step_s) * step_s for at in (begin, end))
+        query = [
+            ("query", expression), ("start", str(first)), ("end", str(last)), ("step", str(step_s)),
+            ("timeout", f"{RANGE_S:g}s"),
+        ]  # fmt: skip
+        return await self._rows(
+            "/api/v1/query_range", query, RANGE_S, min(self._max_bytes, MAX_RANGE_BYTES),
+            min(self._max_series, MAX_RANGE_SERIES),
+        )  # fmt: skip
+
+    async def names(self, selector: str, begin: float, end: float) -> frozenset[str]:
+        """The names of metrics that the series of a selector had in a stretch of time (unix seconds of our clock).
+
+        Raises the errors of this package.
+        """
+        query = [
+            ("match[]", selector), ("start", f"{begin + self.ahead_s:.0f}"), ("end", f"{end + self.ahead_s:.0f}")
+        ]  # fmt: skip
+        path = "/api/v1/label/__name__/values"
+        got = await self._way.ask(path, query, timeout_s=RANGE_S, limit_bytes=_MAX_LIST_BYTES)
+        self._compare(got.served_at)
+        try:
+            answer = msgspec.json.decode(got.body, type=_Names)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadAnswer(f"{self.who} answers with something else than names", "check the url") from error
+        return frozenset(answer.data)
+
     async def samples(self, expression: str, at: float) -> Samples:
         """The samples that a range selector finds, as of ``at`` (unix seconds of our clock, as all times given back).
 
         Raises the errors of this package; AnswerTooLarge when it is more than is read, and then nothing is used.
         """
         query = [("query", expression), ("time", f"{at + self.ahead_s:.3f}"), ("timeout", f"{QUERY_S:g}s")]
-        got = await self._way.ask("/api/v1/query", query, timeout_s=QUERY_S, limit_bytes=self._max_bytes)
+        return await self._rows("/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series)
+
+    async def _rows(
+        self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int
+    ) -> Samples:
+        got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
         self._compare(got.served_at)
         try:
             answer = _DECODE(got.body)
@@ -111,9 +159,9 @@ class PrometheusServer:
         if answer.status != "success" or answer.data.result_type != "matrix":
             raise BadAnswer(f"{self.who} answers with something else than samples", "check the url")
         rows = answer.data.result
-        if len(rows) > self._max_series:
+        if len(rows) > max_series:
             raise AnswerTooLarge(
-                f"{self.who} answers with {len(rows)} series, more than {self._max_series}",
+                f"{self.who} answers with {len(rows)} series, more than {max_series}",
                 "drop labels that nobody needs",
             )
         if self.ahead_s:

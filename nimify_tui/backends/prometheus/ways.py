@@ -1,4 +1,4 @@
-"""How requests reach a server: over connections of our own, or through the API server of its cluster.
+"""How requests reach a monitoring server: over connections of our own, or through the API server of its cluster.
 
 Both are bounded (one deadline for the whole answer, a hard limit on its size), follow no redirect and give typed
 errors. Every answer that is not a good one becomes an error here, so who asks sees only bodies of good answers.
@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -20,6 +21,7 @@ from nimify_tui import __version__
 from nimify_tui.backends.kubernetes.errors import (
     Forbidden,
     NotFound,
+    OutcomeUnknown,
     Refused,
     ServerTrouble,
     Unauthorized,
@@ -38,8 +40,14 @@ from nimify_tui.backends.prometheus.errors import (
     silent,
 )
 from nimify_tui.backends.prometheus.place import ServerPlace
-from nimify_tui.base.errors import InternalError, NimifyError
+from nimify_tui.base.errors import DeadlineError, GateRefused, InternalError, NetworkError, NimifyError
+from nimify_tui.domain.live import Forward
+from nimify_tui.domain.plans import Permit, Plan
 
+Verify = Callable[[Permit, Plan], None]
+#: (status, body, who, Retry-After) to what it means.
+Refusal = Callable[[int, bytes, str, str], NimifyError]
+UNKNOWN_REMEDY = "look at what is so now before you try again"
 _CONNECT_S = 4.0
 #: Of an error's body so much is read.
 _MAX_ERROR_BYTES = 64 * 1024
@@ -65,9 +73,24 @@ class Way(Protocol):
         """GET ``path`` (``/api/v1/query``). Raises the errors of this package."""
         ...
 
+    async def send(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
+    ) -> bytes:
+        """Change something there, once; the body of a good answer.
+
+        Raises GateRefused without a fitting permit, OutcomeUnknown when it was sent and no answer came; any other
+        error says that nothing was changed.
+        """
+        ...
+
     def close(self) -> None:
         """End its connections."""
         ...
+
+
+def no_changes(_permit: Permit, _plan: Plan) -> None:
+    """The gate's check where nothing is ever changed."""
+    raise GateRefused("nothing is changed this way")
 
 
 def target_of(path: str, query: Pairs) -> str:
@@ -78,10 +101,14 @@ def target_of(path: str, query: Pairs) -> str:
 class Direct:
     """Over connections of our own. Credentials are read for each request: a rotated token file just works."""
 
-    def __init__(self, place: ServerPlace) -> None:
+    def __init__(
+        self, place: ServerPlace, *, refused: Refusal = from_status, verify: Verify = no_changes
+    ) -> None:
         self.place = place
+        self._refused, self._verify = refused, verify
         self._transport: Transport | None = None
         self._context: ssl.SSLContext | None = None
+        self._opening = asyncio.Lock()
 
     def close(self) -> None:
         """End its connections."""
@@ -91,17 +118,43 @@ class Direct:
 
     async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
         """See :class:`Way`."""
+        return await self._exchange("GET", target_of(path, query), None, timeout_s, limit_bytes)
+
+    async def send(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
+    ) -> bytes:
+        """See :class:`Way`."""
+        self._verify(permit, plan)
+        sent: list[bool] = []
+        try:
+            got = await self._exchange(
+                method, path, body, timeout_s, _MAX_ERROR_BYTES, lambda: sent.append(True)
+            )
+        except (NetworkError, DeadlineError, errors.ServerTrouble, AnswerTooLarge) as error:
+            # A 5xx may come from something in front, or after the change was stored.
+            if not sent:
+                raise
+            raise OutcomeUnknown(f"it was sent, and then: {error.message}", UNKNOWN_REMEDY) from error
+        return got.body
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, timeout_s: float, limit_bytes: int,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> Got:  # fmt: skip
         place = self.place
         try:
             async with asyncio.timeout(timeout_s):
                 login = await asyncio.to_thread(place.headers)
-                transport = await self._open()
+                async with self._opening:
+                    transport = await self._open()
                 headers = [
                     ("User-Agent", f"nimify-tui/{__version__}"), ("Accept", "application/json"),
-                    ("Accept-Encoding", "gzip"), *login,
+                    ("Accept-Encoding", "gzip"), *((("Content-Type", "application/json"),) if body else ()), *login,
                 ]  # fmt: skip
-                target = target_of(f"{place.prefix}{path}", query)
-                reply = await transport.request("GET", target, headers, self._context, read_timeout_s=timeout_s)
+                reply = await transport.request(
+                    method, f"{place.prefix}{path}", headers, self._context, body=body, read_timeout_s=timeout_s,
+                    on_sent=on_sent,
+                )  # fmt: skip
                 try:
                     return await self._read(reply, limit_bytes)
                 finally:
@@ -133,10 +186,52 @@ class Direct:
                     raise too_large(self.place.who, limit_bytes)
                 break
         if not good:
-            raise from_status(
-                reply.status, bytes(body), self.place.who, reply.headers.get("Retry-After", "")
-            )
+            after = reply.headers.get("Retry-After", "")
+            raise self._refused(reply.status, bytes(body), self.place.who, after)
         return Got(bytes(body), _served_at(reply.headers))
+
+
+class Forwarded:
+    """Through a port-forward of this session, which somebody opened (it passes the gate): none is opened from here."""
+
+    def __init__(self, place: ServerPlace, region: str, forwards: Callable[[], Sequence[Forward]]) -> None:
+        self.place = place
+        self._region, self._forwards = region, forwards
+        self._direct: Direct | None = None
+
+    def close(self) -> None:
+        """End its connections; the port-forward stays."""
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.close()
+
+    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
+        """See :class:`Way`."""
+        place = replace(self.place, url=self._near())
+        if self._direct is None or self._direct.place != place:
+            self.close()
+            self._direct = Direct(place)
+        return await self._direct.ask(path, query, timeout_s=timeout_s, limit_bytes=limit_bytes)
+
+    async def send(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
+    ) -> bytes:
+        """See :class:`Way`: no server that is changed is reached so."""
+        no_changes(permit, plan)
+        raise InternalError("unreachable")
+
+    def _near(self) -> str:
+        """Its url at this end of the newest port-forward to it."""
+        wanted = self.place.behind
+        assert wanted is not None
+        for each in reversed(self._forwards()):
+            service, pod = each.key.service, each.key.replica
+            named = pod == wanted.pod or pod.startswith(f"{wanted.pod}-")
+            there = (service.region, service.namespace, each.pod_port) == (self._region, wanted.space, wanted.port)
+            if there and named and not each.ended:
+                return f"http://127.0.0.1:{each.local_port}{wanted.path}"
+        remedy = f"open it: F on a pod of {wanted.pod} in {wanted.space}, port {wanted.port}"
+        raise ServerGone(f"{self.place.who}: no port-forward to it is open", remedy)
 
 
 class Opened(Protocol):
@@ -146,6 +241,16 @@ class Opened(Protocol):
 
     async def read(self) -> bytes:
         """The whole body."""
+        ...
+
+
+class Passes(Protocol):
+    """What hands a change on to a service of a cluster."""
+
+    async def pass_on(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, deadline_s: float
+    ) -> bytes:
+        """See :meth:`Way.send`."""
         ...
 
 
@@ -163,6 +268,10 @@ class Link(Protocol):
         """Ask the server; raises the errors of the connection."""
         ...
 
+    def writer(self, verify: Verify) -> Passes:
+        """The way to change something."""
+        ...
+
 
 class Through:
     """Through the service proxy of a region's API server (``get`` on ``services/proxy``), with its credentials.
@@ -170,9 +279,11 @@ class Through:
     https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
     """
 
-    def __init__(self, place: ServerPlace, link: Callable[[], Link | None]) -> None:
+    def __init__(
+        self, place: ServerPlace, link: Callable[[], Link | None], verify: Verify = no_changes
+    ) -> None:
         self.place = place
-        self._link = link
+        self._link, self._verify = link, verify
 
     def close(self) -> None:
         """The connection is the region's."""
@@ -196,6 +307,22 @@ class Through:
         except NimifyError as error:
             raise self._told(error, limit_bytes) from error
 
+    async def send(
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
+    ) -> bytes:
+        """See :class:`Way`; needs the right to ``create`` (or ``delete``) ``services/proxy``."""
+        link = self._link()
+        if link is None or not link.is_open:
+            raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
+        try:
+            return await link.writer(self._verify).pass_on(
+                method, f"{self.place.proxy_path}{path}", body, permit=permit, plan=plan, deadline_s=timeout_s
+            )
+        except (OutcomeUnknown, GateRefused):
+            raise
+        except NimifyError as error:
+            raise self._told(error, _MAX_ERROR_BYTES) from error
+
     def _told(self, error: NimifyError, limit_bytes: int) -> NimifyError:
         """What the API server's answer means for who asks the server behind it."""
         who, space = self.place.who, self.place.url.removeprefix("k8s://").partition("/")[0]
@@ -206,7 +333,7 @@ class Through:
             case Unauthorized() | Forbidden():
                 return errors.LoginRefused(f"{who} does not accept us ({error.status})", "give its url and a token")
             case NotFound() if "services" in error.message:
-                return ServerGone(f"{who}: there is no such service", "check the prometheus key of the region")
+                return ServerGone(f"{who}: there is no such service", "check its url in the configuration")
             case ServerTrouble() if "no endpoints" in error.message:
                 return ServerGone(f"{who}: no pod of it is ready", "look at its pods")
             case ServerTrouble() if "error trying to reach service" in error.message:

@@ -156,6 +156,7 @@ class Making:
             wanted = BuildOrder(
                 tag=part.image, context=context.file, size_bytes=context.size_bytes, labels=context.labels,
                 arguments=arguments | ({"OFFLINE": "1"} if context.offline else {}), offline=context.offline,
+                base=recipe.base_image,
             )  # fmt: skip
             async with contextlib.aclosing(build(line, wanted, leave)) as events:
                 async for event in events:

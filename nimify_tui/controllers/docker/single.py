@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from nimify_tui.backends.docker.connection import Connection
@@ -11,7 +12,7 @@ from nimify_tui.backends.docker.kinds import GRACE_S
 from nimify_tui.backends.docker.leave import Leave
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.controllers.docker.looking import Looking, to_its_end, went_back
+from nimify_tui.controllers.docker.looking import LOOK_S, Looking, to_its_end, went_back
 from nimify_tui.controllers.docker.orders import IMAGE_BEFORE, Member, Patience
 from nimify_tui.controllers.world import Say
 
@@ -19,6 +20,8 @@ from nimify_tui.controllers.world import Say
 SINGLE_CALLS = 3 * CALLS
 #: What the engine itself waits for a container that ends comes on top, seconds.
 _MORE_S = 30.0
+#: A stop whose answer was lost has an end so long after the container's grace, seconds.
+_KILL_S = 5.0
 
 
 class Single(Looking):
@@ -27,6 +30,8 @@ class Single(Looking):
     def __init__(self, connection: Connection, name: str, leave: Leave, clock: Clock, say: Say) -> None:
         super().__init__(connection, name, clock, say, Patience())
         self._leave = leave
+        #: Until then a stop that was sent may still be at work: its answer was lost (monotonic seconds; 0: none is).
+        self._stops_until_s = 0.0
 
     async def replace(self, container: str, image: str) -> None:
         """Its successor runs and serves, and it is gone; or, also when it is cancelled, it runs again as before.
@@ -58,10 +63,12 @@ class Single(Looking):
     async def _stop(self, old: Member) -> None:
         told = old.shown["Config"].get("StopTimeout")
         grace_s = GRACE_S if told is None else max(0, int(told))
+        self._stops_until_s = self._clock.mono_s() + grace_s + _KILL_S
         await self._change(
             "POST", f"/containers/{old.id}/stop", f"stop of {old.name}", {"t": str(grace_s)},
             deadline_s=grace_s + _MORE_S,
         )  # fmt: skip
+        self._stops_until_s = 0.0
 
     async def _rename(self, old: Member, name: str) -> None:
         await self._change("POST", f"/containers/{old.id}/rename", f"renaming of {old.name}", {"name": name})
@@ -82,6 +89,9 @@ class Single(Looking):
         if made:
             await remove(self._connection, made, self._leave)
         now = await self._look(old.id)
+        while now.running and self._clock.mono_s() < self._stops_until_s:
+            await asyncio.sleep(LOOK_S)
+            now = await self._look(old.id)
         if now.name != old.name:
             await self._rename(now, old.name)
         if not now.running:

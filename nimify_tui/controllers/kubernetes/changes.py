@@ -119,6 +119,10 @@ def ask_for(
                     "path": "/metadata/annotations",
                     "value": rolled_back_annotations(live, earlier),
                 },
+                *(
+                    {"op": "add", "path": f"/spec/{field}", "value": value}
+                    for field, value in _one_by_one(part, kind).items()
+                ),
             ]
             return Ask(access, steps, PatchKind.JSON)
         case Verb.DELETE:

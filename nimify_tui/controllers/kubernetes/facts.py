@@ -134,7 +134,8 @@ def _surge(part: ActionRequest, live: Live, kind: WorkloadKind, around: Around) 
             if fewer == 0
             else f"it goes on as the {fewer} that may be missing end"
         )
-        offer = "stop-first replaces each pod in its own place instead (:restart stop-first, --stop-first)"
+        word = {Verb.ROLLBACK: "rollback", Verb.SET_IMAGE: "image IMAGE"}.get(part.verb, "restart")
+        offer = f"stop-first replaces each pod in its own place instead (:{word} stop-first, --stop-first)"
         return [
             (
                 "capacity",

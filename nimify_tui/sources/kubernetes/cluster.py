@@ -13,6 +13,7 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import Replica
 from nimify_tui.domain.workloads import OwnerSeen, Surroundings
 from nimify_tui.sources.kubernetes.custom import ROLLOUT, Custom
+from nimify_tui.sources.kubernetes.gpu_map import GpuBook
 from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -88,6 +89,7 @@ class Cluster:
         #: By pod: the run that it is in, and what it says it is at while it starts.
         self._phases: dict[str, tuple[int, str]] = {}
         self._ledger = Ledger()
+        self.gpus = GpuBook()
         self.nearby = Nearby(self.dirty)
         self._handlers: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
             POD.name: (self._drop_pod, self._take_pod),
@@ -111,7 +113,7 @@ class Cluster:
                 take(each)
 
     def _drop_node(self, node: Node) -> None:
-        self.nodes.pop(node.metadata.name, None)
+        self.gpus.node(self.nodes.pop(node.metadata.name, None), None)
 
     def _take_workload(self, kind: Kind, one: Workload) -> None:
         meta = one.metadata
@@ -180,6 +182,7 @@ class Cluster:
             self._touch(owner.uid)
 
     def _count(self, before: Pod | None, now: Pod | None) -> None:
+        self.gpus.pod(before, now)
         if self._ledger.count(before, now):
             self.dirty |= self._waiting
             self._waiting.clear()
@@ -188,6 +191,7 @@ class Cluster:
         name = node.metadata.name
         before = self.nodes.get(name)
         self.nodes[name] = node
+        self.gpus.node(before, node)
         if before is not None and _node_word(before) != _node_word(node):
             for pod in self.pods.values():
                 if pod.spec.node_name == name and pod.metadata.owner is not None:

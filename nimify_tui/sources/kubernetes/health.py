@@ -108,7 +108,7 @@ class Monitor:
             self._state, self._since = state, self._clock.now()
         return RegionHealth(
             state=state, since=self._since, cause=cause, remedy=remedy, last_contact_at=self._last_contact_at,
-            next_try_at=next_try_at, certificates=self.certificates,
+            next_try_at=next_try_at, certificates=self.certificates, skew_s=self._told_skew_s,
         )  # fmt: skip
 
     def _judge(self) -> tuple[RegionState, str, str, float | None]:
@@ -148,11 +148,17 @@ class Monitor:
         remedies = (_ASKED_AGAIN if self.refused else "", remedy)
         return RegionState.LIVE, "; ".join(filter(None, (hidden, skew))), "; ".join(filter(None, remedies)), None
 
+    @property
+    def _told_skew_s(self) -> float:
+        """Whole seconds, so that it stays the same from one heartbeat to the next; 0 where clocks agree well enough."""
+        return 0.0 if self.skew_s is None or abs(self.skew_s) < SKEW_S else float(round(self.skew_s))
+
     def _skew(self) -> tuple[str, str]:
         """(what is said of clocks that differ, the remedy)."""
-        if self.skew_s is None or abs(self.skew_s) < SKEW_S:
+        told_s = self._told_skew_s
+        if not told_s:
             return "", ""
-        size = round(abs(self.skew_s))
+        size = round(abs(told_s))
         span = f"{size} s" if size < 180 else f"{size // 60} min"
-        where = "ahead of" if self.skew_s > 0 else "behind"
+        where = "ahead of" if told_s > 0 else "behind"
         return f"its clock is {span} {where} this host's, ages are wrong by that", "set both clocks by NTP"

@@ -14,7 +14,15 @@ from typing import Any, Protocol
 import msgspec
 
 from nimify_tui.sources.kubernetes.containers import Container, PodContainer
-from nimify_tui.sources.kubernetes.parts import Condition, Meta, ObjectMeta, Part, PodCondition, PodMeta
+from nimify_tui.sources.kubernetes.parts import (
+    Condition,
+    Meta,
+    NodeMeta,
+    ObjectMeta,
+    Part,
+    PodCondition,
+    PodMeta,
+)
 
 
 class PodSpec(Part, frozen=True):
@@ -233,11 +241,13 @@ class NodeStatus(Part, frozen=True):
 
     conditions: list[Condition] | None = None
     allocatable: dict[str, str] | None = None
+    capacity: dict[str, str] | None = None
 
 
 class Node(Object, frozen=True):
     """core/v1 Node."""
 
+    metadata: NodeMeta = NodeMeta()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 

@@ -102,3 +102,16 @@ class PodMeta(ObjectMeta, frozen=True):
     """Metadata of a pod."""
 
     labels: PodLabels | None = None
+
+
+class NodeLabels(msgspec.Struct, gc=False, frozen=True):
+    """The labels of a node that are looked at: NVIDIA's feature discovery (github.com/NVIDIA/k8s-device-plugin)."""
+
+    gpu_product: str = msgspec.field(default="", name="nvidia.com/gpu.product")
+    gpu_count: str = msgspec.field(default="", name="nvidia.com/gpu.count")
+
+
+class NodeMeta(ObjectMeta, frozen=True):
+    """Metadata of a node."""
+
+    labels: NodeLabels | None = None

@@ -89,6 +89,7 @@ class KubernetesSource:
         self._probes = Backoff(*PROBE_S, self._rng)
         self._monitor = Monitor(clock, region.address)
         self._cluster = Cluster(frozenset() if namespaces else SYSTEM_NAMESPACES)
+        self._cluster.gpus.only = self._namespaces if namespaces else ()
         self._story = Story(self._cluster, region.name)
         self._telling = Telling(self._cluster, region.name)
         self._reflectors: list[Reflector] = []

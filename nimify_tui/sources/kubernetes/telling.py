@@ -8,7 +8,7 @@ import msgspec
 
 from nimify_tui.base.clock import Clock
 from nimify_tui.domain.services import Replica, Service
-from nimify_tui.domain.updates import ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
+from nimify_tui.domain.updates import GpuMapSeen, ReplicaGone, ReplicaSeen, ServiceGone, ServiceSeen, Update
 from nimify_tui.sources.kubernetes.cluster import Cluster
 from nimify_tui.sources.kubernetes.workloads import alone_service, service_of
 
@@ -29,6 +29,7 @@ class Telling:
         """All services and all replicas."""
         self._cluster.dirty.update(self._cluster.workloads, self._cluster.nearby.every_alone())
         await self.news(clock)
+        self._cluster.gpus.again()
         replicas = tuple(each for some in self._replicas.values() for each in some.values())
         return tuple(self._services.values()), replicas
 
@@ -47,6 +48,8 @@ class Telling:
             if looked_at >= SLICE:
                 looked_at = 0
                 await asyncio.sleep(0)
+        if (places := self._cluster.gpus.news(self._cluster.nodes.values())) is not None:
+            seen.append(GpuMapSeen(clock.now(), self._region, places))
         # Services that are gone come first: another one may have their name by now.
         return gone + seen
 

@@ -58,7 +58,7 @@ class HttpAdapter:
         if requests is None and duration is not None:
             requests = {"": duration.counts[-1]}
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=requests,
             duration=duration,

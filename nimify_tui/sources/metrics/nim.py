@@ -53,7 +53,7 @@ class NimAdapter:
         duration = read(page, _DURATION)
         counted = succeeded is not None or failed is not None
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests={"200": succeeded or 0.0, "500": failed or 0.0} if counted else None,
             duration=duration,

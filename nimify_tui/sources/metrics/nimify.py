@@ -59,7 +59,7 @@ class NimifyAdapter:
             return None
         series = page.series
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=counts_by(page, _REQUESTS, "code"),
             duration=self._histograms.read(page, _DURATION),

@@ -79,6 +79,16 @@ def expression(
     return "{" + ",".join(matchers) + f"}}[{window_s}s]"
 
 
+def matching(labels: tuple[str, str], space: str, names: Iterable[str], pattern: str = "") -> str:
+    """The matchers of all series of some replicas, and of those whose name is like ``pattern`` (RE2, no backslash)."""
+    space_label, label = labels
+    told = [pattern, _any(names)[1:-1]]
+    matchers = [f'{label}=~"{"|".join(filter(None, told))}"']
+    if space_label:
+        matchers.insert(0, f"{space_label}=~{_any([space])}")
+    return ",".join(matchers)
+
+
 def owner(spots: Iterable[Spot], labels: tuple[str, str]) -> Callable[[Mapping[str, str]], ReplicaKey | None]:
     """Whose a series is, by these labels; None when it is none of theirs, or is told by labels that come before."""
     space_label, label = labels

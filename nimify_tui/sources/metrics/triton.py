@@ -65,7 +65,7 @@ class TritonAdapter:
         note = FIRST_RESPONSE if duration is not None else SUMMARIES if there(page, _SUMMARY) else NO_HISTOGRAM
         hits, misses = total(series.get(_HITS)), total(series.get(_MISSES))
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             requests=_requests(page),
             duration=duration or means(answered, _seconds(page, _REQUEST_US)),
             latency_note=note,

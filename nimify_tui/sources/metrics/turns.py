@@ -42,24 +42,22 @@ class Plan(NamedTuple):
 
 def spots_of(service: Service, replicas: Sequence[Replica]) -> list[Spot]:
     """The pods of a service that can answer."""
-    match = _PLACE.match(service.metrics_at)
-    space = service.key.namespace
-    if match is None or not _NAME.match(space) or "/." in match[3]:
-        return []
-    pods, stats = f"/api/v1/namespaces/{space}/pods", _PLACE.match(service.stats_at)
+    space, place = service.key.namespace, service.metrics_at.removeprefix("https:")
+    found = []
+    for each in replicas:
+        name = each.key.replica
+        if each.state in _READ and (path := pod_path(space, name, service.metrics_at)):
+            found.append(Spot(each.key, path, place, pod_path(space, name, service.stats_at)))
+    return found
 
-    def at(place: re.Match[str] | None, pod: str) -> str:
-        if place is None:
-            return ""
-        scheme, port, path = place.groups()
-        return f"{pods}/{scheme}{pod}:{port}/proxy{path}"
 
-    place = f"{match[2]}{match[3]}"
-    return [
-        Spot(each.key, at(match, each.key.replica), place, at(stats, each.key.replica))
-        for each in replicas
-        if each.state in _READ and _NAME.match(each.key.replica)
-    ]
+def pod_path(space: str, pod: str, place: str) -> str:
+    """What is asked of the API server for a pod's page at ``place``; "" where a name could lead elsewhere."""
+    match = _PLACE.match(place)
+    if match is None or "/." in match[3] or not _NAME.match(space) or not _NAME.match(pod):
+        return ""
+    scheme, port, path = match.groups()
+    return f"/api/v1/namespaces/{space}/pods/{scheme}{pod}:{port}/proxy{path}"
 
 
 def in_turn(

@@ -71,7 +71,7 @@ class VllmAdapter:
         series, read = page.series, self._histograms.read
         duration = read(page, _DURATION)
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=_requests(page),
             duration=duration,

@@ -9,10 +9,9 @@ from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.measures import Measure
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import Glyphs
+from nimify_tui.ui.present import gpu_words as words
 from nimify_tui.ui.present.panels import Spans
 
-#: A GPU below this (percent) does nothing.
-IDLE_PERCENT = 5.0
 #: So hot (degrees Celsius) is too hot where the card does not tell its limit.
 HOT_CELSIUS = 87.0
 #: With so many columns, and this many lines for each GPU, everything that is known is shown.
@@ -20,12 +19,12 @@ WHOLE_COLS, WHOLE_LINES = 90, 3
 
 
 def gpu_facts(panels: Sequence[GpuPanel], now: float) -> str:
-    """``8 × H100, 3 nodes · age <5 s``."""
-    gpus = [each for panel in panels for each in panel.gpus]
+    """``8 × H100, 3 nodes · age <5 s``: all cards; a slice is none."""
+    gpus = [each for panel in panels for each in panel.gpus if not each.instance]
     if not gpus:
         return ""
     names = sorted({clean_line(each.name, 24) for each in gpus})
-    nodes = len({each.node for each in gpus})
+    nodes = len({(each.region, each.node) for each in gpus})
     oldest = min((panel.at for panel in panels if panel.at is not None and panel.gpus), default=None)
     kind = names[0] if len(names) == 1 else f"{len(names)} kinds"
     where = f", {fmt.plural(nodes, 'node')}" if nodes > 1 else ""
@@ -37,78 +36,94 @@ def gpu_lines(
 ) -> list[Spans]:
     """One line for each GPU, or all that is known where ``height`` has room; what is free last.
 
-    Without a GPU the reason.
+    Where not all have a line, what they are together comes first. Without a GPU the reason.
     """
     gpus = [each for panel in panels for each in panel.gpus]
+    trouble = [((each, "warn"),) for each in _troubles(panels)]
     if not gpus:
-        reasons = list(dict.fromkeys(clean_line(panel.reason, 200) for panel in panels if panel.reason))
-        return [((each, "dim"),) for each in reasons or ["no GPU known: no region reported one"]]
-    names = fmt.shorten_names((f"{each.node}/{each.index}" for each in gpus), 12 if width < 60 else 20)
+        reasons = [clean_line(f"{f'{each.region}: ' if each.region else ''}{each.reason}", 200)
+                   for each in panels if each.reason]  # fmt: skip
+        found: list[Spans] = [((each, "dim"),) for each in dict.fromkeys(reasons)]
+        return [*(found or [(("no GPU known: no region reported one", "dim"),)]), *trouble]
+    several = words.several_regions(panels)
+    names = fmt.shorten_names((words.label(each, several=several) for each in gpus), 12 if width < 60 else 20)
     pad = max(len(each) for each in names.values())
     whole = width >= WHOLE_COLS and height >= WHOLE_LINES * len(gpus) + 1
     spare = height - WHOLE_LINES * len(gpus) - 2
     lines: list[Spans] = []
     for each in gpus:
-        line = _gpu_line(each, names[f"{each.node}/{each.index}"].ljust(pad), glyphs)
-        held = clean_line(", ".join(each.holders), 200) if whole else ""
+        line = _gpu_line(each, names[words.label(each, several=several)].ljust(pad), glyphs, whole=width >= WHOLE_COLS)
+        held = clean_line(", ".join(each.holders), 200) if width >= WHOLE_COLS else ""
         lines.append((*line, (f"  {held}", "dim")) if held else line)
         if whole:
             more = [*_whole_lines(each), *_fault_lines(each, max(0, spare // len(gpus)), now)]
             lines += [((" " * (pad + 1), ""), *line) for line in more]
-    silent = [panel.reason for panel in panels if panel.reason and not panel.gpus]
-    foot = _foot(gpus)
-    if len("   ".join(foot)) <= width:
-        foot = ["   ".join(foot)]
-    return [*lines, *(((each, "dim"),) for each in [*foot, *(clean_line(each, 200) for each in silent)])]
+    silent = [clean_line(panel.reason, 200) for panel in panels if panel.reason and not panel.gpus]
+    foot: list[Spans] = [((each, "dim"),) for each in [*_foot(panels, gpus, width), *silent]]
+    if 0 < height < len(lines) + len(foot):
+        return [*foot[:1], *trouble, *foot[1:], *lines]
+    return [*lines, *trouble, *foot]
 
 
-def _foot(gpus: Sequence[Gpu]) -> list[str]:
-    """What is free, and how much work all of them did, where that is known."""
-    idle = [each for each in gpus if _below(each.utilisation.value, IDLE_PERCENT)]
-    holding = [each for each in idle if (_memory_ratio(each) or 0.0) > 0.1]
-    words = []
+def _troubles(panels: Sequence[GpuPanel]) -> list[str]:
+    """Nodes whose GPUs are not all there, and pods that wait for one."""
+    found = []
+    for panel in panels:
+        bad = [room for room in words.rooms_of(panel) if room.missing]
+        found += [f"{each.node}: {words.room_trouble(each)}" for each in bad]
+        waiting = words.waiting_lines(panel.places) if panel.places is not None else []
+        if waiting:
+            found.append(waiting[0] + (f"; {len(waiting) - 1} more wait" if len(waiting) > 1 else ""))
+    return found
+
+
+def _foot(panels: Sequence[GpuPanel], gpus: Sequence[Gpu], width: int) -> list[str]:
+    """What is free, what all are together, and how much work they did, where that is known."""
+    all_of = words.totals(panels)
+    work = []
     for name, field in (("tensor", "tensor_active"), ("dram", "dram_active")):
         known = [value for each in gpus if (value := getattr(each, field).value) is not None]
         if known:
             of = "" if len(known) == len(gpus) else f" of {len(known)}"
-            words.append(f"{name} {sum(known) / len(known):.0f}%{of}")
-    free = f"free {len(idle) - len(holding)} of {len(gpus)}   idle but holding memory {len(holding)}"
-    return [free, "   ".join(words)] if words else [free]
+            work.append(f"{name} {sum(known) / len(known):.0f}%{of}")
+    foot = [words.free_words(all_of), *(["   ".join(work)] if work else [])]
+    if len("   ".join(foot)) <= width:
+        foot = ["   ".join(foot)]
+    if all_of.cards > 1:
+        foot.insert(1, words.use_words(all_of))
+    return foot
 
 
-def _below(value: float | None, limit: float) -> bool:
-    return value is not None and value < limit
-
-
-def _memory_ratio(gpu: Gpu) -> float | None:
-    used, total = gpu.memory_used.value, gpu.memory_total.value
-    return None if used is None or not total else used / total
-
-
-def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs) -> Spans:
-    note = clean_line(gpu.note, 120)
-    if gpu.utilisation.value is None:
-        return (
-            (f"{name} ", ""),
-            (f"{fmt.UNKNOWN:>4}  ", "dim"),
-            (note or clean_line(gpu.utilisation.reason, 120), "warn"),
-        )
+def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs, *, whole: bool = False) -> Spans:
+    """One GPU in a line. ``whole``: there is room for the power beside a note."""
+    note, idle, cut = clean_line(gpu.note, 120), words.reserved(gpu), words.cut(gpu)
+    if gpu.utilisation.value is None and not cut and not (gpu.instance and gpu.memory_used.value is not None):
+        why = note or clean_line(gpu.utilisation.reason, 120)
+        return ((f"{name} ", ""), (f"{fmt.UNKNOWN:>4}  ", "dim"), (why, "warn"))
     style = fmt.style_of(gpu.utilisation)
-    used_bar = bar(gpu.utilisation.value / 100, 8, glyphs)
-    spans = [(f"{name} ", ""), (f"{fmt.measure(gpu.utilisation):>4} ", style), (used_bar, style)]
+    spans = [(f"{name} ", ""), (f"{fmt.measure(gpu.utilisation):>4} ", style)]
+    if gpu.utilisation.value is not None:
+        spans.append((bar(gpu.utilisation.value / 100, 8, glyphs), style))
+    else:
+        spans.append((f" {cut}" if cut else f"{gpu.instance.partition(' ')[0]:<8}", "dim"))
+    style = "stale" if fmt.is_old(gpu.utilisation) else ""
     used, total = gpu.memory_used.value, gpu.memory_total.value
     if used is not None and total is not None:
         full = used / total > 0.95 if total else False
         spans.append((f" {used / 2**30:.0f}/{total / 2**30:.0f}G", "warn" if full else style))
-    if gpu.temperature.value is not None:
+    if gpu.temperature.value is not None and not gpu.instance:
         hot = gpu.temperature.value >= (gpu.temperature_limit.value or HOT_CELSIUS)
         spans.append((f"  {fmt.measure(gpu.temperature)}", "warn" if hot else style))
-    if gpu.power.value is not None and not note:
+    if gpu.power.value is not None and not gpu.instance and (whole or not (note or idle)):
         spans.append((f" {fmt.measure(gpu.power)}", style))
     if gpu.slowed_by_fault:
         spans.append((f" slowed: {clean_line(', '.join(gpu.slowed), 60)}", "warn"))
     if note:
         spans.append((f" {note}", "warn"))
+    if idle is not None:
+        spans.append((f" {idle.words}", "warn" if idle.long else "dim"))
+    if shared := words.sharing(gpu):
+        spans.append((f" {shared}", "dim"))
     return tuple(spans)
 
 

@@ -71,7 +71,7 @@ def status_spans(frame: Frame, facts: HeadFacts, width: int) -> tuple[Spans, Spa
         (2, ((f"{fmt.measure(summary.rps)}{'/s' if narrow else ' rps'}", fmt.style_of(summary.rps)),)),
         (1, ((f"p95 {fmt.measure(summary.p95)}", fmt.style_of(summary.p95)),)),
         (3, ((f"err {_error(frame)}", fmt.style_of(summary.error_ratio)),)),
-        (1 if summary.alerts else 4, (_alerts(frame, narrow),)),
+        (1 if summary.alerts or summary.alerting else 4, (_alerts(frame, narrow),)),
     ]
     if summary.burning:
         items.append((2, ((f"burn {summary.burning}", "bad"),)))
@@ -98,14 +98,18 @@ def all_demo(frame: Frame) -> bool:
 
 
 def _alerts(frame: Frame, narrow: bool) -> Span:
-    """How many fire, by severity: "0" is none where something was judged, "–" that nothing can be judged."""
+    """How many fire, by severity: "0" is none where something was judged, "–" that nothing can be judged.
+
+    Behind it whether alerting itself does not work.
+    """
     summary = frame.summary
+    deaf = " alerting DOWN" if summary.alerting else ""
     if summary.alerts is None:
-        return f"alerts {fmt.UNKNOWN}", "dim"
+        return f"alerts {fmt.UNKNOWN}{deaf}", "warn" if deaf else "dim"
     critical, warning = summary.alerts_critical, summary.alerts - summary.alerts_critical
     words = ("C", "W") if narrow else (" CRIT", " WARN")
     parts = [f"{count}{word}" for count, word in zip((critical, warning), words, strict=True) if count]
-    return f"alerts {' '.join(parts) or '0'}", "bad" if critical else "warn" if warning else ""
+    return f"alerts {' '.join(parts) or '0'}{deaf}", "bad" if critical else "warn" if warning or deaf else ""
 
 
 def _error(frame: Frame) -> str:

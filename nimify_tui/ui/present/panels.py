@@ -13,8 +13,9 @@ from nimify_tui.domain.names import short_region
 from nimify_tui.fleet.frames import CacheStat, LatencyHistory, ServiceDetail, ServiceRow
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.glyphs import Glyphs
-from nimify_tui.ui.widgets.chart import ChartData, ChartMark, ChartSeries
+from nimify_tui.ui.widgets.chart import ChartData, ChartSeries
 from nimify_tui.ui.widgets.scale import Point
+from nimify_tui.ui.widgets.timeaxis import ChartMark
 
 Span = tuple[str, str]
 Spans = tuple[Span, ...]
@@ -169,7 +170,7 @@ def chart_data(history: LatencyHistory | None, now: float, empty: str = "looking
         window_s=min(CHART_WINDOW_S, max(300.0, _round_window(covered))),
         slo=None if slo is None or slo.latency_ms is None else slo.latency_ms / 1000,
         slo_text="no SLO" if slo is None else f"SLO {slo.objective * 100:g}%",
-        marks=tuple(ChartMark(each.at, mark_label(each)) for each in history.marks),
+        marks=chart_marks(history),
         format=fmt.latency,
         facts=f"{_age(history)} · {clean_line(history.source, 40)}".rstrip(" ·"),
         empty=clean_line(history.reason, 120) or "no requests measured yet",
@@ -179,6 +180,12 @@ def chart_data(history: LatencyHistory | None, now: float, empty: str = "looking
 def _round_window(covered_s: float) -> float:
     """The next of a few windows, so that the chart changes its scale rarely."""
     return next((each for each in (300.0, 600.0, 900.0, 1800.0) if covered_s <= each), CHART_WINDOW_S)
+
+
+def chart_marks(history: LatencyHistory) -> tuple[ChartMark, ...]:
+    """What somebody did, and the alerts that fired."""
+    done = [ChartMark(each.at, mark_label(each)) for each in history.marks]
+    return (*done, *(ChartMark(each.fired_at, each.rule, "incident") for each in history.incidents))
 
 
 def mark_label(change: Change) -> str:

@@ -54,6 +54,8 @@ class Draft:
     limits: Limits | None = None
     #: How the plan is confirmed, as flags of the command line.
     confirmation: str = "--yes"
+    #: The configuration file that the console was started with, "" for the usual ones: it names the regions.
+    config: str = ""
 
     def request(self) -> ActionRequest:
         """The wish that the plan is made from. Raises ValueError when something is not decided yet."""
@@ -296,6 +298,8 @@ def command_line(draft: Draft) -> str:
     """The same without a screen."""
     model = draft.report.path if draft.report is not None else "MODEL"
     words = ["nimify-tui", "deploy", model]
+    if draft.config:
+        words += ["--config", draft.config]
     if draft.name:
         words += ["--name", draft.name]
     for region in draft.regions:

@@ -1,4 +1,4 @@
-"""Alerts: what fires and what is pending, what to do about it, and which rules could be judged."""
+"""Alerts: what fires, is pending or silenced, what to do about it, which rules could be judged, and who tells."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from nimify_tui.domain.alerts import Alert
 from nimify_tui.domain.rules import RULES
 from nimify_tui.fleet.frames import Frame
+from nimify_tui.ui import format as fmt
 from nimify_tui.ui.commands import Scope
 from nimify_tui.ui.present import alerts as words
 from nimify_tui.ui.present import head
@@ -25,14 +26,15 @@ from nimify_tui.ui.widgets.textline import StatusLine
 
 _COLUMNS = (
     Column("severity", "SEV", 4),
-    Column("state", "STATE", 7),
-    Column("rule", "RULE", 11),
+    Column("state", "STATE", 8),
+    Column("rule", "RULE", 11, 32, flex=2),
     Column("about", "SERVICE", 12, 30, flex=2, shorten="middle"),
     Column("region", "REGION", 9, 16, flex=1, priority=1),
     Column("since", "SINCE", 5, align="right"),
     Column("value", "VALUE", 7, align="right", priority=2),
     Column("limit", "LIMIT", 7, align="right", priority=3),
     Column("text", "WHAT", 12, flex=4, priority=4),
+    Column("from", "FROM", 40, 60, flex=1, priority=5),
 )
 _RULE_COLUMNS = (
     Column("severity", "SEV", 4),
@@ -59,6 +61,9 @@ class AlertsScreen(ConsoleScreen):
         self.rules_rule = Rule("rules", id="rules-rule")
         self.rules = LiveTable(_RULE_COLUMNS, id="rules")
         self._shown: Mapping[str, Alert] = {}
+        #: All facts of the alert are shown, in the room of the rules.
+        self._whole = False
+        self._below = len(RULES)
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -73,8 +78,14 @@ class AlertsScreen(ConsoleScreen):
     def boxes(self, width: int, height: int) -> Mapping[str, Box]:
         """Where each pane stands: the alerts have the room that the others leave."""
         facts = 5 if height >= 20 else 2
-        rules = min(len(RULES) + 1, max(2, (height - facts - 6) // 2))
+        rules = min(self._below + 1, max(2, (height - facts - 6) // 2))
         table = max(2, height - facts - rules - 5)
+        if self._whole:
+            return {
+                "status": Box(0, 0, width, 1), "alerts-rule": Box(0, 1, width, 1), "alerts": Box(0, 2, width, table),
+                "facts-rule": Box(0, 2 + table, width, 1),
+                "facts": Box(0, 3 + table, width, max(2, height - table - 4)),
+            }  # fmt: skip
         return {
             "status": Box(0, 0, width, 1),
             "alerts-rule": Box(0, 1, width, 1),
@@ -94,13 +105,36 @@ class AlertsScreen(ConsoleScreen):
         self.table.set_empty(words.empty_words(alerts))
         self.table.set_rows(*rows_by_key((key, words.alert_row(each, now)) for key, each in self._shown.items()))
         judged = sum(bool(each.judged) for each in alerts.rules)
-        self.rules_rule.set(None, f"{judged} of {len(RULES)} judged")
-        self.rules.set_rows(*rows_by_key(words.rule_rows(alerts)))
+        who = f"rules, {fmt.plural(len(alerts.managers), 'Alertmanager')}" if alerts.managers else "rules"
+        self.rules_rule.set(who, f"{judged} of {len(RULES)} judged")
+        rows = words.rule_rows(alerts, now)
+        if len(rows) != self._below:
+            self._below = len(rows)
+            self.place_panes()
+        self.rules.set_rows(*rows_by_key(rows))
         self._show_facts(now)
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """What the commands do."""
-        return {"other": lambda _: self.set_focus(self.rules if self.focused is self.table else self.table)}
+        return {"other": lambda _: self._other(), "details": lambda _: self._toggle()}
+
+    def _other(self) -> None:
+        if self._whole:
+            self._toggle()
+        self.set_focus(self.rules if self.focused is self.table else self.table)
+
+    def _toggle(self) -> None:
+        self._whole = not self._whole
+        self.set_focus(self.table)
+        self.place_panes()
+        self._show_facts(self.console_app.now)
+
+    def go_back(self) -> bool:
+        """From all facts back to the rules."""
+        if self._whole:
+            self._toggle()
+            return True
+        return False
 
     def _show_facts(self, now: float) -> None:
         chosen = self._chosen()
@@ -130,5 +164,7 @@ class AlertsScreen(ConsoleScreen):
         """What is seen, as plain text."""
         alerts = self.console_app.context.frame.alerts
         told = [words.plain(each) for each in alerts.alerts] or [words.empty_words(alerts)]
+        told += [alerts.broken] if alerts.broken and alerts.alerts else []
+        told += [words.plain_manager(each) for each in alerts.managers]
         missing = [f"{each.rule} not judged: {each.reason}" for each in alerts.rules if not each.judged]
         return [*told, *missing]

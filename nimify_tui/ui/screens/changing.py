@@ -240,7 +240,7 @@ class Changing:
         self.request(Verb.START if stopped else Verb.STOP)
 
     def _rollback(self, text: str) -> None:
-        if (wish := self._wish("roll back", text, *WAVE)) is None:
+        if (wish := self._wish("roll back", text, STOP_FIRST, *WAVE)) is None:
             return
         text = " ".join(wish.words).removeprefix("r")
         if text and not (text.isascii() and text.isdigit()):

@@ -83,6 +83,7 @@ class WizardScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Begin: fill the panes, take the focus."""
+        self.draft = replace(self.draft, config=self.console_app.config_path)
         self.set_interval(0.25, self._follow, name="progress")
         start = Path(self._start).expanduser() if self._start else self._folder
         self._go("model")

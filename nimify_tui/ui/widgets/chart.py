@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from nimify_tui.ui.widgets.canvas import LineCanvas
 from nimify_tui.ui.widgets.cells import Line, Run, clean_spans, fit, inert, line_width
-from nimify_tui.ui.widgets.plot import DOTS, Grid, Marker
+from nimify_tui.ui.widgets.plot import DOTS, Grid, Marker, sample
 from nimify_tui.ui.widgets.scale import (
     Formatter,
     Point,
@@ -23,6 +22,7 @@ from nimify_tui.ui.widgets.scale import (
     usual_gap,
     window_end,
 )
+from nimify_tui.ui.widgets.timeaxis import ChartMark, TimeAxis, clock
 
 _LEFT = 6
 _RIGHT = 11
@@ -32,19 +32,17 @@ COMPACT_LINES = 4
 
 @dataclass(frozen=True, slots=True)
 class ChartSeries:
-    """One curve: its name (``p95``), style name, points in the order of time (None: not measured)."""
+    """One curve: its name (``p95``), style name, points in the order of time (None: not measured).
+
+    ``form`` is the line's (plot.FORMS); points no further apart than ``gap_s`` belong together (None: three times their
+    usual distance).
+    """
 
     name: str
     style: str
     points: Sequence[Point]
-
-
-@dataclass(frozen=True, slots=True)
-class ChartMark:
-    """Something that happened at ``at`` (unix seconds), e.g. label ``r12``."""
-
-    at: float
-    label: str
+    form: int = 0
+    gap_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ class ChartData:
 
     series: the last one is drawn on top; now_at: unix seconds; window_s: how far back; slo: a line at this
     value, None draws none and says ``slo_text``; format: a value with its unit; facts: a text for the
-    compact form's second line (source, age); empty: why there is nothing.
+    compact form's second line (source, age); empty: why there is nothing; cursor_at: a time that is pointed at;
+    since: times at the foot are told from this moment on.
     """
 
     series: tuple[ChartSeries, ...]
@@ -66,6 +65,17 @@ class ChartData:
     format: Formatter = seconds_text
     facts: str = ""
     empty: str = "no measurements yet"
+    cursor_at: float | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a chart shows in one column: from when to when, and for each series the lowest and highest value."""
+
+    begin_at: float
+    end_at: float
+    spans: tuple[Span, ...]
 
 
 class LatencyChart(LineCanvas):
@@ -82,6 +92,8 @@ class LatencyChart(LineCanvas):
         self._marker = marker
         self._data: ChartData | None = None
         self._picture: list[Line] = []
+        self._axis: TimeAxis | None = None
+        self._columns: list[list[Span]] = []
 
     def set_data(self, data: ChartData | None) -> int:
         """Show ``data``; returns how many lines were repainted (0 until another column completed)."""
@@ -103,11 +115,43 @@ class LatencyChart(LineCanvas):
         window_s = self._data.window_s if self._data is not None else 3600.0
         return column_seconds(window_s, self._plot_width())
 
+    def axis_for(self, now_at: float, window_s: float, since: float | None = None) -> TimeAxis:
+        """The columns of a window that ends at ``now_at``, at this width."""
+        width = self._plot_width()
+        step = float(column_seconds(window_s, width))
+        start_at = window_end(now_at, step) - width * step
+        return TimeAxis(start_at, step, width, _LEFT + 2, self.cols, since)
+
+    @property
+    def dots(self) -> int:
+        """Dot columns of a column."""
+        return DOTS[self.marker][0]
+
+    @property
+    def marker(self) -> Marker:
+        """The rung of the ladder that this terminal can draw."""
+        return self._marker or _marker(self.glyphs.chart)
+
+    def reading(self, at: float) -> Reading | None:
+        """What is shown at a time; None where nothing is drawn."""
+        axis = self._axis
+        if axis is None:
+            return None
+        x, across = axis.column(at), self.dots
+        begin_at = axis.start_at + x * axis.step
+        shown = tuple(_together(one[x * across : (x + 1) * across]) for one in self._columns)
+        return Reading(begin_at, begin_at + axis.step, shown)
+
+    def legend(self, form: int) -> str:
+        """A piece of a line of this form."""
+        return sample(form, self.marker)
+
     def _plot_width(self) -> int:
         return max(4, self.cols - _LEFT - 2 - _RIGHT)
 
     def _compose_picture(self) -> None:
         data = self._data
+        self._axis, self._columns = None, []
         if not self.cols or data is None:
             self._picture = []
         elif not any(value is not None for one in data.series for _, value in one.points):
@@ -119,25 +163,23 @@ class LatencyChart(LineCanvas):
 
     # -- the full picture --------------------------------------------------------------------
     def _full(self, data: ChartData) -> list[Line]:
-        width, height = self._plot_width(), self.rows_high - 1
-        marker = self._marker or _marker(self.glyphs.chart)
-        step = float(column_seconds(data.window_s, width))
-        end_at = window_end(data.now_at, step)
-        start_at = end_at - width * step
-        grid = Grid(width, height, marker)
-        across = DOTS[marker][0]
-        columns = [
-            spans(one.points, start_at, step / across, width * across, usual_gap(one.points, step / across))
+        axis = self._axis = self.axis_for(data.now_at, data.window_s, data.since)
+        width, height, across = axis.width, self.rows_high - 1, self.dots
+        grid = Grid(width, height, self.marker)
+        dot_s = axis.step / across
+        columns = self._columns = [
+            spans(one.points, axis.start_at, dot_s, width * across, one.gap_s or usual_gap(one.points, dot_s))
             for one in data.series
         ]
         scale = pick_scale(columns, data.slo, data.scale)
         for one, its_columns in zip(data.series, columns, strict=True):
-            grid.curve(its_columns, scale, one.style)
+            grid.curve(its_columns, scale, one.style, one.form, round(axis.start_at / dot_s))
         slo_row = self._slo_row(data, scale, height)
         labels = self._right_labels(data, columns, scale, height, slo_row)
         ticks = _ticks(scale, height, data.format, slo_row, data.slo)
-        lines = [self._plot_line(grid, y, ticks.get(y, ""), labels.get(y), y == slo_row) for y in range(height)]
-        lines.append(self._time_axis(data, start_at, step, width, scale.kind))
+        cursor = -1 if data.cursor_at is None else axis.column(data.cursor_at)
+        lines = [self._plot_line(grid, y, ticks.get(y, ""), labels.get(y), y == slo_row, cursor) for y in range(height)]
+        lines.append(axis.line(data.marks, self.glyphs, "log" if scale.kind == "log" else ""))
         return lines
 
     def _slo_row(self, data: ChartData, scale: Scale, height: int) -> int:
@@ -145,7 +187,7 @@ class LatencyChart(LineCanvas):
             return -1
         return height - 1 - scale.place(data.slo, height)
 
-    def _plot_line(self, grid: Grid, y: int, tick: str, label: Run | None, slo: bool) -> Line:
+    def _plot_line(self, grid: Grid, y: int, tick: str, label: Run | None, slo: bool, cursor: int) -> Line:
         glyphs = self.glyphs
         axis = glyphs.axis_cross if slo else glyphs.tick if tick else glyphs.axis
         runs: list[Run] = [(fit(tick, _LEFT, "right"), "dim"), (f" {axis}", "rule")]
@@ -153,6 +195,8 @@ class LatencyChart(LineCanvas):
             char, style = grid.char(x, y), grid.owner[y][x]
             if char == " " and slo:
                 char, style = glyphs.slo, "rule"
+            if x == cursor:  # a curve stays what it is, marked; between curves there is a line
+                char, style = (glyphs.vertical, "key") if char in (" ", glyphs.slo) else (char, f"{style} reverse")
             if runs[-1][1] == style and x:
                 runs[-1] = (runs[-1][0] + char, style)
             else:
@@ -179,7 +223,7 @@ class LatencyChart(LineCanvas):
             last = next((span[1] for span in reversed(its_columns) if span is not None), None)
             value = _last_value(one)
             row = height - 1 if last is None else height - 1 - scale.place(last, height)
-            name = inert(one.name, 4)
+            name = inert(one.name, 5)
             text = f"{name} {self.glyphs.dash if value is None else data.format(value)}"
             wanted.append((scale.low if last is None else last, row, (text, one.style)))
         if len(wanted) > height and data.slo is None:
@@ -189,27 +233,6 @@ class LatencyChart(LineCanvas):
         pinned = next((i for i, (value, _, _) in enumerate(wanted) if value == data.slo), 0)
         rows = _apart([row for _, row, _ in wanted], pinned, height)
         return {row: run for row, (_, _, run) in zip(rows, wanted, strict=True)}
-
-    def _time_axis(self, data: ChartData, start_at: float, step: float, width: int, kind: str) -> Line:
-        cells = [" "] * (_LEFT + 2 + width + _RIGHT)
-        if kind == "log":
-            cells[2:5] = "log"
-        end_at = start_at + width * step
-
-        def write(at: float, text: str, shift: int) -> None:
-            x = _LEFT + 2 + min(width - 1, max(0, int((at - start_at) / step))) - shift
-            x = min(max(0, x), len(cells) - len(text))
-            if all(cell == " " for cell in cells[max(0, x - 1) : x + len(text) + 1]):
-                cells[x : x + len(text)] = text
-
-        for mark in sorted(data.marks, key=lambda m: -m.at):
-            if start_at <= mark.at < end_at + step:
-                write(mark.at, self.glyphs.event + _ascii_width(inert(mark.label, 8)), 0)
-        write(end_at, _clock(end_at), 2)
-        for at in _label_times(start_at, end_at, max(2, width // 11)):
-            if _clock(at) != _clock(end_at):
-                write(at, _clock(at), 2)
-        return (("".join(cells)[: self.cols], "dim"),)
 
 
 def _apart(rows: Sequence[int], pinned: int, height: int) -> list[int]:
@@ -225,30 +248,18 @@ def _apart(rows: Sequence[int], pinned: int, height: int) -> list[int]:
     return placed
 
 
-def _ascii_width(label: str) -> str:
-    """A label whose characters are one cell each, so that it can be written into cells."""
-    return "".join(char if char.isascii() else "?" for char in label)
-
-
 def _marker(name: str) -> Marker:
     return "braille" if name == "braille" else "blocks" if name == "blocks" else "ascii"
 
 
+def _together(some: Sequence[Span]) -> Span:
+    """Lowest and highest of several columns."""
+    known = [each for each in some if each is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+
 def _last_value(one: ChartSeries) -> float | None:
     return next((value for _, value in reversed(one.points) if value is not None), None)
-
-
-def _clock(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%H:%M")
-
-
-def _label_times(start_at: float, end_at: float, count: int) -> list[float]:
-    """Round times (whole minutes) between start and end, about ``count``."""
-    for step in (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400):
-        if (end_at - start_at) / step <= count:
-            first = (int(start_at) // step + 1) * step
-            return [float(at) for at in range(first, int(end_at), step)]
-    return []
 
 
 def _ticks(scale: Scale, height: int, text: Formatter, slo_row: int, slo: float | None) -> dict[int, str]:
@@ -282,12 +293,12 @@ def _compact(data: ChartData, width: int, bars: str, event: str) -> list[Line]:
         runs.append((fit(f"  {'–' if value is None else data.format(value)}", 9), "bold"))
     window = f"{room * step / 60:.0f} min" if room * step < 5400 else f"{room * step / 3600:.1f} h"
     slo = f"SLO {data.format(data.slo)}" if data.slo is not None else data.slo_text
-    facts = [f"  {window} to {_clock(end_at)}", slo]
+    facts = [f"  {window} to {clock(end_at)}", slo]
     if data.facts:
         facts.append(data.facts)
     if data.marks:
         mark = max(data.marks, key=lambda m: m.at)
-        facts.append(f"{event} {mark.label} at {_clock(mark.at)}")
+        facts.append(f"{event if mark.kind == 'deploy' else '!'} {mark.label} at {clock(mark.at)}")
     line = clean_spans(runs, width)
     assert line_width(line) <= width
     return [line, clean_spans([(" · ".join(facts), "dim")], width)]

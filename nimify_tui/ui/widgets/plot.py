@@ -14,6 +14,11 @@ Marker = Literal["braille", "blocks", "ascii"]
 DOTS: dict[Marker, tuple[int, int]] = {"braille": (2, 4), "blocks": (1, 2), "ascii": (1, 2)}
 # Unicode 1.1 Braille patterns: bit of the dot at (column, row from the top).
 _BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+#: Forms of a line, so that several are told apart without colour: dot columns drawn, left out, drawn ... () is a whole
+#: line.
+FORMS: tuple[tuple[int, ...], ...] = ((), (3, 2), (1, 2), (6, 2, 1, 2), (1, 1), (9, 3))
+#: Dot columns in which every form is seen whole.
+_SAMPLE = 12
 _PAIRS: dict[Marker, str] = {"blocks": " ▀▄█", "ascii": " '.:"}
 
 
@@ -44,9 +49,14 @@ class Grid:
             self.bits[y][x] |= _BRAILLE[dx][dy] if self.marker == "braille" else 1 << dy
             self.owner[y][x] = style
 
-    def curve(self, spans: Sequence[Span], scale: Scale, style: str) -> None:
-        """Draw one series, a span for each dot column; neighbours are joined, gaps stay open."""
+    def curve(self, spans: Sequence[Span], scale: Scale, style: str, form: int = 0, phase: int = 0) -> None:
+        """Draw one series, a span for each dot column; neighbours are joined, gaps stay open.
+
+        ``form`` is one of :data:`FORMS`, begun ``phase`` columns before. It leaves out only what is level: what goes up
+        or down in a column, and where a line begins and ends, is always drawn.
+        """
         rows = self.height * self.down
+        drawn = _drawn(FORMS[form % len(FORMS)])
         before: tuple[int, int] | None = None
         for column, span in enumerate(spans):
             if span is None:
@@ -61,7 +71,9 @@ class Grid:
                 elif before[0] > high + 1:
                     last = (before[0] + high) // 2
                     self._fill(column - 1, last + 1, before[0], style)
-            self._fill(column, first, last, style)
+            ends = before is None or column + 1 == len(spans) or spans[column + 1] is None
+            if first != last or ends or drawn[(column + phase) % len(drawn)]:
+                self._fill(column, first, last, style)
             before = (low, high)
 
     def _fill(self, column: int, low: int, high: int, style: str) -> None:
@@ -74,3 +86,15 @@ class Grid:
         if not bits:
             return " "
         return chr(0x2800 + bits) if self.marker == "braille" else _PAIRS[self.marker][bits]
+
+
+def _drawn(form: Sequence[int]) -> list[bool]:
+    """For each column of a form's period whether it is drawn."""
+    return [number % 2 == 0 for number, columns in enumerate(form) for _ in range(columns)] or [True]
+
+
+def sample(form: int, marker: Marker) -> str:
+    """A piece of a line of this form, for a legend."""
+    grid = Grid(_SAMPLE // DOTS[marker][0], 1, marker)
+    grid.curve([(0.5, 0.5)] * _SAMPLE, Scale("linear", 0.0, 1.0), "", form)
+    return "".join(grid.char(x, 0) for x in range(grid.width))

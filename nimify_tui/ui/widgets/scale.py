@@ -15,7 +15,10 @@ Span = tuple[float, float] | None
 
 #: No latency, rate or size is this high; such a value counts as not measured.
 _ABSURD = 1e15
-_NICE_COLUMN_S = (4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 600, 900, 1200, 1800, 3600)
+_NICE_COLUMN_S = (
+    4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 360, 420, 480, 600, 720, 900, 1080, 1200, 1440,
+    1800, 2400, 3600, 4800, 5400, 7200, 9600, 10800, 14400, 18000, 21600, 28800, 36000, 43200, 57600, 86400,
+)  # fmt: skip
 
 
 def seconds_text(value: float) -> str:

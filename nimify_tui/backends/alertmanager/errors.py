@@ -1,0 +1,66 @@
+"""What an Alertmanager's answers mean, as typed errors that carry a remedy.
+
+Statuses: prometheus/alertmanager, api/v2/openapi.yaml; 500 is also what it says to a silence that it does not have or
+that has expired.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nimify_tui.backends.kubernetes.errors import said_by
+from nimify_tui.backends.prometheus.errors import (
+    MAX_RETRY_S,
+    RETRY_S,
+    BadAnswer,
+    LoginRefused,
+    ServerTrouble,
+    Throttled,
+)
+from nimify_tui.base.errors import ClusterError, NimifyError
+
+_NOT_THERE = "give the Alertmanager's own url (usually port 9093; Mimir: with /alertmanager)"
+
+
+class SilenceRefused(ClusterError):
+    """It understood and said no: nothing was changed."""
+
+
+class NoSuchSilence(SilenceRefused):
+    """It has no silence of this id (any more)."""
+
+
+class _Said(msgspec.Struct):
+    message: str = ""
+
+
+_DECODE = msgspec.json.Decoder(_Said | str).decode
+
+
+def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> NimifyError:
+    """The error of an HTTP status; ``who`` is the Alertmanager in words."""
+    try:
+        answer = _DECODE(body)
+    except (msgspec.MsgspecError, RecursionError):
+        answer = ""
+    said = said_by(answer if isinstance(answer, str) else answer.message, 200)
+    words = f"{who}: {said}" if said else f"{who} answers {status}"
+    if status == 401:
+        return LoginRefused(f"{who} does not accept the login (401)", "check token or username and password")
+    if status == 403:
+        return LoginRefused(f"{who} does not allow it (403)", "check the rights of the login, and the tenant")
+    if status == 404:
+        return BadAnswer(f"{who} has no Alertmanager API there (404)", _NOT_THERE)
+    if status == 429:
+        asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else RETRY_S
+        return Throttled(f"{who} asks for fewer requests (429)", "raise its limit", min(asked, MAX_RETRY_S))
+    if 300 <= status < 400:
+        return BadAnswer(f"{who} sends us on (status {status})", "a login page? give the url of the API itself")
+    if status >= 500:
+        return ServerTrouble(words, "look at its log")
+    return SilenceRefused(words, "is a tenant missing?" if "org id" in said.lower() else "")
+
+
+def not_one(who: str) -> BadAnswer:
+    """What answers is none."""
+    return BadAnswer(f"{who} answers as no Alertmanager does", _NOT_THERE)

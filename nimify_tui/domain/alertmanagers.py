@@ -1,0 +1,146 @@
+"""What Alertmanagers tell: alerts with where they came from, silences, and whether alerting itself works."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+#: An alert of one of these names fires always, on purpose: where it is missing, alerts do not arrive. The first is
+#: the one of kube-prometheus (prometheus-operator/kube-prometheus, jsonnet/.../general.libsonnet), the others its
+#: older names.
+WATCHDOGS = frozenset({"Watchdog", "DeadMansSwitch", "DeadMansSnitch"})
+#: Labels that say of which region an alert is, where a Prometheus (external_labels) or a rule sets one.
+_REGIONS = ("region", "cluster")
+Labels = tuple[tuple[str, str], ...]
+
+
+class Matcher(msgspec.Struct, frozen=True):
+    """One condition of a silence on a label."""
+
+    name: str
+    value: str
+    regex: bool = False
+    equal: bool = True
+
+    @property
+    def text(self) -> str:
+        """As amtool writes it: ``pod=~"web-.*"``; foreign text, to be cleaned where it is shown."""
+        sign = ("=~" if self.regex else "=") if self.equal else ("!~" if self.regex else "!=")
+        return f'{self.name}{sign}"{self.value}"'
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """Alerts that match all ``matchers`` notify nobody until ``ends_at`` (unix seconds). ``id`` "": not made yet."""
+
+    matchers: tuple[Matcher, ...]
+    ends_at: float
+    by: str
+    comment: str
+    id: str = ""
+    starts_at: float = 0.0
+
+
+class ToldAlert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One alert as one Alertmanager tells it; ``silences`` are the ids of those that hold it back."""
+
+    fingerprint: str
+    labels: Labels
+    annotations: Labels
+    since: float
+    silences: tuple[str, ...] = ()
+    inhibited: bool = False
+
+    def label(self, *names: str) -> str:
+        """The first of these labels that it has, "" for none."""
+        had = dict(self.labels)
+        return next((had[name] for name in names if had.get(name)), "")
+
+    @property
+    def name(self) -> str:
+        """Its alertname."""
+        return self.label("alertname")
+
+
+def place_of(alert: ToldAlert, asked: tuple[str, ...], known: frozenset[str]) -> str:
+    """The region of an alert: the known one that it names, else the first of those whose Alertmanager tells it."""
+    labels = dict(alert.labels)
+    named = next((labels[name] for name in _REGIONS if labels.get(name) in known), "")
+    return named or asked[0]
+
+
+class ManagerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One Alertmanager as it was seen last, for the ``regions`` that name it.
+
+    ``answered_at`` None: it has not answered yet. ``cause`` says why it does not answer now ("": it does), and
+    ``next_try_at`` when it is asked again; ``alerts`` are then those of its last answer. ``left_out`` counts alerts
+    beyond what is read.
+    """
+
+    origin: str
+    regions: tuple[str, ...]
+    answered_at: float | None = None
+    alerts: tuple[ToldAlert, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    left_out: int = 0
+    version: str = ""
+    started_at: float | None = None
+    cause: str = ""
+    remedy: str = ""
+    since: float = 0.0
+    next_try_at: float | None = None
+
+
+class ManagerState(enum.StrEnum):
+    """Whether one Alertmanager tells anything."""
+
+    ASKING = "not asked yet"
+    WORKS = "works"
+    NO_WATCHDOG = "no Watchdog"
+    SILENT = "no answer"
+
+
+class Manager(msgspec.Struct, frozen=True, kw_only=True):
+    """One Alertmanager in a row: its state since when, in words, with what helps."""
+
+    origin: str
+    regions: tuple[str, ...]
+    state: ManagerState
+    text: str
+    remedy: str = ""
+    next_try_at: float | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """An Alertmanager that has an alert; ``silenced``/``inhibited`` there, ``stale``: it does not answer now."""
+
+    name: str
+    silenced: bool = False
+    inhibited: bool = False
+    stale: bool = False
+
+
+class Managed(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert as all Alertmanagers of its region tell it: one, however many have it.
+
+    ``silences`` are those that hold it back anywhere. ``region`` is that of the Alertmanager that is asked to silence
+    it.
+    """
+
+    name: str
+    fingerprint: str
+    labels: Labels
+    annotations: Labels
+    since: float
+    origins: tuple[Origin, ...]
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def held_back(self) -> bool:
+        """True when no Alertmanager notifies anybody of it."""
+        return all(each.silenced or each.inhibited for each in self.origins)
+
+    @property
+    def stale(self) -> bool:
+        """True when none of those that told of it answers now."""
+        return all(each.stale for each in self.origins)

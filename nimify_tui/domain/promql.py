@@ -1,0 +1,170 @@
+"""The panels of a service as PromQL: one row for each runtime family, and expressions of them over any selector.
+
+Names are those that the adapters read (sources.metrics; a test keeps them the same). Every series is first the greatest
+of those that tell the same (by pod or instance and the runtime's own labels), then summed: a replica that is scraped
+twice counts once. https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nimify_tui.domain.history import ChartMetric
+
+#: The lines of LATENCY.
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+class Counter(NamedTuple):
+    """A counter, and what else its series must have: ``code=~"5.."``."""
+
+    name: str
+    matchers: str = ""
+
+
+class Family(NamedTuple):
+    """A runtime's names. ``signs`` are names that tell the family; ``own`` its own labels besides ``le``.
+
+    ``bucket`` is in units of ``unit_s`` seconds. ``total`` is a sum; of the sums ``errors`` the greatest counts; ()
+    where it does not tell which requests failed.
+    """
+
+    runtime: str
+    signs: tuple[str, ...]
+    bucket: Counter
+    own: tuple[str, ...]
+    total: tuple[Counter, ...]
+    errors: tuple[tuple[Counter, ...], ...]
+    unit_s: float = 1.0
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names of its metrics."""
+        counters = [self.bucket, *self.total, *(each for some in self.errors for each in some)]
+        return frozenset({*self.signs, *(each.name for each in counters)})
+
+
+_OURS = "nimify_inference_requests_total"
+_VLLM, _HTTP = "vllm:request_success_total", "http_requests_total"
+_NIM_OK, _NIM_BAD = "request_success_total", "request_failure_total"
+_TRITON_OK, _TRITON_BAD = "nv_inference_request_success", "nv_inference_request_failure"
+#: Who asks there is no client of the model.
+_CLIENTS = 'handler!~"/(metrics|health|live|ready|docs|openapi).*",path!~"/(metrics|health|live|ready|docs|openapi).*"'
+_HTTP_OWN = ("handler", "path", "method", "status", "code", "status_code")
+
+#: Asked from the top: vLLM's pages have widespread names of HTTP requests, too.
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "nimify", (_OURS, "nimify_inference_requests_in_flight"),
+        Counter("nimify_inference_request_duration_seconds_bucket"), ("model", "version", "code", "reason"),
+        (Counter(_OURS),),
+        ((Counter(_OURS, 'code=~"5.."'), Counter("nimify_requests_rejected_total", 'reason="failed"')),),
+    ),
+    Family(
+        "vllm", (_VLLM, "vllm:num_requests_running"), Counter("vllm:e2e_request_latency_seconds_bucket"),
+        ("model_name", "engine", "finished_reason", "handler", "method", "status"),
+        (Counter(_VLLM), Counter(_HTTP, 'handler=~"/v1/.*",status="4xx"')),
+        ((Counter(_VLLM, 'finished_reason="error"'),), (Counter(_HTTP, 'handler=~"/v1/.*",status="5xx"'),)),
+    ),
+    Family(
+        "nim", (_NIM_OK, "num_requests_running"), Counter("e2e_request_latency_seconds_bucket"), ("model_name",),
+        (Counter(_NIM_OK), Counter(_NIM_BAD)), ((Counter(_NIM_BAD),),),
+    ),
+    Family(
+        "triton", (_TRITON_OK, "nv_inference_count"), Counter("nv_inference_first_response_histogram_ms_bucket"),
+        ("model", "version", "reason", "gpu_uuid"), (Counter(_TRITON_OK), Counter(_TRITON_BAD)),
+        ((Counter(_TRITON_BAD, 'reason!="CANCELED"'),),), 1e-3,
+    ),
+    Family(
+        "kserve", ("request_predict_seconds_count",), Counter("request_predict_seconds_bucket"), ("model_name",),
+        (Counter("request_predict_seconds_count"),), (),
+    ),
+    Family(
+        "http", (_HTTP, "http_request_duration_seconds_count"),
+        Counter("http_request_duration_seconds_bucket", _CLIENTS), _HTTP_OWN, (Counter(_HTTP, _CLIENTS),),
+        ((Counter(_HTTP, f'{_CLIENTS},status=~"5.*"'),), (Counter(_HTTP, f'{_CLIENTS},code=~"5.*"'),)),
+    ),
+)  # fmt: skip
+
+
+def family_of(names: frozenset[str]) -> Family | None:
+    """The family that has told one of these names."""
+    return next((each for each in FAMILIES if not names.isdisjoint(each.signs)), None)
+
+
+class Panel(NamedTuple):
+    """One family's metrics of the series that ``matchers`` select (``pod=~"a-.*"``); ``who`` tell replicas apart."""
+
+    family: Family
+    matchers: str
+    who: tuple[str, ...]
+
+    def buckets(self, window_s: float) -> str:
+        """Requests a second by bucket (label ``le``)."""
+        return self._sum(self.family.bucket, window_s, "le")
+
+    def quantile(self, q: float, window_s: float) -> str:
+        """A percentile in the unit of the histogram."""
+        return f"histogram_quantile({q:g}, {self.buckets(window_s)})"
+
+    def total(self, window_s: float) -> str:
+        """Requests a second."""
+        return self._added(self.family.total, window_s)
+
+    def errors(self, window_s: float) -> str:
+        """Failed requests a second, 0 where none is told although requests are; "" where the runtime tells none."""
+        sums = [self._added(each, window_s) for each in self.family.errors]
+        if not sums:
+            return ""
+        if len(sums) == 1:
+            return f"({sums[0]} or 0 * {self.total(window_s)})"
+        marked = [f'label_replace({each}, "way", "{number}", "", "")' for number, each in enumerate(sums)]
+        return f"(max({' or '.join(marked)}) or 0 * {self.total(window_s)})"
+
+    def ratio(self, window_s: float) -> str:
+        """Failed requests of all, 0 to 1; "" where the runtime tells none."""
+        errors = self.errors(window_s)
+        return f"{errors} / {self.total(window_s)}" if errors else ""
+
+    def lines(self, metric: ChartMetric, window_s: float) -> list[tuple[str, str]]:
+        """(name, expression) of the lines of a panel, to copy."""
+        match metric:
+            case ChartMetric.LATENCY:
+                return [(f"p{q * 100:g}", self.quantile(q, window_s)) for q in QUANTILES]
+            case ChartMetric.REQUESTS:
+                return [("requests/s", self.total(window_s))]
+            case ChartMetric.ERRORS:
+                return [("error ratio", ratio)] if (ratio := self.ratio(window_s)) else []
+
+    def _added(self, counters: tuple[Counter, ...], window_s: float) -> str:
+        """Counters added up, those that are not there being nothing."""
+        sums = [self._sum(each, window_s) for each in counters]
+        if len(sums) == 1:
+            return sums[0]
+        marked = [f'label_replace({each}, "part", "{number}", "", "")' for number, each in enumerate(sums)]
+        return f"sum({' or '.join(marked)})"
+
+    def _sum(self, counter: Counter, window_s: float, *by: str) -> str:
+        matchers = ",".join(filter(None, (self.matchers, counter.matchers)))
+        # What collides with a label of the target is told under this name.
+        own = [name for each in self.family.own for name in (each, f"exported_{each}")]
+        inner = f"max by ({', '.join((*by, *self.who, *own))}) (rate({counter.name}{{{matchers}}}[{window_s:.0f}s]))"
+        return f"sum by ({', '.join(by)}) ({inner})" if by else f"sum({inner})"
+
+
+def own_words(runtime: str, metric: ChartMetric) -> str:
+    """The names of metrics that our own scraping reads for a panel; "" for a runtime that is not known."""
+    family = next((each for each in FAMILIES if each.runtime == runtime), None)
+    if family is None:
+        return ""
+    if metric is ChartMetric.LATENCY:
+        return _told(family.bucket)
+    told = " + ".join(map(_told, family.total))
+    if metric is ChartMetric.REQUESTS:
+        return told
+    bad = " or ".join(" + ".join(map(_told, each)) for each in family.errors)
+    return f"({bad}) / ({told})" if bad else "it does not tell which requests failed"
+
+
+def _told(counter: Counter) -> str:
+    return f"{counter.name}{{{counter.matchers}}}" if counter.matchers else counter.name

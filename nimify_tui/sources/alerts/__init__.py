@@ -1,0 +1,1 @@
+"""What Alertmanagers have: asked now and then, told to the fleet when it is another."""

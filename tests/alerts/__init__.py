@@ -1,0 +1,1 @@
+"""Alertmanagers: read, merged, silenced."""

@@ -1,0 +1,131 @@
+"""Real Alertmanagers for tests: Debian's, alone or as a cluster of two, and what is posted to them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nimify_tui.base.clock import rfc3339
+from tests.serving.servers import listener
+from tests.skips import lacking
+from tests.support import wait_for
+
+CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\n"
+
+
+@dataclass
+class Manager:
+    """One, on ports of its own; it may be stopped, killed and started again."""
+
+    folder: Path
+    port: int
+    cluster: str = ""
+    peer: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """What the console calls it."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "am.yml").write_text(CONFIG)
+        with (self.folder / "am.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    "prometheus-alertmanager", f"--config.file={self.folder / 'am.yml'}",
+                    f"--storage.path={self.folder / 'data'}", f"--web.listen-address={self.origin}",
+                    f"--cluster.listen-address={self.cluster}", "--cluster.settle-timeout=1s",
+                    "--cluster.gossip-interval=50ms", *([f"--cluster.peer={self.peer}"] if self.peer else []),
+                ],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={"PATH": os.defpath},  # a test that starts it again does not end it with its private home
+            )  # fmt: skip
+        wait_for(self._ready, 30.0, why="Alertmanager", detail=(self.folder / "am.log").read_text)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    @contextlib.contextmanager
+    def hung(self) -> Iterator[None]:
+        """It takes connections and says nothing (SIGSTOP)."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """What it answers, as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10.0)
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        assert answer.status == 200, said
+        return json.loads(said) if said else None
+
+    def post(self, *labels: dict[str, str], over: bool = False, **annotations: str) -> None:
+        """Let alerts with these labels fire, or end."""
+        now = time.time()
+        ends = {"endsAt": rfc3339(now - 1.0)} if over else {}
+        begun = {"startsAt": rfc3339(now - 3600.0)} if over else {}
+        alerts = [{"labels": each, "annotations": annotations, **begun, **ends} for each in labels]
+        self.ask("POST", "/api/v2/alerts", alerts)
+
+    def amtool(self, *words: str) -> str:
+        """Run amtool against it; what it printed."""
+        command = ["amtool", f"--alertmanager.url={self.url}", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2.0)
+            connection.request("GET", "/-/ready")
+            return connection.getresponse().status == 200
+        return False
+
+
+@contextlib.contextmanager
+def managers(folder: Path, count: int = 2, *, clustered: bool = True) -> Iterator[list[Manager]]:
+    """Ready ones; ``clustered``: they tell each other of their silences."""
+    for program in ("prometheus-alertmanager", "amtool"):
+        if shutil.which(program) is None:
+            lacking("prometheus-alertmanager is not installed", "the Debian package prometheus-alertmanager")
+    made: list[Manager] = []
+    with contextlib.ExitStack() as ends:
+        for index in range(count):
+            with listener() as web, listener() as gossip:
+                ports = web.getsockname()[1], gossip.getsockname()[1]
+            one = Manager(folder / f"am{index}", ports[0])
+            if clustered:
+                one.cluster = f"127.0.0.1:{ports[1]}"
+                one.peer = made[0].cluster if made else ""
+            ends.callback(one.kill)
+            one.start()
+            made.append(one)
+        if clustered and count > 1:
+            seen = lambda: len(made[0].ask("GET", "/api/v2/status")["cluster"]["peers"]) == count  # noqa: E731 - one look
+            wait_for(seen, 30.0, why="the cluster", every_s=0.1)
+        yield made
