@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -18,8 +20,10 @@ from nimify_tui.backends.prometheus.server import SAME_CLOCK_S, PrometheusServer
 from nimify_tui.backends.prometheus.ways import Direct
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import NimifyError
+from nimify_tui.domain.history import ChartMetric
 from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.promql import FAMILIES, Panel
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled, SampleFailed, Update
@@ -379,3 +383,16 @@ def test_an_ingress_tells_of_the_services_behind_it_by_labels_that_its_prometheu
     front = found[-1].sample.front
     assert front is not None
     assert {key: each.counts for key, each in front.services.items()} == {("default", "ticketing"): (3.0, 10.0)}
+
+
+def test_every_panel_of_every_family_is_a_query_that_a_real_server_evaluates(scene: Scene) -> None:
+    told = {}
+    for family in FAMILIES:
+        panel = Panel(family, 'pod="vllm-0"', ("pod", "instance"))
+        for metric in ChartMetric:
+            for name, text in panel.lines(metric, 60.0):
+                address = f"{scene.prometheus.url}/api/v1/query?{urlencode({'query': text})}"
+                with urlopen(address, timeout=10.0) as answer:
+                    told[family.runtime, name] = json.loads(answer.read())["data"]["result"]
+    assert told["vllm", "p95"]
+    assert not told["sglang", "requests/s"]
