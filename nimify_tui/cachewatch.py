@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from nimify_tui.base.clock import Clock
+from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.base.durations import seconds
 from nimify_tui.config import Config
-from nimify_tui.config.caching import EXPORTED, edge_of, redis_of
+from nimify_tui.config.caching import edge_of, is_exported, redis_of
 from nimify_tui.config.schema import RegionConfig
 from nimify_tui.engine import FleetWork, Sink
 from nimify_tui.fleet.store import Fleet
@@ -68,7 +68,7 @@ class CacheWatch:
     def _redis(self, item: RegionConfig) -> Watch:
         assert item.redis is not None
         place, instance = redis_of(item.redis)
-        if place.url == EXPORTED:
+        if is_exported(item.redis):
             from nimify_tui.sources.caches.exporter import ExportedRedis
 
             return ExportedRedis(item.name, self._server(item.name), self._clock, instance)
@@ -76,3 +76,25 @@ class CacheWatch:
         from nimify_tui.sources.caches.redis import RedisWatch
 
         return RedisWatch(item.name, RedisServer(place, self._clock), self._clock)
+
+
+async def redis_words(item: RegionConfig) -> str:
+    """What the Redis of a region says, in one line. Raises NimifyError for one that is of no use."""
+    from nimify_tui.backends.redis.server import looked_at
+
+    assert item.redis is not None
+    place, _ = redis_of(item.redis)
+    look = await looked_at(place, SystemClock())
+    ratio = look.hits / (look.hits + look.misses) if look.hits and look.misses is not None else None
+    hits = f", {ratio:.0%} hits since it started" if ratio is not None else ""
+    return f"{place.who} answers in {look.ping_s * 1e3:.1f} ms{hits}"
+
+
+async def edge_words(item: RegionConfig) -> str:
+    """What one probe of the edge of a region says, in one line. Raises NimifyError for one that says nothing."""
+    from nimify_tui.sources.caches.edge import EdgeProbe
+
+    assert item.edge is not None
+    told = edge_of(item.edge)
+    probe = EdgeProbe(item.name, told.url, seconds(told.every), SystemClock(), told.ca_file or "")
+    return probe.told(await probe.probe()).note

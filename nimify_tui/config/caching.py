@@ -85,6 +85,11 @@ def redis_of(told: RedisConfig | str) -> tuple[RedisPlace, str]:
     return place, told.instance or ""
 
 
+def is_exported(told: RedisConfig | str) -> bool:
+    """Whether the region's Prometheus is asked, and not the Redis itself."""
+    return (told if isinstance(told, str) else told.url) == EXPORTED
+
+
 def edge_of(told: EdgeConfig | str) -> EdgeConfig:
     """The edge of a checked configuration."""
     return EdgeConfig(url=told) if isinstance(told, str) else told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.cachewatch import CacheWatch
 from nimify_tui.config import check, load
+from nimify_tui.headless import doctor
 from nimify_tui.monitors import Monitors
 from nimify_tui.sources.caches.edge import EdgeProbe
 from nimify_tui.sources.caches.exporter import ExportedRedis
 from nimify_tui.sources.caches.redis import RedisWatch
+from tests.caches.stand import port
+from tests.metrics.prom import serving
 
 GOOD = """
 [[region]]
@@ -69,3 +73,16 @@ def test_what_cannot_be_is_said_at_its_key(tmp_path: Path, text: str, words: str
     file.write_text(f'[[region]]\nname = "a"\n{text}\n')
     found = [f"{each.key} {each.text}" for each in check([file], {})]
     assert any(words in each for each in found), found
+
+
+def test_the_doctor_asks_each_and_says_what_helps(tmp_path: Path) -> None:
+    with serving(lambda _: (200, b"plain")) as at:
+        file = tmp_path / "config.toml"
+        file.write_text(
+            f'[[region]]\nname = "a"\nredis = "redis://127.0.0.1:{port()}"\nedge = "http://127.0.0.1:{at}/x"\n'
+        )
+        options = argparse.Namespace(config=str(file), read_only=False, read_write=False, kubeconfig="")
+        found = {each.what: (each.good, each.text) for each in doctor._monitors(options)}
+    assert found["Redis of a"][0] is False
+    assert "connection refused" in found["Redis of a"][1]
+    assert "says nothing of a cache" in found["edge of a"][1]
