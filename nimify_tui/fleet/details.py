@@ -10,7 +10,7 @@ from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.budgets import Budget, budget_lines
-from nimify_tui.fleet.caches import stats
+from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_DURATION, HAS_QUEUE
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.frames import (
@@ -41,6 +41,7 @@ from nimify_tui.fleet.series import (
     UNAVAILABLE,
     Window,
 )
+from nimify_tui.fleet.shared import SharedCache
 from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
 from nimify_tui.fleet.words import span
@@ -83,8 +84,11 @@ class Detail:
         security: Security,
         explain: Explain,
         incidents: tuple[Incident, ...] = (),
+        shared: Sequence[SharedCache] = (),
     ) -> ServiceDetail:
-        """The detail as it is at ``at``; ``tracks`` are the row's services, ``peers`` all of the same fold."""
+        """The detail as it is at ``at``; ``tracks`` are the row's services, ``peers`` all of the same fold,
+        ``shared`` the caches of its regions.
+        """
         mine = sorted(
             {change.id: change for track in tracks for change in changes.of(track.key)}.values(),
             key=lambda each: -each.at,
@@ -103,7 +107,7 @@ class Detail:
             changes=tuple(mine),
             security=security.of(track.key for track in tracks),
             metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
-            caches=stats(caches, at, "metrics"),
+            caches=stats(caches, at, "metrics", shared),
             models=tuple(each for track in tracks for each in track.models),
         )
         return self.shown

@@ -8,9 +8,10 @@ from itertools import islice
 from nimify_tui.domain.alerts import NO_ALERTS
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
-from nimify_tui.fleet import caches, rows
+from nimify_tui.fleet import rows
 from nimify_tui.fleet.alarms import Alarms
 from nimify_tui.fleet.budgets import burn
+from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -318,12 +319,8 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        sizes = [
-            size
-            for track in world.services.values()
-            if track.caches is not None and (size := track.caches.size_bytes) is not None
-        ]
-        found = caches.stats([world.caches], at, "metrics", sum(sizes) if sizes else None)
+        sizes = [track.caches for track in world.services.values() if track.caches is not None]
+        found = stats([world.caches], at, "metrics", world.shared.of(), sizes)
         if found != self._caches:
             self._caches = found
 
@@ -348,6 +345,7 @@ class Publisher:
                 made = detail.build(
                     row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
                     self._alarms.incidents(track.key for track in tracks),
+                    world.shared.of({track.key.region for track in tracks}),
                 )
             shown[row_id] = made
         self._shown = shown
