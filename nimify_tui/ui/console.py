@@ -371,6 +371,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         """Open a row's chart, of a range when one is named."""
         from nimify_tui.ui.screens.chart import ChartScreen
 
+        if wanted and wanted not in RANGES:
+            self.say(f"no range {wanted!r}; there are {', '.join(RANGES)}", "warn")
+            return
         self.push_screen(ChartScreen(row_id, wanted))
 
     def open_wizard(self, path: str = "") -> None:

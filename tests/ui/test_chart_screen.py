@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nimify_tui.domain.alerts import AlertSeverity, Incident
 from nimify_tui.domain.demands import DetailDemand, HistoryDemand
-from nimify_tui.domain.history import ChartMetric, History, Step
+from nimify_tui.domain.history import History, Step
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.fleet.frames import Frame
-from nimify_tui.fleet.past import merged
-from nimify_tui.fleet.quantiles import quantile
 from nimify_tui.ui.present.chart_words import promql_lines, remarks
-from nimify_tui.ui.present.timerange import FARTHEST_S, RANGES, TimeView
+from nimify_tui.ui.present.timerange import RANGES
+from nimify_tui.ui.screens.chart import ChartScreen
 from tests.hostile import CORPUS, FORBIDDEN
 from tests.tui import check_golden, screen_lines, screen_text
 from tests.ui import frames
@@ -176,6 +172,36 @@ def test_a_range_that_goes_on_is_asked_for_once_a_minute() -> None:
     assert ends == sorted(ends)
 
 
+def test_frames_with_nothing_new_in_the_chart_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing with the comparison left out: each frame drew it again."""
+    world, real = Answered(), ChartScreen._draw
+    drawn: list[None] = []
+
+    def counted(screen: ChartScreen, *rest: Any) -> None:
+        drawn.append(None)
+        real(screen, *rest)
+
+    monkeypatch.setattr(ChartScreen, "_draw", counted)
+
+    async def script(app: Any, pilot: Any) -> list[int]:
+        await pressing(world, "v", "7")(app, pilot)
+        counts = [len(drawn)]
+        for _ in range(5):
+            world.clock.advance(1.0)
+            row = msgspec.structs.replace(world.frame.rows["llama-chat"], rps=frames.num(1.0, "rps"))
+            world.frame = msgspec.structs.replace(world.frame, rows={**world.frame.rows, "llama-chat": row})
+            app.drain()
+        counts.append(len(drawn))
+        other = {each: History(at=0.0, error="gone") for each in world.histories}
+        world.frame = msgspec.structs.replace(world.frame, histories=other)
+        app.drain()
+        return [*counts, len(drawn)]
+
+    before, same, answered = run_console(script, world, size=(80, 24))
+    assert 0 < before == same
+    assert answered > same
+
+
 def test_what_lacks_is_said_and_never_made_up() -> None:
     gone = History(at=0.0, source="s", error="prom-eu is gone: x", remedy="y")
     text = shown("v", "4", world=Answered(lambda _: gone))
@@ -278,6 +304,8 @@ def test_ranges_metrics_and_comparisons_by_name() -> None:
 
     async def script(app: Any, pilot: Any) -> None:
         await pilot.press("enter")
+        app.top.run_line("chart 2d")
+        assert "there are 5m" in app.current_notice()[0]
         app.top.run_line("chart 1d")
         await pilot.pause()
         screen = app.top
@@ -327,74 +355,3 @@ def test_what_servers_say_is_inert() -> None:
 
         run_console(script, world, size=(80, 24))
         assert not {char for line in told_by for char in line} & set(FORBIDDEN), text
-
-
-# -- time -------------------------------------------------------------------------------------
-views = st.builds(
-    TimeView, st.sampled_from(list(RANGES.values())), st.none() | st.floats(frames.NOW - FARTHEST_S, frames.NOW - 1),
-).flatmap(
-    lambda view: (st.none() | st.floats(0.0, 1.0)).map(
-        lambda share: view if share is None else replace(view, cursor_at=view.end(frames.NOW) - share * view.window_s)
-    )
-)  # fmt: skip
-
-
-@given(views, st.lists(st.sampled_from(["in", "out", "past", "later", "6h"]), max_size=12))
-def test_time_never_goes_beyond_now_nor_loses_what_is_pointed_at(view: TimeView, moves: list[str]) -> None:
-    now = frames.NOW
-    for move in moves:
-        before = view
-        if move in ("in", "out"):
-            view = view.zoomed(1 if move == "in" else -1, now)
-        elif move == "6h":
-            view = view.ranged(RANGES["6h"], now)
-        else:
-            view = view.panned(-0.5 if move == "past" else 0.5, now)
-        end = view.end(now)
-        assert end <= now
-        assert view.window_s in RANGES.values()
-        assert (view.cursor_at is None) == (before.cursor_at is None)
-        if view.cursor_at is not None and end > now - FARTHEST_S:
-            assert end - view.window_s - 1e-3 <= view.cursor_at <= end + 1e-3
-    assert view.back().live
-
-
-# -- several regions --------------------------------------------------------------------------
-rates = st.integers(0, 10_000).map(float)
-
-
-@given(st.lists(st.tuples(rates, rates, rates).map(sorted), min_size=1, max_size=6))
-def test_added_regions_say_no_more_than_is_known(told_by: list[list[float]]) -> None:
-    """The lowest and the highest of a sum are bounds that some moment has reached, whenever each region was there."""
-    histories = [
-        History(at=0.0, steps=(Step(at=60.0, total=middle, low=(low,), high=(high,)),)) for low, middle, high in told_by
-    ]
-    (step,) = merged(histories, ChartMetric.REQUESTS)
-    (extent,) = step.lines
-    assert extent is not None
-    assert extent.low <= extent.value <= extent.high
-    assert extent.high <= sum(high for _, _, high in told_by) * (1 + 1e-9)
-    assert extent.low >= sum(low for low, _, _ in told_by) * (1 - 1e-9)
-
-
-def test_percentiles_of_regions_are_those_of_all_their_requests_and_the_highest_survives() -> None:
-    fast = History(at=0.0, bounds=BOUNDS, steps=(Step(at=60.0, counts=(90.0, 90.0, 90.0, 90.0, 90.0)),))
-    told_slow = Step(at=60.0, counts=(0.0, 10.0, 10.0), high=(1.0, 2.0, 3.99))
-    slow = History(at=0.0, bounds=(1.0, 4.0), steps=(told_slow, Step(at=120.0)))
-    first, second = merged([fast, slow], ChartMetric.LATENCY)
-    both = quantile(0.5, (1.0, 4.0), (90.0, 100.0, 100.0))
-    assert both is not None
-    lines = first.lines
-    assert lines[0] is not None
-    assert lines[2] is not None
-    assert lines[0].value == both.value
-    assert lines[2].high == 3.99
-    assert second.lines == (None, None, None), "nothing told is nothing known"
-    (errors,) = merged(
-        [History(at=0.0, steps=(Step(at=60.0, total=total, errors=bad),)) for total, bad in ((90.0, 0.0), (10.0, 5.0))],
-        ChartMetric.ERRORS,
-    )[0].lines
-    assert errors is not None
-    assert errors.value == pytest.approx(0.05)
-
-

@@ -46,7 +46,7 @@ class ChartScreen(ConsoleScreen):
     def __init__(self, row_id: str, wanted: str = "") -> None:
         super().__init__()
         self.row_id = row_id
-        self.view = TimeView(RANGES.get(wanted.strip(), 3600.0))
+        self.view = TimeView(RANGES.get(wanted, 3600.0))
         self.metric = ChartMetric.LATENCY
         self.compare = Compare.NOTHING
         self.status = StatusLine(id="status")
@@ -61,6 +61,8 @@ class ChartScreen(ConsoleScreen):
         self._scene: Scene | None = None
         self._drawn: list[Drawn] = []
         self._data: ChartData | None = None
+        #: What the picture was made of: while it is the same, so is the picture.
+        self._seen: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -79,12 +81,10 @@ class ChartScreen(ConsoleScreen):
 
     def on_screen_suspend(self) -> None:
         """Nothing is asked for a chart that is not seen."""
-        super().on_screen_suspend()
         self._demand(frozenset())
 
     def on_screen_resume(self) -> None:
         """It is looked at again."""
-        super().on_screen_resume()
         if self._deeds:
             self._again()
 
@@ -152,13 +152,34 @@ class ChartScreen(ConsoleScreen):
         monitored = self._monitored()
         if app.screen is self:
             self._demand(scene.demands(monitored, now))
+        seen = self._made_of(scene, row, frame, monitored, now)
+        if len(seen) == len(self._seen) and all(a is b or a == b for a, b in zip(seen, self._seen, strict=True)):
+            return
+        self._seen = seen
         self._drawn = [charts.drawn(scene, each, frame, monitored) for each in scene.groups]
         self._draw(scene, row, monitored, now)
+
+    def _made_of(
+        self, scene: Scene, row: ServiceRow, frame: Frame, monitored: Mapping[str, str], now: float
+    ) -> tuple[object, ...]:
+        """Everything that the picture and its words come from; what is shared by two frames is compared by identity."""
+        details = [frame.details.get(each) for each in dict.fromkeys((self.row_id, *(g.row_id for g in scene.groups)))]
+        told = [
+            (one.history.columns, one.history.incidents, one.history.reason, one.changes, one.services)
+            for one in details
+            if one is not None
+        ]
+        day = now // 86400
+        return (
+            scene, self.view, frame.histories, monitored, told, row.name, row.slo, row.region_states, day,
+            self.app.size, self.console_app.glyphs.name,
+        )  # fmt: skip
 
     def _staged(self, row: ServiceRow, now: float) -> Scene:
         """What the chart is about at this size and now."""
         detail, chart, view = self.detail(), self.chart, self.view
-        end = charts.live_end(detail.history if detail is not None else None, now) if view.live else view.end(now)
+        now_end = charts.live_end(detail.history if detail is not None else None, now)
+        end = now_end if view.live else view.end(now)
         since = None
         deploy = charts.last_deploy(detail, end) if self.compare is Compare.REVISIONS else None
         if deploy is not None:
@@ -175,7 +196,7 @@ class ChartScreen(ConsoleScreen):
             at, number, before = deploy
             names = [f"r{number}" if number is not None else "after", f"r{before}" if before is not None else "before"]
             groups: tuple[Group, ...] = (
-                Group(names[0], names[0], row.id, row.keys, at, min(now, at + view.window_s)),
+                Group(names[0], names[0], row.id, row.keys, at, min(now_end, at + view.window_s)),
                 Group(names[1], names[1], row.id, row.keys, at - view.window_s, at, view.window_s),
             )
             note = ""
