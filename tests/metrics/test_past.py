@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import NimifyError
+from nimify_tui.config import load
 from nimify_tui.domain.demands import HistoryDemand
 from nimify_tui.domain.history import ChartMetric, History
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
@@ -23,6 +25,7 @@ from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.updates import RegionListed, RegionSeen, Update
 from nimify_tui.fleet.quantiles import quantile
 from nimify_tui.fleet.store import Fleet
+from nimify_tui.monitors import Monitors
 from nimify_tui.sources.metrics import past
 from nimify_tui.sources.metrics.adapters import ADAPTERS
 from nimify_tui.sources.metrics.past import PrometheusPast
@@ -271,6 +274,38 @@ def test_a_demand_is_answered_once_cancelled_when_nobody_looks_and_tried_again(
 
         before.instead = instead
         asyncio.run(go(before.url, before.asked))
+
+
+def test_a_region_of_the_configuration_is_answered_beside_its_rows(there: Past, tmp_path: Path) -> None:
+    """The wiring: from the configuration to the frame that a screen takes."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[[region]]\nname = "cluster"\nkind = "kubernetes"\ncontext = "none"\nprometheus = "{there.url}"\n'
+    )
+    config = load([file], {})
+    assert config.regions[0].monitor == f"Prometheus {there.url.removeprefix('http://')}"
+    (work,) = Monitors(config, (), lambda _: None, SystemClock()).fleet_work(numbers=True)
+
+    async def go() -> History:
+        looks, came = fleet(), asyncio.Event()
+
+        def sink(updates: Sequence[Update]) -> None:
+            looks.apply_many(updates)
+            came.set()
+
+        task = asyncio.create_task(work(looks, sink))
+        looks.demand(there.demand())
+        try:
+            async with asyncio.timeout(60):
+                while not (found := looks.publish(SystemClock().now()).histories):
+                    came.clear()
+                    await came.wait()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return found[there.demand()]
+
+    assert len(asyncio.run(go()).steps) > 100
 
 
 def test_replicas_without_a_pattern_are_named_up_to_a_limit(there: Past, monkeypatch: pytest.MonkeyPatch) -> None:
