@@ -15,9 +15,11 @@ from nimify_tui.domain.demands import DetailDemand, HistoryDemand
 from nimify_tui.domain.history import History, Step
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.fleet.frames import Frame
-from nimify_tui.ui.present.chart_words import promql_lines, remarks
+from nimify_tui.ui.present.chart_words import Told, near, promql_lines, remarks
 from nimify_tui.ui.present.timerange import RANGES
 from nimify_tui.ui.screens.chart import ChartScreen
+from nimify_tui.ui.widgets.chart import Reading
+from nimify_tui.ui.widgets.timeaxis import ChartMark
 from tests.hostile import CORPUS, FORBIDDEN
 from tests.tui import check_golden, screen_lines, screen_text
 from tests.ui import frames
@@ -275,6 +277,21 @@ def test_the_spike_the_deploys_and_the_incident_are_read() -> None:
         assert "rollout to revision 12 by ci @ eu-west-1" in screen_text(app), "the newest, without a cursor"
 
     run_console(script, world, size=(120, 40))
+
+
+def test_an_incident_is_read_as_long_as_it_lasts() -> None:
+    """Seen failing with its beginning alone."""
+    mark = ChartMark(1000.0, "ErrorsHigh", "incident")
+    told_of = [Told(mark, "fired", 5000.0), Told(ChartMark(4000.0, "r12", "deploy"), "rolled out")]
+
+    def words(at: float) -> list[str]:
+        return [each.words for each in near(told_of, Reading(at, at + 10.0, ()), True)]
+
+    assert words(3990.0) == ["fired", "rolled out"]
+    assert words(2000.0) == ["fired"]
+    assert words(5010.0) == ["fired"]
+    assert words(5100.0) == words(900.0) == []
+    assert [each.words for each in near(told_of, Reading(6000.0, 6010.0, ()), False)] == ["rolled out", "fired"]
 
 
 def test_promql_is_sent_shown_and_written(tmp_path: Path) -> None:

@@ -29,10 +29,15 @@ _MARKS_TOLD = 3
 
 
 class Told(NamedTuple):
-    """A mark with its words."""
+    """A mark with its words; what lasted did so until ``until`` (unix seconds)."""
 
     mark: ChartMark
     words: str
+    until: float | None = None
+
+    def away(self, at: float) -> float:
+        """How far a time is from it, seconds."""
+        return max(self.mark.at - at, at - (self.mark.at if self.until is None else self.until), 0.0)
 
 
 def marks_of(detail: ServiceDetail | None, now: float) -> list[Told]:
@@ -56,10 +61,11 @@ def marks_of(detail: ServiceDetail | None, now: float) -> list[Told]:
                     Told(ChartMark(at, f"r{revision.number}", "deploy"), _stamped(at, now, words, service.key, several))
                 )
     for one in detail.history.incidents:
-        until = f" to {fmt.date_clock(one.ended_at, now)}" if one.ended_at is not None else ", fires still"
-        words = f"{one.rule}{until}: {clean_line(one.text, 120)}"
+        ended = f" to {fmt.date_clock(one.ended_at, now)}" if one.ended_at is not None else ", fires still"
+        words = f"{clean_line(one.rule, 60)}{ended}: {clean_line(one.text, 120)}"
         mark = ChartMark(one.fired_at, one.rule, "incident")
-        found.append(Told(mark, _stamped(one.fired_at, now, words, one.key, several)))
+        until = one.ended_at if one.ended_at is not None else now
+        found.append(Told(mark, _stamped(one.fired_at, now, words, one.key, several), until))
     return sorted(found, key=lambda each: each.mark.at)
 
 
@@ -191,8 +197,8 @@ def near(told: Sequence[Told], reading: Reading | None, pointed: bool) -> list[T
     if not pointed:
         return [each for each in reversed(told) if each.mark.at < reading.end_at][:_MARKS_TOLD]
     middle, room = (reading.begin_at + reading.end_at) / 2, reading.end_at - reading.begin_at
-    found = [each for each in told if abs(each.mark.at - middle) <= (_NEAR_COLUMNS + 0.5) * room]
-    return sorted(found, key=lambda each: abs(each.mark.at - middle))[:_MARKS_TOLD]
+    found = [each for each in told if each.away(middle) <= (_NEAR_COLUMNS + 0.5) * room]
+    return sorted(found, key=lambda each: each.away(middle))[:_MARKS_TOLD]
 
 
 # -- PromQL ----------------------------------------------------------------------------------
