@@ -51,7 +51,7 @@ CLOSE_S = 3.0
 #: What a host measures comes once a second; older than this it is stale, seconds.
 USE_STALE_S = 10.0
 #: Changes that get a mark in the chart: what somebody did.
-_MARKS = frozenset(
+MARKS = frozenset(
     {
         ChangeKind.ROLLOUT, ChangeKind.SCALE, ChangeKind.RESTART, ChangeKind.CONFIG, ChangeKind.OPERATOR,
         ChangeKind.CREATE,
@@ -137,7 +137,7 @@ class Detail:
             age_s=max(0.0, at - newest) if newest else None,
             source=row.p95.source or row.rps.source or "metrics",
             slo=row.slo,
-            marks=tuple(each for each in reversed(changes) if each.kind in _MARKS and each.at >= begin),
+            marks=tuple(each for each in reversed(changes) if each.kind in MARKS and each.at >= begin),
             reason=reason,
             incidents=incidents,
             runtime=next((track.runtime for track in tracks if track.runtime), ""),

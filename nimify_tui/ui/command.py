@@ -13,6 +13,7 @@ class Scope(enum.StrEnum):
     FLEET = "fleet"
     DETAIL = "service detail"
     LOGS = "logs"
+    CHART = "chart"
     OBJECT = "object"
     FORWARDS = "port-forwards"
     ALERTS = "alerts"

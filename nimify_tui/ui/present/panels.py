@@ -184,8 +184,13 @@ def _round_window(covered_s: float) -> float:
 
 def chart_marks(history: LatencyHistory) -> tuple[ChartMark, ...]:
     """What somebody did, and the alerts that fired."""
-    done = [ChartMark(each.at, mark_label(each)) for each in history.marks]
-    return (*done, *(ChartMark(each.fired_at, each.rule, "incident") for each in history.incidents))
+    fired = [ChartMark(each.fired_at, each.rule, "incident") for each in history.incidents]
+    return (*map(change_mark, history.marks), *fired)
+
+
+def change_mark(change: Change) -> ChartMark:
+    """A change at the chart's foot."""
+    return ChartMark(change.at, mark_label(change), "change" if change.revision is None else "deploy")
 
 
 def mark_label(change: Change) -> str:
