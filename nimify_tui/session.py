@@ -124,9 +124,8 @@ class Session:
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
-            after=last_known.write if needs.remember else _nothing,
-            ahead=frozenset({RegionKind.KUBERNETES}),
-        )
+            after=last_known.write if needs.remember else _nothing, ahead=frozenset({RegionKind.KUBERNETES}),
+        )  # fmt: skip
         self.engine = Engine(rooms, config.slos, self.clock)
         controllers: dict[RegionKind, Controller] = {
             RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model),
