@@ -24,6 +24,8 @@ MIN_PERIODS = 3
 LIMIT = 6.0
 #: Steps scatter at least so much (as logarithms: 10 %): what is very even is not strange at its first flutter.
 LEAST_SPREAD = 0.1
+#: Steps up to so long (seconds) have the ones beside them at the same time of day.
+NEAR_S = 3600.0
 #: 1 / the 0.75 quantile of the normal distribution: MAD times this is its standard deviation.
 MAD_FACTOR = 1.4826
 #: Without a season: the weight of a new step, and steps before anything is said.
@@ -32,10 +34,17 @@ ALPHA, MIN_STEPS = 0.12, 12
 FLOOR = 1e-3
 
 
-class Unusual(NamedTuple):
-    """``marks``: indices of steps. ``words`` say against what, and which part of the history is marked."""
+class Mark(NamedTuple):
+    """The number of a step that is unlike the others, and what is usual then."""
 
-    marks: tuple[int, ...]
+    step: int
+    usual: float
+
+
+class Unusual(NamedTuple):
+    """``words`` say against what the steps were held, and which part of the history is marked."""
+
+    marks: tuple[Mark, ...]
     words: str
     #: Marked steps of the known ones; None when nothing can be said.
     ratio: float | None
@@ -62,39 +71,45 @@ def unusual(values: Sequence[float | None], step_s: float, begin_s: float = 0.0)
     return Unusual(marks, said, ratio)
 
 
-def _seasonal(logs: Sequence[float | None], step_s: float, begin_s: float, season_s: float) -> tuple[int, ...]:
+def _seasonal(logs: Sequence[float | None], step_s: float, begin_s: float, season_s: float) -> tuple[Mark, ...]:
     slots = max(1, round(season_s / step_s))
     at = [round((begin_s + index * step_s) / step_s) for index in range(len(logs))]
     table: dict[int, list[tuple[int, float]]] = {}
     for index, value in enumerate(logs):
         if value is not None:
             table.setdefault(at[index] % slots, []).append((at[index] // slots, value))
-    marks = []
+    # A peak is not at the same minute each day: short steps beside it belong to the same time of day, too.
+    near = range(-1, 2) if step_s <= NEAR_S else range(1)
+    found: list[tuple[int, float, float, float]] = []
     for index, value in enumerate(logs):
         if value is None:
             continue
         period, slot = divmod(at[index], slots)
-        # The steps beside it belong to the same time of day, too: a peak is not at the same minute each day.
-        beside = {(slot + shift) % slots for shift in (-1, 0, 1)}
-        others = [each for near in beside for when, each in table.get(near, ()) if when != period]
+        others = [each for shift in near for when, each in table.get((slot + shift) % slots, ()) if when != period]
         if len(others) < MIN_PERIODS:
             continue
         middle = statistics.median(others)
         spread = MAD_FACTOR * statistics.median(abs(each - middle) for each in others)
-        if abs(value - middle) > LIMIT * max(spread, LEAST_SPREAD):
-            marks.append(index)
-    return tuple(marks)
+        found.append((index, middle, spread, abs(value - middle)))
+    # A few others may lie together by chance: nothing scatters less than all do.
+    least = MAD_FACTOR * statistics.median(away for *_, away in found) if found else 0.0
+    return tuple(
+        Mark(index, math.exp(middle))
+        for index, middle, spread, away in found
+        if away > LIMIT * max(spread, least, LEAST_SPREAD)
+    )
 
 
-def _recent(logs: Sequence[float | None]) -> tuple[int, ...]:
-    mean, spread, seen, marks = 0.0, 0.0, 0, []
+def _recent(logs: Sequence[float | None]) -> tuple[Mark, ...]:
+    mean, spread, seen = 0.0, 0.0, 0
+    marks: list[Mark] = []
     for index, value in enumerate(logs):
         if value is None:
             continue
         away = value - mean if seen else 0.0
         limit = LIMIT * max(spread * MAD_FACTOR, LEAST_SPREAD)
         if seen >= MIN_STEPS and abs(away) > limit:
-            marks.append(index)
+            marks.append(Mark(index, math.exp(mean)))
         # One odd step moves the past by what is usual at most; a new level is the past after some steps.
         bounded = away if seen < MIN_STEPS else min(limit, max(-limit, away))
         weight = max(ALPHA, 1.0 / (seen + 1))

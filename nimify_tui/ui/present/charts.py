@@ -50,7 +50,7 @@ _LINES = {
     ChartMetric.ERRORS: (("err", "p99"),),
 }
 #: The line that is compared.
-_MAIN = {ChartMetric.LATENCY: 1, ChartMetric.REQUESTS: 0, ChartMetric.ERRORS: 0}
+MAIN = {ChartMetric.LATENCY: 1, ChartMetric.REQUESTS: 0, ChartMetric.ERRORS: 0}
 _STYLES = ("p95", "p99", "ok", "bold", "p50", "stale")
 
 
@@ -94,7 +94,7 @@ class Scene:
     def lines(self) -> tuple[tuple[str, str], ...]:
         """(name, style) of the lines of each group."""
         all_ = _LINES[self.metric]
-        return all_ if self.compare is Compare.NOTHING else (all_[_MAIN[self.metric]],)
+        return all_ if self.compare is Compare.NOTHING else (all_[MAIN[self.metric]],)
 
     def demands(self, monitored: Mapping[str, str], now: float) -> frozenset[Demand]:
         """What has to be looked up: details, and the past of regions with a Prometheus."""
@@ -191,7 +191,7 @@ def drawn(scene: Scene, group: Group, frame: Frame, monitored: Mapping[str, str]
     )
     stretches = merged([each for _, each in answers if each is not None and each.steps], scene.metric)
     columns = detail.history.columns if detail is not None else ()
-    numbers = range(len(_LINES[scene.metric])) if scene.compare is Compare.NOTHING else (_MAIN[scene.metric],)
+    numbers = range(len(_LINES[scene.metric])) if scene.compare is Compare.NOTHING else (MAIN[scene.metric],)
     half = detail.history.column_s / 2 if detail is not None else 0.0
     return Drawn(
         group, tuple(tuple(_line(scene, group, stretches, columns, half, number)) for number in numbers), answers

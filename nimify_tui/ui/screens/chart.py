@@ -16,6 +16,7 @@ from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.ui.commands import Command, Scope
 from nimify_tui.ui.handing import hand_over
 from nimify_tui.ui.present import chart_words, charts, head
+from nimify_tui.ui.present.chart_unusual import Strangeness
 from nimify_tui.ui.present.charts import Compare, Drawn, Group, Scene
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.present.timerange import RANGES, TimeView
@@ -60,6 +61,7 @@ class ChartScreen(ConsoleScreen):
         self._demands: frozenset[Demand] = frozenset()
         self._scene: Scene | None = None
         self._drawn: list[Drawn] = []
+        self._strangeness = Strangeness()
         self._data: ChartData | None = None
         #: What the picture was made of: while it is the same, so is the picture.
         self._seen: tuple[object, ...] = ()
@@ -210,7 +212,8 @@ class ChartScreen(ConsoleScreen):
 
     def _draw(self, scene: Scene, row: ServiceRow, monitored: Mapping[str, str], now: float) -> None:
         detail, view = self.detail(), self.view
-        told = chart_words.marks_of(detail, now)
+        strange = self._strangeness.of(scene, self._drawn, now)
+        told = sorted((*chart_words.marks_of(detail, now), *strange.told), key=lambda each: each.mark.at)
         said = chart_words.remarks(scene, self._drawn, monitored)
         empty = chart_words.empty_words(scene, self._drawn, detail, said)
         self._data = charts.chart_data(scene, self._drawn, row, [each.mark for each in told], view, empty)
@@ -230,7 +233,7 @@ class ChartScreen(ConsoleScreen):
                  f" {each.words}") for each in marks
             ] or [((" nothing was changed, nothing fired about then" if pointed else " ", "dim"),)]
         )  # fmt: skip
-        self.remarks.set_spans([(" " + " · ".join(said), "dim")])
+        self.remarks.set_spans([(" " + " · ".join(filter(None, (*said, strange.words))), "dim")])
 
     def _values(self, scene: Scene, at: float, pointed: bool) -> list[list[SpanLike]]:
         """Each line's form, name and value at the cursor; without one the last value."""

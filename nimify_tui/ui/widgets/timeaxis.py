@@ -21,15 +21,16 @@ _LABEL_CELLS = 11
 _MARK_CHARS = 8
 
 
-Kind = Literal["deploy", "incident", "change"]
-_RANK: dict[Kind, int] = {"deploy": 0, "incident": 1, "change": 2}
+Kind = Literal["deploy", "incident", "change", "unusual"]
+_RANK: dict[Kind, int] = {"deploy": 0, "incident": 1, "change": 2, "unusual": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class ChartMark:
     """Something that happened at ``at`` (unix seconds), e.g. label ``r12``.
 
-    Where there is no room for all, deploys come before incidents, and those before other changes.
+    Where there is no room for all, deploys come before incidents, those before other changes, and what is only unlike
+    the rest comes last.
     """
 
     at: float
@@ -39,7 +40,7 @@ class ChartMark:
 
 def mark_glyph(kind: str, glyphs: Glyphs) -> str:
     """What stands before a mark's label."""
-    return "!" if kind == "incident" else glyphs.event
+    return {"incident": "!", "unusual": "?"}.get(kind, glyphs.event)
 
 
 def clock(at: float) -> str:
