@@ -217,7 +217,7 @@ def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitore
                 lines = (f"# {clean_line(answer.error, 200)}",)
             else:
                 lines = tuple(
-                    line for name, text in answer.queries for line in (f"# {name}", clean_line(text, 4000))
+                    line for name, text in answer.queries for line in (f"# {clean_line(name, 60)}", clean_line(text, 40_000))
                 ) or ("# this runtime does not tell it",)
             where = f"{where} ({server})"
         else:
