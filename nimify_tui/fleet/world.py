@@ -57,7 +57,7 @@ _SAME_CHANGE_S = 5.0
 _OURS = "console"
 #: Objects that are kept: who goes back and forth between two finds both at once.
 _OBJECTS = 8
-#: Histories that are kept: of six regions those of a few ranges, each at most some 100 kB.
+#: Histories that are kept: of six regions those of a few ranges, each at most some 300 kB.
 _HISTORIES = 24
 #: Services of which it is remembered what may be done to them.
 _RIGHTS_KEPT = 512

@@ -216,9 +216,8 @@ def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitore
             elif answer.error:
                 lines = (f"# {clean_line(answer.error, 200)}",)
             else:
-                lines = tuple(
-                    line for name, text in answer.queries for line in (f"# {name}", clean_line(text, 4000))
-                ) or ("# this runtime does not tell it",)
+                told = [(f"# {clean_line(name, 60)}", clean_line(text, 40_000)) for name, text in answer.queries]
+                lines = tuple(line for pair in told for line in pair) or ("# this runtime does not tell it",)
             where = f"{where} ({server})"
         else:
             detail = frame.details.get(row_id)
