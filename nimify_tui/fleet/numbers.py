@@ -35,6 +35,14 @@ ABSENT_S = 30.0
 ABSENT_INTERVALS = 5.0
 NO_STATUS = "this runtime does not tell which requests failed"
 NO_HISTOGRAM = "this runtime has no latency histogram"
+#: What switches a runtime's metrics on, where that is not so by itself (docs.sglang.ai, production metrics;
+#: tritonserver --help; trtllm-serve's LLM API options).
+SWITCHES = {
+    "sglang": "start it with --enable-metrics", "triton": "start it with --allow-metrics=true",
+    "trtllm": "serve it with return_perf_metrics: true",
+}  # fmt: skip
+#: How it is said that nothing tells metrics there.
+_SILENT = ("404", "does not answer", "refused")
 _QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -163,7 +171,9 @@ def _absent(reason: str) -> Numbers:
 
 def _why_not(track: ServiceTrack) -> str:
     if track.failed:
-        return f"metrics cannot be read: {track.failed}"
+        family = track.service.family if track.service is not None else ""
+        off = SWITCHES.get(family) if any(word in track.failed for word in _SILENT) else None
+        return f"metrics cannot be read: {track.failed}" + (f"; are they on? {off}" if off else "")
     if not track.replicas:
         return "no replica"
     if track.service is not None and track.service.family == EXPORTER_FAMILY:

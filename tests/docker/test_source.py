@@ -107,6 +107,16 @@ def test_families_ports_owners_and_names(engine: Engine, desk: Acting) -> None:
     )  # fmt: skip
     engine.run("--name", "shop-chat", "--label", "PODMAN_SYSTEMD_UNIT=chat.service",
                "--label", "nimify.dev/slo=objective=0.99 latency_ms=80")  # fmt: skip
+    engine.docker("tag", "nimify-test/busybox:1", "nvcr.io/nvidia/tritonserver:26.10-py3")
+    metrics, http = free_port(), free_port()
+    engine.run(
+        "--name", "triton", "--publish", f"127.0.0.1:{metrics}:8002", "--publish", f"127.0.0.1:{http}:8000",
+        image="nvcr.io/nvidia/tritonserver:26.10-py3",
+    )  # fmt: skip
+    desk.until_row("triton", state="OK")
+    [server] = desk.replicas("triton")
+    urls = [f"http://127.0.0.1:{each}" for each in (metrics, http)]
+    assert [server.admin_url, server.stats_url] == urls, "where its metrics are, and its statistics"
     desk.until_row("shop-chat", state="OK")
     desk.until_row("shop-chat.container", state="OK")
     service = desk.service("shop-chat")

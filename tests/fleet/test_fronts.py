@@ -8,7 +8,7 @@ import pytest
 from nimify_tui.domain.measures import Front, Histogram, ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
-from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled
+from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled, SampleFailed, ServiceSeen
 from nimify_tui.domain.workloads import Address, Surroundings
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.fleet.store import Fleet
@@ -103,3 +103,13 @@ def test_pages_of_fronts_tell_of_each_service_behind_them_and_nothing_of_themsel
     assert by_mesh.front.who == BY_WAYPOINT
     assert by_mesh.front.services["ai", "triton"].bounds_s == (0.005, 10.0)
     assert by_mesh.requests is None
+
+
+def test_a_runtime_that_tells_no_metrics_is_told_with_what_switches_them_on() -> None:
+    fleet = town("ticketing")
+    fleet.apply(ServiceSeen(AT, msgspec.structs.replace(service_fact(MODEL, 1), family="sglang")))
+    fleet.apply(SampleFailed(AT + 1, MODEL_R, "30000/metrics answers 404"))
+    reason = fleet.publish(AT + 2).rows[MODEL.row_id].p99.reason
+    assert reason == "metrics cannot be read: 30000/metrics answers 404; are they on? start it with --enable-metrics"
+    fleet.apply(SampleFailed(AT + 3, MODEL_R, "no right to pods/proxy in ns default"))
+    assert "are they on" not in fleet.publish(AT + 4).rows[MODEL.row_id].p99.reason

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.adapters import Reader
 from nimify_tui.sources.metrics.exposition import Page
 from nimify_tui.sources.metrics.kserve import PREDICT_STEP
-from nimify_tui.sources.metrics.mesh import FROM_ENVOY, FROM_ISTIO
+from nimify_tui.sources.metrics.mesh import FROM_ENVOY, FROM_ISTIO, Mesh
 from nimify_tui.sources.metrics.triton import FIRST_RESPONSE
 from nimify_tui.sources.metrics.trtllm import NO_HISTOGRAM
 from tests.metrics import foreign, pages
@@ -140,3 +142,9 @@ def test_how_requests_ended_is_heard_from_the_mesh_where_nobody_else_says_and_of
     assert (stranger.requests, stranger.latency_note) == ({"200": 6.0, "503": 1.0}, FROM_ISTIO)
     outgoing = "\n".join(line for line in foreign.ISTIO.splitlines() if 'reporter="destination"' not in line)
     assert Reader().read(outgoing.encode(), 1.0, "") is None, "what a pod asks of others is no request to it"
+
+
+def test_all_names_together_fit_into_a_request_line() -> None:
+    """What a Prometheus has is asked with GET; proxies before it take 8 kB of a line (nginx's default)."""
+    names = Reader().wanted | Mesh.anchors
+    assert len(quote("|".join(sorted(names)))) < 7000
