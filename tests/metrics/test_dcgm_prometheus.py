@@ -17,7 +17,7 @@ from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
 from nimify_tui.sources.metrics.dcgm import FEW
 from nimify_tui.sources.metrics.dcgm_prometheus import RegionCards, newest
-from tests.metrics.dcgm_pages import a800, ada
+from tests.metrics.dcgm_pages import a800, ada, shared
 from tests.metrics.prom import front, prometheus, serving
 from tests.support import wait_for
 
@@ -28,11 +28,11 @@ def panel(updates: list[Update]) -> GpuPanel:
 
 
 def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None:
-    """Pods by the labels that the server renamed, slices, one XID once, and a pod that ended is no holder any more.
+    """Pods by the labels that the server renamed, slices, shares, one XID once, and who ended is no holder any more.
 
     Seen failing with all series of the window taken: the card was shared by the pod of before and that of now.
     """
-    pages = {"ada": ada(GPU_UTIL="87"), "a800": a800(whole=False)}
+    pages = {"ada": ada(GPU_UTIL="87"), "a800": a800(whole=False), "shared": shared()}
 
     def page(name: str) -> Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]:
         return lambda _: (200, pages[name].encode())
@@ -54,7 +54,9 @@ def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None
         assert [f"{each.node}/{each.index} {each.instance}".strip() for each in first.gpus] == [
             "lke529760-766837-0a634ab30000/0", "msxf-hpc-64-35-ai/0", "msxf-hpc-64-35-ai/0 2g.20gb #3",
             "msxf-hpc-64-35-ai/0 2g.20gb #5", "msxf-hpc-64-35-ai/0 2g.20gb #6", "msxf-hpc-64-35-ai/1",
+            "worker1/0",
         ]  # fmt: skip
+        assert (first.gpus[-1].shared, first.gpus[-1].pods[2]) == (3, "somenamespace/pod3")
         card = first.gpus[0]
         assert (card.utilisation.value, card.pods) == (87.0, ("default/cuda-75454ffb9f-8ljq7",))
         assert (card.region, card.every_s, first.region) == ("us-east-1", 30.0, "us-east-1")
