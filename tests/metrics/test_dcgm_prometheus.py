@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import pytest
+
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row
 from nimify_tui.backends.prometheus.ways import Direct
@@ -132,3 +134,24 @@ def test_a_server_without_gpus_or_without_an_answer_says_so_once_and_old_numbers
 
     with serving(handle) as port:
         asyncio.run(go(f"http://127.0.0.1:{port}"))
+
+
+def test_an_answer_that_nobody_thought_of_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing with what it raises let through: the numbers of the replicas ended with it."""
+
+    async def turn(*_: object) -> list[Update]:
+        raise RuntimeError("a label that nobody thought of")
+
+    async def go() -> None:
+        server = PrometheusServer(Direct(ServerPlace(url="http://127.0.0.1:9")), clock := SystemClock())
+        told: asyncio.Queue[list[Update]] = asyncio.Queue()
+        region = RegionCards("us", server, GpuFaults(), clock)
+        monkeypatch.setattr(region, "turn", turn)
+        work = asyncio.create_task(region.run(lambda updates: told.put_nowait(list(updates))))
+        async with asyncio.timeout(30):
+            assert panel(await told.get()).reason == "its DCGM series could not be understood"
+        assert not work.done()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(go())
