@@ -6,6 +6,7 @@ NVIDIA/dcgm-exporter. Certificates: prometheus/blackbox_exporter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -157,13 +158,15 @@ EXPORTED: tuple[Exported, ...] = (
         ),),
     ),
     Exported(
-        name="NimifyGpuBusy", rule="UtilisationHigh", about="GPU {{ $labels.gpu }} of {{ $labels.Hostname }}",
-        needs="the DCGM exporter",
-        expr=f"avg by (Hostname, gpu) (DCGM_FI_DEV_GPU_UTIL) > {rule('UtilisationHigh').threshold:g}",
+        name="NimifyGpuBusy", rule="UtilisationHigh", needs="the DCGM exporter",
+        about="GPU {{ $labels.gpu }} of {{ $labels.Hostname }}{{ $labels.hostname }}",  # the exporter renamed it
+        expr=f"avg by (Hostname, hostname, gpu) (DCGM_FI_DEV_GPU_UTIL) > {rule('UtilisationHigh').threshold:g}",
         cases=(Case(
-            series={'DCGM_FI_DEV_GPU_UTIL{Hostname="n1", gpu="0"}': "90x60",
-                    'DCGM_FI_DEV_GPU_UTIL{Hostname="n1", gpu="1"}': "75x60"},
-            quiet_at="9m45s", fires_at="11m", fires={"Hostname": "n1", "gpu": "0"},
+            series={'DCGM_FI_DEV_GPU_UTIL{hostname="n1", gpu="0"}': "90x60",
+                    'DCGM_FI_DEV_GPU_UTIL{hostname="n1", gpu="1"}': "75x60",
+                    'DCGM_FI_DEV_GPU_UTIL{hostname="n2", gpu="0"}': "5x60",
+                    'DCGM_FI_DEV_GPU_UTIL{Hostname="n3", gpu="0"}': "75x60"},
+            quiet_at="9m45s", fires_at="11m", fires={"hostname": "n1", "gpu": "0"},
         ),),
     ),
     Exported(
@@ -277,6 +280,7 @@ def _case(each: Exported, source: Rule, case: Case) -> list[str]:
     summary = _summary(each, source)
     for name, value in case.fires.items():
         summary = summary.replace("{{ $labels." + name + " }}", value)
+    summary = re.sub(r"\{\{ \$labels\.\w+ \}\}", "", summary)  # a label that is not there is written as nothing
     lines += [
         "            exp_annotations:", f"              summary: {_quoted(summary)}",
         f"              remedy: {_quoted(source.remedy)}",

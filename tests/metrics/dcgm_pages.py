@@ -104,3 +104,15 @@ SHARED = [
          ("pod3", "somenamespace", "runner"))
     )
 ]  # fmt: skip
+
+
+def shared() -> str:
+    """What the exporter of :data:`SHARED` tells itself: without what the server adds, by the names it had."""
+    own = ("gpu", "UUID", "device", "modelName", "Hostname", "DCGM_FI_DRIVER_VERSION", "vgpu")
+    lines = ["# TYPE DCGM_FI_DEV_GPU_UTIL gauge"]
+    for each in SHARED:
+        labels = {name: each[name] for name in own}
+        labels |= {name: each[f"exported_{name}"] for name in ("container", "namespace", "pod")}
+        words = ",".join(f'{name}="{value}"' for name, value in labels.items())
+        lines.append(f"DCGM_FI_DEV_GPU_UTIL{{{words}}} 71")
+    return "\n".join(lines) + "\n"

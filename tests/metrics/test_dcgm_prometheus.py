@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import pytest
+
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row
 from nimify_tui.backends.prometheus.ways import Direct
@@ -17,7 +19,7 @@ from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
 from nimify_tui.sources.metrics.dcgm import FEW
 from nimify_tui.sources.metrics.dcgm_prometheus import RegionCards, newest
-from tests.metrics.dcgm_pages import a800, ada
+from tests.metrics.dcgm_pages import a800, ada, shared
 from tests.metrics.prom import front, prometheus, serving
 from tests.support import wait_for
 
@@ -28,11 +30,11 @@ def panel(updates: list[Update]) -> GpuPanel:
 
 
 def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None:
-    """Pods by the labels that the server renamed, slices, one XID once, and a pod that ended is no holder any more.
+    """Pods by the labels that the server renamed, slices, shares, one XID once, and who ended is no holder any more.
 
     Seen failing with all series of the window taken: the card was shared by the pod of before and that of now.
     """
-    pages = {"ada": ada(GPU_UTIL="87"), "a800": a800(whole=False)}
+    pages = {"ada": ada(GPU_UTIL="87"), "a800": a800(whole=False), "shared": shared()}
 
     def page(name: str) -> Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]:
         return lambda _: (200, pages[name].encode())
@@ -54,7 +56,9 @@ def test_the_gpus_of_a_region_come_out_of_its_prometheus(tmp_path: Path) -> None
         assert [f"{each.node}/{each.index} {each.instance}".strip() for each in first.gpus] == [
             "lke529760-766837-0a634ab30000/0", "msxf-hpc-64-35-ai/0", "msxf-hpc-64-35-ai/0 2g.20gb #3",
             "msxf-hpc-64-35-ai/0 2g.20gb #5", "msxf-hpc-64-35-ai/0 2g.20gb #6", "msxf-hpc-64-35-ai/1",
+            "worker1/0",
         ]  # fmt: skip
+        assert (first.gpus[-1].shared, first.gpus[-1].pods[2]) == (3, "somenamespace/pod3")
         card = first.gpus[0]
         assert (card.utilisation.value, card.pods) == (87.0, ("default/cuda-75454ffb9f-8ljq7",))
         assert (card.region, card.every_s, first.region) == ("us-east-1", 30.0, "us-east-1")
@@ -130,3 +134,24 @@ def test_a_server_without_gpus_or_without_an_answer_says_so_once_and_old_numbers
 
     with serving(handle) as port:
         asyncio.run(go(f"http://127.0.0.1:{port}"))
+
+
+def test_an_answer_that_nobody_thought_of_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing with what it raises let through: the numbers of the replicas ended with it."""
+
+    async def turn(*_: object) -> list[Update]:
+        raise RuntimeError("a label that nobody thought of")
+
+    async def go() -> None:
+        server = PrometheusServer(Direct(ServerPlace(url="http://127.0.0.1:9")), clock := SystemClock())
+        told: asyncio.Queue[list[Update]] = asyncio.Queue()
+        region = RegionCards("us", server, GpuFaults(), clock)
+        monkeypatch.setattr(region, "turn", turn)
+        work = asyncio.create_task(region.run(lambda updates: told.put_nowait(list(updates))))
+        async with asyncio.timeout(30):
+            assert panel(await told.get()).reason == "its DCGM series could not be understood"
+        assert not work.done()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(go())

@@ -112,8 +112,10 @@ class DirectCards:
     async def _turn(
         self, region: RegionExporters, found: Sequence[Exporter], sink: Callable[[Sequence[Update]], None]
     ) -> None:
-        if updates := await region.turn(found):
-            sink(updates)
+        try:
+            sink(await region.turn(found))
+        except Exception:  # whatever a page makes of it: it is logged whole, and read again
+            log.exception("the GPUs of a region could not be told")
 
 
 class RegionExporters:

@@ -59,7 +59,12 @@ class RegionCards:
         """Ask at whole multiples of the step, the same times for all who look; at once at first."""
         at = self._clock.now()
         while True:
-            if updates := await self.turn(at):
+            try:
+                updates = await self.turn(at)
+            except Exception:  # whatever an answer makes of it: it is logged whole, and asked again
+                log.exception("the DCGM series of a Prometheus could not be understood")
+                updates = self._failed(at, "its DCGM series could not be understood")
+            if updates:
                 sink(updates)
             now = self._clock.now()
             at = (math.floor(now / EVERY_S) + 1) * EVERY_S
@@ -73,12 +78,7 @@ class RegionCards:
             return self._failed(at, f"{error.message}: {error.remedy}" if error.remedy else error.message)
         said, every_s = newest(rows, at)
         source = f"DCGM through {self._server.who}"
-        try:
-            found = cards(said, source, max(EVERY_S, every_s))
-        except Exception:  # whatever labels make of it: it is logged whole, and asked again
-            log.exception("the DCGM series of a Prometheus could not be understood")
-            return self._failed(at, "its DCGM series could not be understood")
-        gpus, events = self._history.told(found, source)
+        gpus, events = self._history.told(cards(said, source, max(EVERY_S, every_s)), source)
         if events:
             await asyncio.to_thread(self._history.write)
         reason = "" if gpus else f"{self._server.who} has no series of dcgm-exporter: is it there, and scraped?"
