@@ -167,9 +167,10 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         hit = await made.hit_by([Matcher("pod", "web-.*", regex=True), Matcher("namespace", "shop")])
         assert len(hit.alerts) == 1
         assert not (await made.hit_by([Matcher("pod", 'a"b\\c')])).alerts
-        monkeypatch.setattr(asking, "QUESTION_S", 0.3)
-        with real.hung(), pytest.raises(ServerSilent, match="does not answer within"):
-            await made.alerts()
+        with monkeypatch.context() as hasty:
+            hasty.setattr(asking, "QUESTION_S", 0.3)
+            with real.hung(), pytest.raises(ServerSilent, match="does not answer within"):
+                await made.alerts()
         made.close()
         bad = server(url)
         with pytest.raises(BadAnswer, match="no Alertmanager does"):
