@@ -51,16 +51,18 @@ class Monitors:
         """What runs beside the regions; nothing without ``numbers``, or where no region has a server."""
         return (self._read,) if numbers and self.regions else ()
 
+    def server(self, name: str) -> PrometheusServer:
+        """The server of a region that has one; nothing is connected yet."""
+        endpoint = self._endpoints[name]
+        return server_of(endpoint, partial(self._link, name), self._clock, name, self._forwards)
+
     async def _read(self, fleet: Fleet, sink: Sink) -> None:
         """Read until cancelled: the numbers of the replicas, their past while one looks at it, and the GPUs."""
         from nimify_tui.sources.metrics.dcgm_prometheus import PrometheusCards
         from nimify_tui.sources.metrics.past import PrometheusPast
         from nimify_tui.sources.metrics.prometheus import PrometheusScrapes
 
-        servers = {
-            name: server_of(endpoint, partial(self._link, name), self._clock, name, self._forwards)
-            for name, endpoint in self._endpoints.items()
-        }
+        servers = {name: self.server(name) for name in self._endpoints}
         pods = self._clusters.__contains__
         scrapes = PrometheusScrapes(fleet, servers, pods, self._clock)
         past = PrometheusPast(fleet, servers, pods, self._clock)

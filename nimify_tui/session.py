@@ -17,6 +17,7 @@ from typing import TypeVar
 from nimify_tui.alerting import Alertmanagers
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock
+from nimify_tui.cachewatch import CacheWatch
 from nimify_tui.clusters import ANY, ClusterRegions, Wanted
 from nimify_tui.config import Config
 from nimify_tui.controllers.desks import Desks
@@ -117,14 +118,14 @@ class Session:
                     for work in one.fleet_work(needs.numbers, monitors.regions)
                 ),
                 *monitors.fleet_work(needs.numbers), *self.alerting.fleet_work(),
-                *((last_known.keep,) if needs.remember else ()),
-                lambda *_: self._live.run(), clusters.rights(self._kind, self._may_write),
+                *CacheWatch(config, only, monitors.server, self.clock).fleet_work(needs.numbers),
+                *((last_known.keep,) if needs.remember else ()), lambda *_: self._live.run(),
+                clusters.rights(self._kind, self._may_write),
             ),
             listeners=(self._mirror.apply,),
             before=last_known.read if needs.remember else _nothing,
-            after=last_known.write if needs.remember else _nothing,
-            ahead=frozenset({RegionKind.KUBERNETES}),
-        )
+            after=last_known.write if needs.remember else _nothing, ahead=frozenset({RegionKind.KUBERNETES}),
+        )  # fmt: skip
         self.engine = Engine(rooms, config.slos, self.clock)
         controllers: dict[RegionKind, Controller] = {
             RegionKind.EMBEDDED: LocalController(self._embedded.backend, self._embedded.kept_model),

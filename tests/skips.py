@@ -21,6 +21,9 @@ ALLOWED = (
     "prometheus-alertmanager is not installed",
     "prometheus-api-client is not installed",
     "promtool is not installed",
+    "prometheus-redis-exporter is not installed",
+    "redis-server is not installed",
+    "haproxy is not installed",
     "rsvg-convert is not installed",
     "schemathesis is not installed",
 )

@@ -15,6 +15,7 @@ from nimify_tui.backends.docker.references import check_reference
 from nimify_tui.base.errors import ConfigurationError, ValidationError
 from nimify_tui.base.redact import MASK, redact
 from nimify_tui.base.text import clean_line
+from nimify_tui.config.caching import caches
 from nimify_tui.config.layers import PREFIX, Merged, Problem, path_text
 from nimify_tui.config.lines import Path
 from nimify_tui.config.monitoring import servers
@@ -160,6 +161,7 @@ def sense(merged: Merged) -> Iterator[Problem]:
 def _beyond(path: Path, item: Mapping[str, Any], merged: Merged) -> Iterator[Problem]:
     """Keys whose meaning is settled and which this version cannot honour: said, never passed over."""
     kind = item.get("kind", "embedded")
+    yield from caches(path, item, merged)
     for key in _BUILDING:
         if item.get(key) and kind != "docker":
             text = "only a Docker region builds images"

@@ -51,6 +51,29 @@ class Endpoint(_Table, frozen=True):
     tenant: Text | None = None
 
 
+class RedisConfig(_Table, frozen=True):
+    """The Redis that a region's services share: its own address, or "prometheus" for what redis_exporter tells there.
+
+    ``instance`` is the exporter's target, where the region's Prometheus has several.
+    """
+
+    url: Text
+    username: Text | None = None
+    password: SecretRef | None = None
+    ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    instance: Text | None = None
+
+
+class EdgeConfig(_Table, frozen=True):
+    """What is probed to learn whether the edge before a region answers from its cache."""
+
+    url: Text
+    every: Duration = "30s"
+    ca_file: Text | None = None
+
+
 class UiConfig(_Table, frozen=True):
     """``[ui]``: the screen. ``mouse`` None: on, but off over SSH."""
 
@@ -76,6 +99,8 @@ class RegionConfig(_Table, frozen=True):
     prometheus: Endpoint | Text | None = None
     #: One, or several: those of a cluster of Alertmanagers are named one by one.
     alertmanager: Endpoint | Text | tuple[Endpoint | Text, ...] | None = None
+    redis: RedisConfig | Text | None = None
+    edge: EdgeConfig | Text | None = None
     token: SecretRef | None = None
     #: Of a Docker region: the HAProxy before a service, what our runtime's image is built on, and a folder of wheels
     #: for engines that reach no package index.

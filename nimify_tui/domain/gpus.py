@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.domain.measures import Measure, MeasureState, absent
 
 _NOT_ASKED = "this source does not tell it"
 #: The family of a service that tells the GPUs of its hosts, and no numbers of its own.
@@ -81,6 +81,19 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float = 2.0
     idle_s: float | None = None
     watched_s: float | None = None
+
+
+_MEASURES = tuple(each.name for each in msgspec.structs.fields(Gpu) if each.type is Measure)
+
+
+def aged(gpu: Gpu, at: float) -> Gpu:
+    """The same at ``at``: numbers that are older than three of their steps are stale."""
+    old = {
+        name: msgspec.structs.replace(each, state=MeasureState.STALE, reason=f"told {at - each.at:.0f} s ago")
+        for name in _MEASURES
+        if (each := getattr(gpu, name)).value is not None and each.at is not None and at - each.at > 3.0 * gpu.every_s
+    }
+    return msgspec.structs.replace(gpu, **old) if old else gpu
 
 
 class GpuRoom(msgspec.Struct, frozen=True, kw_only=True):

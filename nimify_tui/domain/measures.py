@@ -78,16 +78,25 @@ class TokenSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     prefix_ratio: float | None = None
 
 
+class Front(msgspec.Struct, frozen=True, gc=False):
+    """What something before services told of them: ``who`` in words, durations by (namespace, name of the service)."""
+
+    who: str
+    services: dict[tuple[str, str], Histogram]
+
+
 class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one scrape of one replica said; cumulative counters since that process started.
 
     ``requests`` maps the status code ("200") to its count. ``rejected`` maps a reason to its count,
-    ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count.
+    ``security`` maps (category, action) to its count, ``cache`` maps (tier, result) to its count,
+    ``cache_bytes`` a tier to its size.
     Absent families are None, not zero. ``models`` are the numbers by model, None where there is only one.
     ``every_s`` is how often this replica is read, seconds, where that is not the fleet's own pace: it is far
     away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
-    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``via`` is
+    ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
+    of what stands before other services, which it tells of. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
     part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
     """
@@ -106,7 +115,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     rejected: dict[str, float] | None = None
     security: dict[tuple[str, str], float] | None = None
     cache: dict[tuple[str, str], float] | None = None
-    cache_bytes: float | None = None
+    cache_bytes: dict[str, float] | None = None
     cache_evictions: float | None = None
     cpu_s: float | None = None
     rss_bytes: float | None = None
@@ -118,6 +127,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     partial: str = ""
     runtime: str = ""
     tokens: TokenSample | None = None
+    front: Front | None = None
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -46,10 +46,15 @@ class Family(NamedTuple):
 
 _OURS = "nimify_inference_requests_total"
 _VLLM, _HTTP = "vllm:request_success_total", "http_requests_total"
+_SGLANG, _SGLANG_HTTP = "sglang:num_requests_total", "sglang:http_responses_total"
+_TRTLLM, _TRTLLM_BAD = "trtllm_request_success_total", "trtllm_request_error_total"
 _NIM_OK, _NIM_BAD = "request_success_total", "request_failure_total"
 _TRITON_OK, _TRITON_BAD = "nv_inference_request_success", "nv_inference_request_failure"
 #: Who asks there is no client of the model.
 _CLIENTS = 'handler!~"/(metrics|health|live|ready|docs|openapi).*",path!~"/(metrics|health|live|ready|docs|openapi).*"'
+_ROUTES = 'http_route!~"/(metrics|health|live|ready|docs|openapi).*"'
+_ASKED = 'endpoint=~"/(v1/|generate|encode|classify).*"'
+_OTEL = "http_server_request_duration_seconds"
 _HTTP_OWN = ("handler", "path", "method", "status", "code", "status_code")
 
 #: Asked from the top: vLLM's pages have widespread names of HTTP requests, too.
@@ -65,6 +70,17 @@ FAMILIES: tuple[Family, ...] = (
         ("model_name", "engine", "finished_reason", "handler", "method", "status"),
         (Counter(_VLLM), Counter(_HTTP, 'handler=~"/v1/.*",status="4xx"')),
         ((Counter(_VLLM, 'finished_reason="error"'),), (Counter(_HTTP, 'handler=~"/v1/.*",status="5xx"'),)),
+    ),
+    Family(
+        "sglang", (_SGLANG, "sglang:num_running_reqs"), Counter("sglang:e2e_request_latency_seconds_bucket"),
+        ("model_name", "engine_type", "is_streaming", "endpoint", "method", "status_code"),
+        (Counter(_SGLANG), Counter(_SGLANG_HTTP, f'{_ASKED},status_code=~"[45].."')),
+        ((Counter(_SGLANG_HTTP, f'{_ASKED},status_code=~"5.."'),),),
+    ),
+    Family(
+        "trtllm", (_TRTLLM, "trtllm_num_requests_running"), Counter("trtllm_e2e_request_latency_seconds_bucket"),
+        ("model_name", "engine_type", "finished_reason", "http_code"), (Counter(_TRTLLM), Counter(_TRTLLM_BAD)),
+        ((Counter(_TRTLLM_BAD, 'http_code=~"5.."'),),),
     ),
     Family(
         "nim", (_NIM_OK, "num_requests_running"), Counter("e2e_request_latency_seconds_bucket"), ("model_name",),
@@ -83,6 +99,11 @@ FAMILIES: tuple[Family, ...] = (
         "http", (_HTTP, "http_request_duration_seconds_count"),
         Counter("http_request_duration_seconds_bucket", _CLIENTS), _HTTP_OWN, (Counter(_HTTP, _CLIENTS),),
         ((Counter(_HTTP, f'{_CLIENTS},status=~"5.*"'),), (Counter(_HTTP, f'{_CLIENTS},code=~"5.*"'),)),
+    ),
+    Family(
+        "http", (f"{_OTEL}_count",), Counter(f"{_OTEL}_bucket", _ROUTES),
+        ("http_route", "http_request_method", "http_response_status_code"), (Counter(f"{_OTEL}_count", _ROUTES),),
+        ((Counter(f"{_OTEL}_count", f'{_ROUTES},http_response_status_code=~"5.*"'),),),
     ),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from nimify_tui.domain.alertmanagers import ManagerFacts
+from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.changes import Change
 from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuMap, GpuPanel
@@ -132,6 +133,21 @@ class GpusSeen(msgspec.Struct, frozen=True, tag="gpus"):
     panel: GpuPanel
 
 
+class CacheSeen(msgspec.Struct, frozen=True, tag="cache"):
+    """A cache beside the services was asked."""
+
+    at: float
+    told: CacheTold
+
+
+class CacheFailed(msgspec.Struct, frozen=True, tag="cache_failed"):
+    """It could not be asked, and why (one sentence with what helps)."""
+
+    at: float
+    key: CacheKey
+    reason: str
+
+
 class AlertmanagerSeen(msgspec.Struct, frozen=True, tag="alertmanager"):
     """An Alertmanager was asked."""
 
@@ -187,6 +203,8 @@ Update = (
     | Changed
     | SecuritySeen
     | GpusSeen
+    | CacheSeen
+    | CacheFailed
     | AlertmanagerSeen
     | GpuMapSeen
     | ObjectRead

@@ -1,4 +1,4 @@
-"""Hit ratios of cache tiers out of cumulative counters, with a short trend for each tier."""
+"""Hit ratios of the caches in the replicas, out of cumulative counters, with a short trend for each tier."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from array import array
 from itertools import repeat
 from typing import Protocol
 
-from nimify_tui.domain.measures import Measure, MeasureState, ReplicaSample, absent
-from nimify_tui.fleet.frames import CacheStat
+from nimify_tui.domain.measures import ReplicaSample, TokenSample
 
 #: One step of the trend, seconds, and how many there are.
 STEP_S = 20.0
 STEPS = 24
-#: Names of the tiers on the screen; others keep their own.
-_NAMES = {"l1": "response L1", "l2": "redis L2", "l3": "edge L3", "artifacts": "model artifacts"}
+#: The tier of prefixes that are found in a KV cache.
+PREFIX = "prefix"
 #: Results that are a hit.
 _HITS = frozenset({"hit", "hits", "stale_hit"})
 
@@ -25,7 +24,7 @@ class Replica(Protocol):
     cached: array[float] | None
 
 
-class _Tier:
+class Steps:
     """Lookups of one tier, by step."""
 
     __slots__ = ("steps",)
@@ -35,6 +34,7 @@ class _Tier:
         self.steps: list[list[float]] = []
 
     def add(self, at: float, hits: float, lookups: float) -> None:
+        """Count some lookups."""
         step = at // STEP_S
         if not self.steps or self.steps[-1][0] != step:
             self.steps.append([step, 0.0, 0.0])
@@ -43,22 +43,31 @@ class _Tier:
         newest[1] += hits
         newest[2] += lookups
 
+    def sums(self, at: float) -> dict[int, tuple[float, float]]:
+        """(hits, lookups) of the last steps."""
+        now = int(at // STEP_S)
+        return {int(step): (hits, lookups) for step, hits, lookups in self.steps if now - STEPS < step <= now}
+
 
 class CacheTracks:
     """The caches of one service in one region."""
 
-    __slots__ = ("_bytes", "_places", "_tiers", "at")
+    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at")
 
     def __init__(self) -> None:
-        self._tiers: dict[str, _Tier] = {}
+        self._tiers: dict[str, Steps] = {}
         #: Place of each (tier, result) in the arrays of counters; place 0 is the process's beginning.
         self._places: dict[tuple[str, str], int] = {}
-        self._bytes: dict[int, float] = {}
+        #: By replica: the sizes by tier; when its KV cache was told of, and how full it was.
+        self._bytes: dict[int, dict[str, float]] = {}
+        self._kv: dict[int, tuple[float, float]] = {}
+        #: [step, the fullest].
+        self._kv_steps: list[list[float]] = []
         self.at = 0.0
 
     def observe(self, replica: Replica, sample: ReplicaSample, whole: CacheTracks) -> None:
         """Count one scrape, here and in the ``whole`` fleet; the first one of a process only sets the beginning."""
-        told = sample.cache or {}
+        told = told_by(sample)
         who, places = id(replica), self._places
         for pair in told:
             if pair not in places:
@@ -67,6 +76,9 @@ class CacheTracks:
         counters, before = array("d", [began, *map(told.get, places, repeat(0.0))]), replica.cached
         replica.cached = counters
         self.at = whole.at = sample.at
+        if sample.tokens is not None and sample.tokens.kv_ratio is not None:
+            self.fill(who, sample.at, sample.tokens.kv_ratio)
+            whole.fill(who, sample.at, sample.tokens.kv_ratio)
         if sample.cache_bytes is not None:
             self._bytes[who] = sample.cache_bytes
         if counters == before:
@@ -86,81 +98,61 @@ class CacheTracks:
                 mine.add(sample.at, hits, grown)
                 whole.tier(tier).add(sample.at, hits, grown)
 
-    def tier(self, name: str) -> _Tier:
+    def tier(self, name: str) -> Steps:
         """The tier of this name, made when it is new."""
         found = self._tiers.get(name)
         if found is None:
-            found = self._tiers[name] = _Tier()
+            found = self._tiers[name] = Steps()
         return found
+
+    def fill(self, who: int, at: float, ratio: float) -> None:
+        """How full the KV cache of a replica is."""
+        self._kv[who] = (at, ratio)
+        step = at // STEP_S
+        if not self._kv_steps or self._kv_steps[-1][0] < step:
+            self._kv_steps.append([step, ratio])
+            del self._kv_steps[:-STEPS]
+        elif self._kv_steps[-1][0] == step:
+            self._kv_steps[-1][1] = max(self._kv_steps[-1][1], ratio)
 
     def forget(self, replica: Replica) -> None:
         """The replica is gone."""
         self._bytes.pop(id(replica), None)
+        self._kv.pop(id(replica), None)
 
     def sums(self, tier: str, at: float) -> dict[int, tuple[float, float]]:
         """(hits, lookups) of the last steps."""
+        return self._tiers[tier].sums(at) if tier in self._tiers else {}
+
+    def filled(self, since: float) -> list[tuple[float, float]]:
+        """(when, how full) of the KV caches that were told of after ``since``."""
+        return [told for told in self._kv.values() if told[0] > since]
+
+    def kv_steps(self, at: float) -> dict[int, float]:
+        """The fullest KV cache of the last steps."""
         now = int(at // STEP_S)
-        steps = self._tiers[tier].steps if tier in self._tiers else ()
-        return {int(step): (hits, lookups) for step, hits, lookups in steps if now - STEPS < step <= now}
+        return {int(step): ratio for step, ratio in self._kv_steps if now - STEPS < step <= now}
 
     @property
     def tiers(self) -> tuple[str, ...]:
         """Tiers that were told of."""
         return tuple(self._tiers)
 
-    @property
-    def size_bytes(self) -> float | None:
-        """Bytes in all replicas' caches together, None when nobody says."""
-        return sum(self._bytes.values()) if self._bytes else None
+    def size_bytes(self, tier: str) -> float | None:
+        """Bytes in all replicas' caches of a tier together, None when nobody says."""
+        told = [sizes[tier] for sizes in self._bytes.values() if tier in sizes]
+        return sum(told) if told else None
 
 
-def stats(
-    tracks: list[CacheTracks], at: float, source: str, size_bytes: float | None = None
-) -> tuple[CacheStat, ...]:
-    """The tiers of all ``tracks`` together, and plainly what is not there.
-
-    ``size_bytes`` is given when the tracks do not know their size.
-    """
-    tiers = sorted({tier for track in tracks for tier in track.tiers})
-    found = [_stat(tier, tracks, at, source, size_bytes) for tier in tiers]
-    if "l1" not in tiers:
-        found.insert(0, _missing("response L1", "not used"))
-    for tier, why in (("l2", "not used"), ("l3", "not probed"), ("artifacts", "no region tells")):
-        if tier not in tiers:
-            found.append(_missing(_NAMES[tier], why))
-    return tuple(found)
+def has_caches(tokens: TokenSample) -> bool:
+    """Whether a server of language models tells of its caches."""
+    return tokens.kv_ratio is not None or (tokens.prefix_hits is not None and tokens.prefix_queries is not None)
 
 
-def _stat(
-    tier: str, tracks: list[CacheTracks], at: float, source: str, size_bytes: float | None
-) -> CacheStat:
-    steps: dict[int, tuple[float, float]] = {}
-    for track in tracks:
-        for step, (hits, lookups) in track.sums(tier, at).items():
-            known = steps.get(step, (0.0, 0.0))
-            steps[step] = (known[0] + hits, known[1] + lookups)
-    newest = max((track.at for track in tracks if tier in track.tiers), default=at)
-    last = int(at // STEP_S)
-    recent = [steps.get(step, (0.0, 0.0)) for step in (last - 1, last)]
-    hits, lookups = sum(each[0] for each in recent), sum(each[1] for each in recent)
-    state = MeasureState.FRESH if at - newest <= STEP_S else MeasureState.STALE
-    ratio = (
-        Measure(hits / lookups, "ratio", newest, source, state)
-        if lookups
-        else absent("ratio", f"no lookups in {2 * STEP_S:.0f} s", source)
-    )
-    trend = []
-    for step in range(min(steps, default=last), last + 1):
-        one = steps.get(step)
-        trend.append(one[0] / one[1] if one is not None and one[1] else None)
-    sizes = [track.size_bytes for track in tracks if track.size_bytes is not None]
-    total = sum(sizes) if sizes else size_bytes
-    size = Measure(total, "bytes", newest, source, state) if total is not None and tier == "l1" else None
-    return CacheStat(
-        tier=_NAMES.get(tier, tier), hit_ratio=ratio, size=size or absent("bytes", "not told", source),
-        trend=tuple(trend),
-    )  # fmt: skip
-
-
-def _missing(tier: str, why: str) -> CacheStat:
-    return CacheStat(tier=tier, hit_ratio=absent("ratio", why), size=absent("bytes", why), note=why)
+def told_by(sample: ReplicaSample) -> dict[tuple[str, str], float]:
+    """All lookups by (tier, result): those of prefixes are counted apart."""
+    tokens = sample.tokens
+    if tokens is None or tokens.prefix_hits is None or tokens.prefix_queries is None:
+        return sample.cache or {}
+    missed = max(0.0, tokens.prefix_queries - tokens.prefix_hits)
+    return {**(sample.cache or {}), (PREFIX, "hit"): tokens.prefix_hits, (PREFIX, "miss"): missed}

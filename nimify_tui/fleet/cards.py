@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from nimify_tui.domain.gpus import IDLE_PERCENT, Gpu, GpuMap, GpuPanel, GpuRoom
+from nimify_tui.domain.gpus import IDLE_PERCENT, Gpu, GpuMap, GpuPanel, GpuRoom, aged
 from nimify_tui.fleet.holders import with_holders
 from nimify_tui.fleet.tracks import RegionTrack
 
 #: Readings that are further apart than so many times what they should be are a break, at least so many seconds.
 _BREAK, _BREAK_S = 4.0, 60.0
+#: The age of clusters' numbers is looked at so often, seconds.
+_AGE_S = 15.0
 _WHOLE, _SHARE = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 
 
@@ -47,6 +50,7 @@ class Cards:
         self._made: dict[str, GpuPanel | None] = {}
         self._here: frozenset[str] = frozenset()
         self._all: tuple[GpuPanel, ...] | None = None
+        self._slot = -1.0
 
     def seen(self, key: str, panel: GpuPanel) -> None:
         """What the GPUs of a node, or of a region, say."""
@@ -86,20 +90,24 @@ class Cards:
         """The panels as they were told, for those who judge."""
         return self._panels.values()
 
-    def all(self, regions: Mapping[str, RegionTrack]) -> tuple[GpuPanel, ...]:
-        """This host's first, then by region; the same object while nothing was told."""
+    def all(self, regions: Mapping[str, RegionTrack], at: float) -> tuple[GpuPanel, ...]:
+        """This host's first, then by region, as of ``at``; the same object for a while in which nothing was told."""
+        if at // _AGE_S != self._slot:  # what nobody tells anew grows old
+            self._slot = at // _AGE_S
+            self._made.clear()
+            self._all = None
         if self._all is None:
             found = [with_holders(panel, regions) for panel in self._panels.values() if not panel.region]
             for name in sorted({panel.region for panel in self._panels.values() if panel.region} | self._maps.keys()):
                 if name not in self._made:
-                    made = self._region(name)
+                    made = self._region(name, at)
                     self._made[name] = with_holders(made, regions) if made is not None else None
                 if (panel := self._made[name]) is not None:
                     found.append(panel)
             self._all = tuple(found)
         return self._all
 
-    def _region(self, name: str) -> GpuPanel | None:
+    def _region(self, name: str, now: float) -> GpuPanel | None:
         """A region's panel with its map; None where it has no GPU. Cards that this host tells itself are left out."""
         panel = self._panels.get(name)
         at, places = self._maps.get(name, (None, GpuMap()))
@@ -109,15 +117,36 @@ class Cards:
                 return None
             reason = "no numbers: no dcgm-exporter is known here" if not places.exporters else "not read yet"
             panel = GpuPanel(at=at, reason=reason, region=name)
-        nodes = dict(places.exporters)
-        gpus = [
-            msgspec.structs.replace(gpu, node=nodes.get(gpu.node, gpu.node))
-            for gpu in panel.gpus
-            if not gpu.uuid or gpu.uuid not in self._here
-        ]
+        told = [aged(gpu, now) for gpu in panel.gpus if not gpu.uuid or gpu.uuid not in self._here]
+        gpus, others = _of_nodes(told, places)
         if not gpus and panel.gpus and not has:
             return None
-        return msgspec.structs.replace(panel, gpus=_shared(gpus, places), places=places if has else None)
+        partial = panel.partial
+        if others:
+            words = f"{others} GPU{'s' if others > 1 else ''} on none of its nodes left out: another cluster's?"
+            partial = f"{partial}; {words}" if partial else words
+        return msgspec.structs.replace(
+            panel, gpus=_shared(gpus, places), places=places if has else None, partial=partial
+        )
+
+
+def _of_nodes(gpus: list[Gpu], places: GpuMap) -> tuple[list[Gpu], int]:
+    """The GPUs by the names of the cluster's nodes, and how many are of none of them.
+
+    One server may read several clusters. Where no name is known at all, hosts are called otherwise, and all are kept.
+    """
+    exporters, known = dict(places.exporters), {room.node for room in places.rooms}
+    firsts = Counter(node.partition(".")[0] for node in known)
+    # "n1" is "n1.ec2.internal", but a number is the beginning of an address.
+    short = {first: node for node in known if firsts[first := node.partition(".")[0]] == 1 and not first.isdigit()}
+    named = []
+    for gpu in gpus:
+        node = exporters.get(gpu.node, gpu.node)
+        named.append((gpu, node if node in known else short.get(node.partition(".")[0], node)))
+    ours = [msgspec.structs.replace(gpu, node=node) for gpu, node in named if node in known]
+    if not ours:
+        return [msgspec.structs.replace(gpu, node=node) for gpu, node in named], 0
+    return ours, len(named) - len(ours)
 
 
 def _shared(gpus: list[Gpu], places: GpuMap) -> tuple[Gpu, ...]:

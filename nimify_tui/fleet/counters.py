@@ -16,7 +16,7 @@ from collections import deque
 from operator import sub
 
 from nimify_tui.domain.measures import ReplicaSample
-from nimify_tui.fleet.caches import CacheTracks
+from nimify_tui.fleet.caches import CacheTracks, has_caches
 from nimify_tui.fleet.detect import Detector
 from nimify_tui.fleet.series import (
     CLIENT_ERRORS,
@@ -97,7 +97,7 @@ def observe(
     if sample.security is not None and sample.security != track.security:
         _note_hostile(service, at, track.security, sample.security)
         track.security = sample.security
-    if sample.cache:
+    if sample.cache or (sample.tokens is not None and has_caches(sample.tokens)):
         if service.caches is None:
             service.caches = CacheTracks()
         service.caches.observe(track, sample, caches)

@@ -10,7 +10,7 @@ from nimify_tui.domain.changes import Change, ChangeKind, Onset, Peer, Why
 from nimify_tui.domain.measures import Measure, MeasureState, ReplicaUse, absent
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.budgets import Budget, budget_lines
-from nimify_tui.fleet.caches import stats
+from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.counters import HAS_BATCHES, HAS_COMPUTE, HAS_CPU, HAS_DURATION, HAS_QUEUE
 from nimify_tui.fleet.feeds import Changes, Security
 from nimify_tui.fleet.frames import (
@@ -41,6 +41,7 @@ from nimify_tui.fleet.series import (
     UNAVAILABLE,
     Window,
 )
+from nimify_tui.fleet.shared import SharedCache
 from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
 from nimify_tui.fleet.words import span
@@ -50,7 +51,7 @@ CLOSE_S = 3.0
 #: What a host measures comes once a second; older than this it is stale, seconds.
 USE_STALE_S = 10.0
 #: Changes that get a mark in the chart: what somebody did.
-_MARKS = frozenset(
+MARKS = frozenset(
     {
         ChangeKind.ROLLOUT, ChangeKind.SCALE, ChangeKind.RESTART, ChangeKind.CONFIG, ChangeKind.OPERATOR,
         ChangeKind.CREATE,
@@ -83,8 +84,11 @@ class Detail:
         security: Security,
         explain: Explain,
         incidents: tuple[Incident, ...] = (),
+        shared: Sequence[SharedCache] = (),
     ) -> ServiceDetail:
-        """The detail as it is at ``at``; ``tracks`` are the row's services, ``peers`` all of the same fold."""
+        """The detail as it is at ``at``; ``tracks`` are the row's services, ``peers`` all of the same fold,
+        ``shared`` the caches of its regions.
+        """
         mine = sorted(
             {change.id: change for track in tracks for change in changes.of(track.key)}.values(),
             key=lambda each: -each.at,
@@ -103,7 +107,7 @@ class Detail:
             changes=tuple(mine),
             security=security.of(track.key for track in tracks),
             metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
-            caches=stats(caches, at, "metrics"),
+            caches=stats(caches, at, "metrics", shared),
             models=tuple(each for track in tracks for each in track.models),
         )
         return self.shown
@@ -133,7 +137,7 @@ class Detail:
             age_s=max(0.0, at - newest) if newest else None,
             source=row.p95.source or row.rps.source or "metrics",
             slo=row.slo,
-            marks=tuple(each for each in reversed(changes) if each.kind in _MARKS and each.at >= begin),
+            marks=tuple(each for each in reversed(changes) if each.kind in MARKS and each.at >= begin),
             reason=reason,
             incidents=incidents,
             runtime=next((track.runtime for track in tracks if track.runtime), ""),

@@ -129,13 +129,22 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
-    """One cache tier: "response L1", "redis L2", "edge L3", "model artifacts" ... ``trend`` oldest first, 0 to 1."""
+    """One cache tier: "response L1", "redis L2", "edge L3", "KV", "prefix", "model artifacts" ...
+
+    ``trend`` oldest first, 0 to 1: of ``use`` where that is told (how full it is), of the hit ratio elsewhere.
+    ``evictions`` are those a second, ``limit`` is how large it may become, ``latency`` how long it takes to answer;
+    None of any: does not apply.
+    """
 
     tier: str
     hit_ratio: Measure
     size: Measure
     trend: tuple[float | None, ...] = ()
     note: str = ""
+    use: Measure | None = None
+    evictions: Measure | None = None
+    limit: Measure | None = None
+    latency: Measure | None = None
 
 
 class ChartColumn(msgspec.Struct, frozen=True, gc=False):

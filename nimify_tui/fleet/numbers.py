@@ -79,9 +79,10 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
         state = MeasureState.STALE
         reason = f"last scrape {span(age)} ago" + (f" ({track.failed})" if track.failed else "")
     source = _source(track, at, scrape_s)
-    return of_window(
-        window, track.mask, track.sampled_at, source, state, reason, series.conflict, track.latency_note
-    )
+    mask, note = track.mask, track.latency_note
+    if not mask & HAS_DURATION and track.front is not None and track.front.fresh(at):
+        mask, note = mask | HAS_DURATION, track.front.note
+    return of_window(window, mask, track.sampled_at, source, state, reason, series.conflict, note)
 
 
 def absent_s(track: ServiceTrack) -> float:

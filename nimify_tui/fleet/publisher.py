@@ -8,9 +8,10 @@ from itertools import islice
 from nimify_tui.domain.alerts import NO_ALERTS
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
-from nimify_tui.fleet import caches, rows
+from nimify_tui.fleet import rows
 from nimify_tui.fleet.alarms import Alarms
 from nimify_tui.fleet.budgets import burn
+from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.details import Detail, Explain
 from nimify_tui.fleet.detect import Flag
 from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ServiceDetail, ServiceRow, Summary
@@ -318,12 +319,8 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        sizes = [
-            size
-            for track in world.services.values()
-            if track.caches is not None and (size := track.caches.size_bytes) is not None
-        ]
-        found = caches.stats([world.caches], at, "metrics", sum(sizes) if sizes else None)
+        sizes = [track.caches for track in world.services.values() if track.caches is not None]
+        found = stats([world.caches], at, "metrics", world.shared.of(), sizes)
         if found != self._caches:
             self._caches = found
 
@@ -348,6 +345,7 @@ class Publisher:
                 made = detail.build(
                     row, tracks, peers, at, world.scrape_s, world.changes, world.security, self._explain,
                     self._alarms.incidents(track.key for track in tracks),
+                    world.shared.of({track.key.region for track in tracks}),
                 )
             shown[row_id] = made
         self._shown = shown
@@ -380,7 +378,7 @@ class Publisher:
             version=self._version, at=at, summary=self._summary, regions=self._regions, rows=self._rows,
             order=self._order, children=self._children, security=world.security.newest_first,
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
-            gpus=world.gpus.all(world.regions), caches=self._caches, details=self._shown, window_s=WINDOW_S,
+            gpus=world.gpus.all(world.regions, at), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
             models=self._models, alerts=self._alerts,
         )  # fmt: skip

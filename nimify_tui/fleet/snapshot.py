@@ -240,6 +240,13 @@ def _cache(stat: CacheStat) -> dict[str, Any]:
     return {
         "tier": stat.tier, "hit_ratio": number(stat.hit_ratio), "size_bytes": number(stat.size),
         "trend": list(stat.trend), "note": stat.note,
+        **{
+            key: number(measure) if measure is not None else None
+            for key, measure in (
+                ("use_ratio", stat.use), ("evictions_per_second", stat.evictions), ("limit_bytes", stat.limit),
+                ("latency_s", stat.latency),
+            )
+        },
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from nimify_tui.fleet.tokens import TokenTrack
 if TYPE_CHECKING:
     from nimify_tui.domain.slos import Slo
     from nimify_tui.fleet.budgets import Ledger
+    from nimify_tui.fleet.fronts import FrontTrack
     from nimify_tui.fleet.numbers import Numbers
 
 #: States in which what a region has told still counts.
@@ -109,8 +110,8 @@ class ServiceTrack:
 
     __slots__ = (
         "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
-        "findings", "fold_id", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers", "partial",
-        "place", "region", "replicas", "row", "row_id", "runtime", "sampled_at", "series", "service", "slo",
+        "findings", "fold_id", "front", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers",
+        "partial", "place", "region", "replicas", "row", "row_id", "runtime", "sampled_at", "series", "service", "slo",
         "slo_problem", "via", "weight", "window",
     )  # fmt: skip
 
@@ -137,6 +138,8 @@ class ServiceTrack:
         #: Who tells its numbers where that are not its replicas, and why they may be only a part ("": they are whole).
         self.via = self.partial = ""
         self.failed = ""
+        #: What stands before it and tells its percentiles, where it has none itself.
+        self.front: FrontTrack | None = None
         #: Its objective, by the configuration or what the service itself tells; what is wrong with the latter.
         self.slo: Slo | None = None
         self.slo_problem = ""

@@ -18,6 +18,8 @@ from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.slos import Slo, read_slo
 from nimify_tui.domain.updates import (
     AlertmanagerSeen,
+    CacheFailed,
+    CacheSeen,
     Changed,
     GpuMapSeen,
     GpusSeen,
@@ -44,7 +46,9 @@ from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.cards import Cards
 from nimify_tui.fleet.counters import observe
 from nimify_tui.fleet.feeds import Changes, Security
+from nimify_tui.fleet.fronts import observe_front
 from nimify_tui.fleet.served import observe_models
+from nimify_tui.fleet.shared import SharedCaches
 from nimify_tui.fleet.tracks import RegionTrack, ReplicaTrack, ServiceTrack
 
 #: A region's own change within this time of what we would derive makes ours superfluous.
@@ -81,6 +85,7 @@ class World:
         self.managers: dict[str, ManagerFacts] = {}
         self.rights: dict[ServiceKey, Rights] = {}
         self.caches = CacheTracks()
+        self.shared = SharedCaches()
         #: The newest answers to who looks at an object.
         self.objects: dict[ObjectDemand, ObjectText] = {}
         self.histories: dict[HistoryDemand, History] = {}
@@ -106,6 +111,8 @@ class World:
             Changed: self._changed,
             SecuritySeen: self._security_seen,
             GpusSeen: self._gpus_seen,
+            CacheSeen: self._cache_seen,
+            CacheFailed: self._cache_failed,
             AlertmanagerSeen: self._manager_seen,
             GpuMapSeen: self._gpu_map_seen,
             ObjectRead: self._object_read,
@@ -174,6 +181,7 @@ class World:
             self._drop(service)
         self.gpus.forget(update.region)
         self.changes.forget_region(update.region)
+        self.shared.forget_region(update.region)
         self.security.forget_region(update.region)
         self.touched_regions.add(update.region)
 
@@ -292,6 +300,7 @@ class World:
         track = service.replicas.pop(name)
         if service.caches is not None:
             service.caches.forget(track)
+            self.caches.forget(track)
 
     # -- numbers, changes, security, GPUs ------------------------------------------------
 
@@ -306,6 +315,10 @@ class World:
         observe(service, track, update.sample, self.scrape_s, self.caches)
         if update.sample.models is not None:
             observe_models(service, track, update.sample, self.scrape_s, self.caches)
+        if update.sample.front is not None:
+            every_s = update.sample.every_s or self.scrape_s
+            told = update.sample.front
+            self.sampled.update(observe_front(service.region.services.values(), update.key, update.at, told, every_s))
         self.sampled.add(service)
 
     def _models_seen(self, update: ModelsSeen) -> None:
@@ -351,6 +364,12 @@ class World:
 
     def _manager_seen(self, update: AlertmanagerSeen) -> None:
         self.managers[update.manager.origin] = update.manager
+
+    def _cache_seen(self, update: CacheSeen) -> None:
+        self.shared.observe(update.at, update.told)
+
+    def _cache_failed(self, update: CacheFailed) -> None:
+        self.shared.fail(update.at, update.key, update.reason)
 
     def _object_read(self, update: ObjectRead) -> None:
         self.objects.pop(update.demand, None)

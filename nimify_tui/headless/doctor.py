@@ -17,6 +17,7 @@ from nimify_tui.base.audit import AuditPlaces
 from nimify_tui.base.audit_check import verify as verify_trail
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.files import private_dir, runtime_home, state_home
+from nimify_tui.config.caching import is_exported
 from nimify_tui.config.schema import RegionConfig
 from nimify_tui.headless.output import emit
 from nimify_tui.wanted import read_config
@@ -102,6 +103,10 @@ def _monitors(options: argparse.Namespace) -> Iterator[Finding]:
             yield _tried(f"Prometheus of {item.name}", partial(_monitor, item, options.kubeconfig or ""))
         if item.alertmanager:
             yield _tried(f"Alertmanager of {item.name}", partial(_alertmanager, item, options.kubeconfig or ""))
+        if item.redis and not is_exported(item.redis):
+            yield _tried(f"Redis of {item.name}", partial(_redis, item))
+        if item.edge:
+            yield _tried(f"edge of {item.name}", partial(_edge, item))
 
 
 def _monitor(item: RegionConfig, kubeconfig: str) -> str:
@@ -114,6 +119,18 @@ def _alertmanager(item: RegionConfig, kubeconfig: str) -> str:
     from nimify_tui.alerting import looked_at
 
     return asyncio.run(looked_at(item, kubeconfig))
+
+
+def _redis(item: RegionConfig) -> str:
+    from nimify_tui.cachewatch import redis_words
+
+    return asyncio.run(redis_words(item))
+
+
+def _edge(item: RegionConfig) -> str:
+    from nimify_tui.cachewatch import edge_words
+
+    return asyncio.run(edge_words(item))
 
 
 def _writable(folder: Path) -> str:

@@ -86,6 +86,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("trtllm", _images(r"^nvcr\.io/nvidia/tensorrt-llm/|(^|/)tensorrt-?llm[^/]*$"), (), ("trtllm-serve",), 8000,
            "/prometheus/metrics", port_flags=("--port",)),
     Family("kserve", _images(r"^(docker\.io/)?kserve/"), (("serving.kserve.io/inferenceservice", ""),), (), 8080),
+    # What stands before services tells how long they take.
+    Family("ingress", _images(r"(^|/)ingress-nginx/controller[^/]*$"), (), (), 10254),
+    Family("waypoint", None, (("gateway.networking.k8s.io/gateway-class-name", "istio-waypoint"),), (), 15020,
+           "/stats/prometheus"),
 )  # fmt: skip
 
 

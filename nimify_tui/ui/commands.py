@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from nimify_tui.ui.chart_commands import CHART
 from nimify_tui.ui.command import Command, Needs, Risk, Scope
 
 __all__ = ["COMMANDS", "UNSENDABLE", "Command", "Needs", "Risk", "Scope"]
@@ -76,6 +77,12 @@ def _sort(column: str, key: str, what: str) -> Command:
     return Command(f"fleet.sort-{column}", (key,), (), f"sort {what}", f"Sort by {what}; again turns it round", _F)
 
 
+def _chart(scope: Scope) -> Command:
+    return Command(f"{scope.name.lower()}.chart", ("v",), ("chart",), "chart",
+                   "Its chart over 5 min to 30 days: zoom, read, compare regions or revisions",
+                   scope, needs=_SVC, argument="[RANGE]", footer=11)  # fmt: skip
+
+
 COMMANDS: tuple[Command, ...] = (
     # -- fleet
     Command("fleet.open", ("enter", "d"), ("open", "describe"), "open",
@@ -125,6 +132,7 @@ COMMANDS: tuple[Command, ...] = (
     _sort("where", "L", "region"),
     Command("fleet.unmark", ("M",), ("unmark",), "unmark all",
             "Forget all marks", _F),
+    _chart(_F),
     # -- detail
     Command("detail.tab-1", ("1",), ("overview", "replicas"), "overview",
             "Replicas and why it is as it is", _D),
@@ -144,6 +152,7 @@ COMMANDS: tuple[Command, ...] = (
             "The next tab", _D, footer=8),
     Command("detail.previous-tab", ("shift+tab",), (), "tab before",
             "The tab before", _D),
+    _chart(_D),
     Command("detail.yaml", ("y",), ("yaml",), "YAML",
             "The pod under the cursor (on other tabs the workload) as its cluster has it; credentials are masked", _D),
     Command("detail.describe", ("d",), ("describe",), "describe",
@@ -176,6 +185,8 @@ COMMANDS: tuple[Command, ...] = (
             "The next match, the match before", Scope.LOGS, bound=False),
     Command("logs.follow", ("f",), (), "follow",
             "Go to the end and follow it", Scope.LOGS, bound=False),
+    # -- chart
+    *CHART,
     # -- object
     Command("object.search", ("slash",), ("search",), "search",
             "Find a text and mark it; n and N go on", Scope.OBJECT, argument="[TEXT]", footer=1),
@@ -209,6 +220,11 @@ COMMANDS: tuple[Command, ...] = (
             "Take the last action back; shows the plan first", Scope.ALERTS, Risk.CHANGE),
     Command("alerts.other", ("tab",), (), "other list",
             "From the alerts to the rules and Alertmanagers, or back", Scope.ALERTS, footer=5),
+    # -- gpus
+    Command("gpus.open", ("enter",), (), "open",
+            "The detail of the service that holds the GPU under the cursor", Scope.GPUS, bound=False, footer=1),
+    Command("gpus.other", ("tab",), (), "other list",
+            "From the GPUs to the nodes with their pods, or back", Scope.GPUS, footer=2),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",
@@ -265,6 +281,8 @@ COMMANDS: tuple[Command, ...] = (
             _G, argument="[FILE]", footer=15),
     Command("global.alerts", ("exclamation_mark",), ("alerts",), "alerts",
             "What fires and what is pending, since when and what to do; which rules are not judged, and why", _G),
+    Command("global.gpus", ("ctrl+g",), ("gpus",), "gpus",
+            "All GPUs with what they do and who holds them, their nodes with what is free, their faults", _G),
     Command("global.actions", ("U",), ("actions", "unfinished"), "actions",
             "Actions of this session, and those that an earlier one left unfinished", _G),
     Command("global.cancel", ("X",), ("cancel",), "stop action",
@@ -292,6 +310,7 @@ UNSENDABLE: frozenset[str] = frozenset(f"ctrl+{key}" for key in (*"imjhzbasq", "
 _KEY_WORDS = {
     "slash": "/", "colon": ":", "question_mark": "?", "ampersand": "&", "escape": "esc", "enter": "⏎",
     "ctrl+@": "ctrl+space", "exclamation_mark": "!",
+    "plus": "+", "equals_sign": "=", "minus": "-",
     "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 

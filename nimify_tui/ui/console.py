@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
@@ -19,9 +18,11 @@ from nimify_tui.ui.acting import Acting
 from nimify_tui.ui.commands import Command
 from nimify_tui.ui.context import ConsoleContext
 from nimify_tui.ui.frugal import FrugalApp
+from nimify_tui.ui.handing import hand_over
 from nimify_tui.ui.live import Live
 from nimify_tui.ui.present.head import HeadFacts, all_demo, mode_word
 from nimify_tui.ui.present.services import SORTS
+from nimify_tui.ui.present.timerange import RANGES
 from nimify_tui.ui.screens.base import ConsoleScreen
 from nimify_tui.ui.screens.fleet import FleetScreen
 from nimify_tui.ui.terminal import TerminalProfile
@@ -38,8 +39,6 @@ NOTICE_S = 12.0
 EAGER_S, EAGER_FOR_S = 0.02, 5.0
 #: A key waits at most so long (seconds) for the screen that the key before it opened.
 SCREEN_S = 2.0
-#: OSC 52: terminals drop what is much longer.
-CLIPBOARD_BYTES = 8192
 
 
 class ConsoleApp(FrugalApp, inherit_bindings=False):
@@ -82,8 +81,9 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
             "copy": self._copy,
             "actions": lambda _: self._actions(),
             "cancel": lambda _: self.acting.cancel(),
-            "forwards": lambda _: self._forwards(),
-            "alerts": lambda _: self._alerts(),
+            "forwards": lambda _: self._over("forwards"),
+            "alerts": lambda _: self._over("alerts"),
+            "gpus": lambda _: self._over("gpus"),
             "theme": self._theme,
             "redraw": lambda _: self.redraw(forget=True),
             "login": self._login,
@@ -301,17 +301,12 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
 
         reconnect(self, region)
 
-    def _forwards(self) -> None:
-        from nimify_tui.ui.screens.forwards import ForwardsScreen
+    def _over(self, name: str) -> None:
+        from nimify_tui.ui.screens.over import screen_over
 
-        if not isinstance(self.top, ForwardsScreen):
-            self.push_screen(ForwardsScreen())
-
-    def _alerts(self) -> None:
-        from nimify_tui.ui.screens.alerts import AlertsScreen
-
-        if not isinstance(self.top, AlertsScreen):
-            self.push_screen(AlertsScreen())
+        screen = screen_over(name)
+        if not isinstance(self.top, screen):
+            self.push_screen(screen())
 
     def _theme(self, name: str) -> None:
         wanted = f"nimify-{name.strip()}"
@@ -321,28 +316,7 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         self.theme = wanted
 
     def _copy(self, path: str) -> None:
-        lines = self.top.summary_lines()
-        text = "\n".join(line.rstrip() for line in lines) + "\n"
-        if path:
-            self._write(Path(path).expanduser(), text)
-            return
-        data = text.encode()[:CLIPBOARD_BYTES].decode(errors="ignore")
-        cut = "" if len(data) == len(text) else f", cut at {CLIPBOARD_BYTES // 1024} kB"
-        self.copy_to_clipboard(data)
-        self.say(
-            f"{len(lines)} lines sent to terminal{cut}; whether it takes them is its setting",
-            "",
-            ":write FILE",
-        )
-
-    def _write(self, path: Path, text: str) -> None:
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            self.say(f"not written: {error.strerror or error}: {path}", "bad")
-        else:
-            self.say(f"written to {path}", "ok")
+        hand_over(self, self.top.summary_lines(), path, again="write")
 
     def values_for(self, command: Command) -> Iterable[str]:
         """Values that may follow a ``:`` command."""
@@ -351,6 +325,8 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
                 return sorted(each.region.name for each in self.context.frame.regions)
             case "global.theme":
                 return _theme_words()
+            case "fleet.chart" | "detail.chart" | "chart.range":
+                return tuple(RANGES)
             case "fleet.sort-worst":
                 return SORTS
             case "fleet.open":
@@ -387,6 +363,15 @@ class ConsoleApp(FrugalApp, inherit_bindings=False):
         if isinstance(self.top, DetailScreen):
             self.pop_screen()
         self.push_screen(DetailScreen(row_id, tab))
+
+    def open_chart(self, row_id: str, wanted: str = "") -> None:
+        """Open a row's chart, of a range when one is named."""
+        from nimify_tui.ui.screens.chart import ChartScreen
+
+        if wanted and wanted not in RANGES:
+            self.say(f"no range {wanted!r}; there are {', '.join(RANGES)}", "warn")
+            return
+        self.push_screen(ChartScreen(row_id, wanted))
 
     def open_wizard(self, path: str = "") -> None:
         """Open the wizard, at a model file when one is named."""

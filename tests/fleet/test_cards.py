@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from nimify_tui.domain.gpus import Gpu, GpuMap, GpuPanel, GpuRoom
-from nimify_tui.domain.measures import Measure
+from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.updates import GpuMapSeen, GpusSeen, RegionGone, ReplicaSeen
 from tests.fleet.town import Town, replica_fact
@@ -93,3 +93,26 @@ def test_what_is_free_leaves_out_what_nothing_new_can_have() -> None:
     assert (room(capacity=8, allocatable=7, held=(("a/b", 2),)).free, room(capacity=8, allocatable=7).missing) == (5, 1)
     assert room(capacity=8, barred="cordoned").free == 0
     assert room(capacity=1, held=(("a/b", 2),)).free == 0
+
+
+def test_what_a_server_tells_of_other_clusters_is_left_out_and_said() -> None:
+    """Seen failing with everything kept: the same server told each region all GPUs."""
+    town = Town({US: {"chat": 1}})
+    cards = card(town.at, 50, "n1.ec2.internal"), card(town.at, 50, "n2"), card(town.at, 50, "other-1")
+    assert len(told(town, *cards)[0].gpus) == 3
+    town.fleet.apply(GpuMapSeen(town.at, US, GpuMap(rooms=(room("n1"), room("n2.ec2.internal")))))
+    (panel,) = town.fleet.publish(town.at).gpus
+    assert [each.node for each in panel.gpus] == ["n1", "n2.ec2.internal"]
+    assert panel.partial == "1 GPU on none of its nodes left out: another cluster's?"
+    # Where hosts are called otherwise altogether, nothing is hidden.
+    (panel,) = told(town, card(town.at, 50, "10.0.0.7:9400"))
+    assert ([each.node for each in panel.gpus], panel.partial) == (["10.0.0.7:9400"], "")
+
+
+def test_numbers_that_nobody_tells_anew_grow_old() -> None:
+    """Seen failing with old numbers shown as those of now, as of a region that is not reached any more."""
+    town = Town({US: {"chat": 1}})
+    assert told(town, card(town.at, 50))[0].gpus[0].utilisation.state is MeasureState.FRESH
+    assert town.fleet.publish(town.at + 80).gpus[0].gpus[0].utilisation.state is MeasureState.FRESH
+    old = town.fleet.publish(town.at + 120).gpus[0].gpus[0].utilisation
+    assert (old.state, old.value, old.reason) == (MeasureState.STALE, 50, "told 120 s ago")

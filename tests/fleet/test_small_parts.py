@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.demands import Demand, DetailDemand, LogDemand, LogLine
-from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.measures import ReplicaSample, TokenSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
 from nimify_tui.domain.security import SecurityEvent, Severity
@@ -175,7 +175,7 @@ def test_a_demanded_detail_is_in_the_next_frame_and_a_row_that_is_not_there_is_n
 
 def cached(at: float, hits: float, misses: float, started_at: float = START_AT) -> ReplicaSample:
     cache = {("l1", "hit"): hits, ("l1", "miss"): misses}
-    return ReplicaSample(at=at, source="t", started_at=started_at, requests={}, cache=cache, cache_bytes=5e6)
+    return ReplicaSample(at=at, source="t", started_at=started_at, requests={}, cache=cache, cache_bytes={"l1": 5e6})
 
 
 def test_caches_show_what_is_known_and_say_what_is_not() -> None:
@@ -198,6 +198,29 @@ def test_caches_show_what_is_known_and_say_what_is_not() -> None:
     town.fleet.apply(Sampled(START_AT + 60, replica, cached(START_AT + 60, 2.0, 900.0, START_AT + 59)))
     again = {each.tier: each for each in town.fleet.publish(START_AT + 60).caches}
     assert again["response L1"].hit_ratio.value == pytest.approx(0.75)
+
+
+def test_kv_and_prefix_caches_are_in_the_panel_and_the_fullest_counts() -> None:
+    """Seen failing with a mean of the KV caches: 60 % where one is full."""
+    town = Town({"us-east-1": {"embed": 2}})
+    frame = town.fleet.frame
+    for second in range(0, 60, 2):
+        at = START_AT + second
+        for name, kv in (("embed-1", 0.25), ("embed-2", 0.95)):
+            tokens = TokenSample(prefix_queries=1000.0 + 4 * second, prefix_hits=100.0 + second, kv_ratio=kv)
+            told = ReplicaSample(at=at, source="t", started_at=START_AT, requests={}, tokens=tokens)
+            town.fleet.apply(Sampled(at, ReplicaKey(KEY, name), told))
+        frame = town.fleet.publish(at)
+    tiers = {each.tier: each for each in frame.caches}
+    assert list(tiers) == ["response L1", "redis L2", "edge L3", "KV", "prefix", "model artifacts"]
+    kv_use = tiers["KV"].use
+    assert kv_use is not None
+    assert (kv_use.value, kv_use.source, tiers["KV"].note) == (0.95, "the fullest of 2 replicas", "full soon")
+    assert list(tiers["KV"].trend) == [0.95] * 3
+    assert tiers["prefix"].hit_ratio.value == pytest.approx(0.25)
+    late = {each.tier: each for each in town.fleet.publish(START_AT + 120.0).caches}["KV"].use
+    assert late is not None
+    assert (late.value, late.reason) == (None, "not told for 30 s")
 
 
 # -- snapshot --------------------------------------------------------------------------------

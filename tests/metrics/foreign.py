@@ -241,3 +241,16 @@ TRITON_STATS_CACHED = (
     .replace(b'"success": {"count": 4', b'"success": {"count": 10')
     .replace(b'}},\n"batch', b'}, "cache_hit": {"count": 6, "ns": 9}, "cache_miss": {"count": 4, "ns": 9}},\n"batch')
 )  # fmt: skip
+
+#: ingress-nginx 1.8 (kubernetes/ingress-nginx issue 10464: labels as there, names and lines cut), with the requests
+#: that no backend took.
+NGINX = """\
+# TYPE nginx_ingress_controller_request_duration_seconds histogram
+nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="308",le="0.01"} 2
+nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="308",le="+Inf"} 2
+nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="200",le="0.01"} 1
+nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="200",le="+Inf"} 8
+nginx_ingress_controller_request_duration_seconds_sum{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="200"} 4
+nginx_ingress_controller_request_duration_seconds_count{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="200"} 8
+nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="",method="GET",namespace="",path="",service="",status="404",le="+Inf"} 70
+"""  # noqa: E501 - lines as they come

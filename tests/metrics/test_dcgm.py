@@ -147,13 +147,16 @@ def test_an_xid_that_stays_is_told_once_and_not_again_after_a_restart_of_ours(tm
 
 
 def test_an_xid_that_was_there_before_us_says_that_it_may_be_older() -> None:
+    card, events = seen(XidHistory("us", GpuFaults()), ada(XID_ERRORS="48"), AT)
+    assert (card.faults[0].latest, card.note[:28]) == (True, "XID 48, double-bit ECC error")
+    assert "by now: double-bit ECC error" in events[0]
+    # A program's fault of before is no news. Seen failing with an event for each.
     card, events = seen(XidHistory("us", GpuFaults()), ada(XID_ERRORS="31"), AT)
-    assert (card.faults[0].latest, card.faults[0].hardware) == (True, False)
-    assert "by now: memory page fault" in events[0]
+    assert (card.faults[0].latest, card.faults[0].hardware, events) == (True, False, [])
 
 
 def test_where_xids_are_counted_the_same_one_twice_is_two() -> None:
-    """Seen failing with the gauge alone: the second of them was none."""
+    """Seen failing with the gauge alone, which tells none of them here."""
     history = XidHistory("us", GpuFaults())
     told = [len(seen(history, page, AT + 30 * step)[1])
             for step, page in enumerate((counted(0, 0), counted(48, 1), counted(48, 1), counted(48, 2), counted(0, 0),

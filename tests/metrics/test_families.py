@@ -125,13 +125,14 @@ def test_our_own_pages_are_read_as_ours() -> None:
 
 def test_one_row_of_the_table_for_each_family() -> None:
     names = [make().name for make in ADAPTERS]
-    assert names == ["nimify", "vllm", "sglang", "trtllm", "nim", "triton", "kserve", "http"]
+    assert names == ["nimify", "vllm", "sglang", "trtllm", "nim", "triton", "kserve", "ingress", "http"]
     assert all(make().wanted for make in ADAPTERS)
 
 
 PAGES = (
     pages.VLLM_NEW, pages.NIM_1, pages.TRITON + pages.TRITON_HISTOGRAM, pages.FASTAPI, pages.KSERVE, foreign.SGLANG_05,
     foreign.TRTLLM, foreign.TRITON_TRTLLM, foreign.OTEL, foreign.ISTIO, foreign.ENVOY,
+    foreign.NGINX,
 )  # fmt: skip
 odd = st.sampled_from(["NaN", "+Inf", "-Inf", "-1", "1e308", "0", "", "x", "9" * 400])
 

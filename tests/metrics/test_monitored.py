@@ -27,6 +27,7 @@ def test_regions_with_a_server_are_those_of_the_configuration(tmp_path: Path) ->
     config = load([file], {})
     made = Monitors(config, (), lambda _: None, SystemClock())
     assert made.regions == {"a"}
+    assert [region.monitor for region in config.regions] == ["Prometheus h:9090", ""]
     assert (len(made.fleet_work(numbers=True)), len(made.fleet_work(numbers=False))) == (1, 0)
     assert Monitors(config, ("b",), lambda _: None, SystemClock()).fleet_work(numbers=True) == ()
 

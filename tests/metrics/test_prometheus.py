@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -18,8 +20,10 @@ from nimify_tui.backends.prometheus.server import SAME_CLOCK_S, PrometheusServer
 from nimify_tui.backends.prometheus.ways import Direct
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import NimifyError
+from nimify_tui.domain.history import ChartMetric
 from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
+from nimify_tui.domain.promql import FAMILIES, Panel
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.services import Replica, ReplicaState, Service
 from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled, SampleFailed, Update
@@ -30,7 +34,7 @@ from nimify_tui.sources.metrics.mesh import FROM_ISTIO
 from nimify_tui.sources.metrics.prometheus import PrometheusScrapes, RegionScrapes
 from nimify_tui.sources.metrics.scrape import ScrapeSource
 from tests import models_factory
-from tests.metrics.foreign import ISTIO
+from tests.metrics.foreign import ISTIO, NGINX
 from tests.metrics.pages import TRITON, VLLM_NEW
 from tests.metrics.prom import Prometheus, front, growing, prometheus, serving
 from tests.serving.servers import running, tensor
@@ -38,7 +42,7 @@ from tests.support import PYTHON, wait_for
 
 OURS, POD = ServiceKey("here", "embed"), ServiceKey("cluster", "vllm", "ai")
 OURS_R, POD_R = ReplicaKey(OURS, "r"), ReplicaKey(POD, "vllm-0")
-TRITON_POD = ServiceKey("meshed", "triton", "ai")
+TRITON_POD, INGRESS_POD = ServiceKey("meshed", "triton", "ai"), ServiceKey("fronted", "ingress", "front")
 #: What the page of vLLM grows by in a second, in parts of what stands there: 10.6 requests.
 PER_S = 0.1
 LOAD = """
@@ -69,7 +73,7 @@ class Scene:
         now, fleet = SystemClock().now(), Fleet(scrape_s=1.0)
         for key, kind, replica, url in (
             (OURS, RegionKind.EMBEDDED, "r", self.ours), (POD, RegionKind.KUBERNETES, "vllm-0", self.vllm),
-            (TRITON_POD, RegionKind.KUBERNETES, "triton-0", ""),
+            (TRITON_POD, RegionKind.KUBERNETES, "triton-0", ""), (INGRESS_POD, RegionKind.KUBERNETES, "c-0", ""),
         ):  # fmt: skip
             region = Region(name=key.region, kind=kind, address="test", short=key.region)
             service = Service(
@@ -104,6 +108,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         growing(VLLM_NEW, PER_S) as vllm,
         serving(lambda _: (200, TRITON.encode())) as triton,
         growing(ISTIO, PER_S) as proxy,
+        serving(lambda _: (200, NGINX.encode())) as ingress,
         loaded(server.port, server.name),
         prometheus(
             folder,
@@ -112,6 +117,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 (f"127.0.0.1:{vllm}", {"namespace": "ai", "pod": "vllm-0", "model_name": "of the pod"}),
                 (f"127.0.0.1:{triton}", {"namespace": "ai", "pod": "triton-0"}),
                 (f"127.0.0.1:{proxy}", {"namespace": "ai", "pod": "triton-0"}),
+                # As the operator's ServiceMonitor labels it: the page's own two labels are renamed.
+                (f"127.0.0.1:{ingress}", {"namespace": "front", "pod": "c-0", "service": "controller-metrics"}),
             ],
         ) as made,
     ):
@@ -138,7 +145,7 @@ def told(scene: Scene, server: PrometheusServer, region: str = "here") -> list[U
     found: list[Update] = []
 
     async def go() -> None:
-        one = RegionScrapes(region, scene.fleet(), server, SystemClock(), pods=region == "cluster")
+        one = RegionScrapes(region, scene.fleet(), server, SystemClock(), pods=region != "here")
         with contextlib.suppress(NimifyError):
             await one.turn(SystemClock().now(), found.extend)
         found.extend(one._updates)
@@ -368,3 +375,24 @@ def test_percentiles_of_a_triton_come_from_the_proxy_at_its_pod_which_is_a_targe
     # Of a factor of 2 and 7: what came in, and nothing of what went out.
     low, high = track.window.counts[0], track.window.counts[-1]
     assert low / high == pytest.approx(2 / 7, rel=1e-6)
+
+
+def test_an_ingress_tells_of_the_services_behind_it_by_labels_that_its_prometheus_has_renamed(scene: Scene) -> None:
+    found = [each for each in told(scene, server_at(scene.prometheus.url), "fronted") if isinstance(each, Sampled)]
+    assert found
+    front = found[-1].sample.front
+    assert front is not None
+    assert {key: each.counts for key, each in front.services.items()} == {("default", "ticketing"): (3.0, 10.0)}
+
+
+def test_every_panel_of_every_family_is_a_query_that_a_real_server_evaluates(scene: Scene) -> None:
+    told = {}
+    for family in FAMILIES:
+        panel = Panel(family, 'pod="vllm-0"', ("pod", "instance"))
+        for metric in ChartMetric:
+            for name, text in panel.lines(metric, 60.0):
+                address = f"{scene.prometheus.url}/api/v1/query?{urlencode({'query': text})}"
+                with urlopen(address, timeout=10.0) as answer:
+                    told[family.runtime, name] = json.loads(answer.read())["data"]["result"]
+    assert told["vllm", "p95"]
+    assert not told["sglang", "requests/s"]

@@ -24,7 +24,7 @@ from tests.sources_kubernetes.support import cluster, read, sample, samples, sho
         ("crasher", "sglang", 1, 0, 1, "sglang v0.5.3"),
         ("nopull", "kserve", 1, 0, 1, "none 1"),
         ("redis", "other", 2, 2, 2, "redis 8.2"),
-        ("dcgm", "other", 4, 4, 1, "dcgm-exporter 4.5.3-4.8.2-distroless"),
+        ("dcgm", "dcgm", 4, 4, 1, "dcgm-exporter 4.5.3-4.8.2-distroless"),
     ],
 )
 def test_what_a_real_server_has(

@@ -11,6 +11,7 @@ import pytest
 
 from nimify_tui.ui import commands
 from nimify_tui.ui.commands import COMMANDS, UNSENDABLE, Command, Risk, Scope
+from nimify_tui.ui.screens.chart import ChartScreen
 from nimify_tui.ui.screens.detail import _TAB_SCOPES, DetailScreen
 from nimify_tui.ui.screens.fleet import FleetScreen
 from nimify_tui.ui.screens.unfinished import UnfinishedScreen
@@ -21,6 +22,7 @@ TOGETHER: list[tuple[Scope, ...]] = [
     FleetScreen.SCOPES,
     UnfinishedScreen.SCOPES,
     WizardScreen.SCOPES,
+    ChartScreen.SCOPES,
     DetailScreen.SCOPES,
     *((*more, *DetailScreen.SCOPES) for more in _TAB_SCOPES.values()),
 ]

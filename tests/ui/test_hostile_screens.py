@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nimify_tui.domain.alerts import AlertSeverity, Incident
 from nimify_tui.domain.demands import LogLine
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
@@ -33,7 +34,7 @@ def poisoned(text: str) -> Frame:
     )
     row = msgspec.structs.replace(row, id=ROW)
     region = frames.region("x", RegionState.DOWN, cause=text, remedy=text)
-    fact = msgspec.structs.replace(region.region, name=text, short=text, address=text)
+    fact = msgspec.structs.replace(region.region, name=text, short=text, address=text, monitor=text)
     region = msgspec.structs.replace(region, region=fact)
     live = msgspec.structs.replace(frames.region("y"), region=fact)
     changes = tuple(
@@ -90,6 +91,8 @@ def poisoned(text: str) -> Frame:
     )
     metrics = tuple(msgspec.structs.replace(each, name=text, region=text) for each in detail.metrics)
     caches = tuple(msgspec.structs.replace(each, tier=text, note=text) for each in frames.drawn_caches())
+    severity, since = AlertSeverity.WARNING, frames.NOW - 60
+    fired = (Incident(rule=text, severity=severity, key=key, fired_at=since, ended_at=None, text=text),)
     detail = msgspec.structs.replace(
         detail,
         services=services,
@@ -99,7 +102,7 @@ def poisoned(text: str) -> Frame:
         security=security,
         metrics=metrics,
         caches=caches,
-        history=msgspec.structs.replace(detail.history, source=text, reason=text, marks=changes),
+        history=msgspec.structs.replace(detail.history, source=text, reason=text, marks=changes, incidents=fired),
     )
     panels = (GpuPanel(at=frames.NOW, gpus=(gpu,), source=text), GpuPanel(at=None, reason=text))
     return frames.frame_of(
@@ -127,6 +130,8 @@ WAYS: dict[str, tuple[str, ...]] = {
     "metrics": ("enter", "5"),
     "configuration": ("enter", "6"),
     "plan": ("r",),
+    "chart": ("v", "left"),
+    "chart by region": ("v", "o"),
 }
 
 

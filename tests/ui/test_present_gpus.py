@@ -153,6 +153,11 @@ def test_what_waits_and_what_is_missing_is_said_and_much_comes_after_the_sum() -
         "in use 16   320/1280G   4.8kW",
     ]
     assert len(found) == 20
+    # With room it says who tells, and what was not read.
+    told = msgspec.structs.replace(cluster(of_cluster(0, 90.0)), partial="1 of 2 exporters not read: pod x answers 500")
+    found = lines_of(told, height=9)
+    assert found[-1] == f"us-east-1: DCGM through Prometheus p:9090, age 10 s; {told.partial}"
+    assert found[-3] == f"us-east-1: {told.partial}"
 
 
 def test_two_regions_have_their_names_and_none_is_read_says_why() -> None:

@@ -68,7 +68,7 @@ def test_ten_new_frames_with_the_same_content_send_no_byte(home: Home, source: s
 @pytest.mark.parametrize("colours", ENVS)
 def test_no_byte_whatever_the_colours_the_tab_and_the_dialog(home: Home, colours: str) -> None:
     with fleet_run(home, "drawn", ENVS[colours]) as program:
-        ways = ((), ("2",), ("4",), ("?",), ("escape", ":"), ("escape", "enter"), ("5",))
+        ways = ((), ("2",), ("4",), ("?",), ("escape", ":"), ("escape", "enter"), ("5",), ("v", "left"))
         assert [cost_of_frames(program, keys) for keys in ways] == [0] * len(ways)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
+from nimify_tui.sources.metrics.ingress import IngressAdapter
 from nimify_tui.sources.metrics.kserve import KserveAdapter
 from nimify_tui.sources.metrics.mesh import Mesh
 from nimify_tui.sources.metrics.nim import NimAdapter
@@ -48,7 +49,8 @@ class Adapter(Protocol):
 #: Asked from left to right: a page of vLLM has widespread names of HTTP requests, too. NIM 2.x and Dynamo's workers are
 #: told apart by nothing: their pages are their backend's.
 ADAPTERS: tuple[Callable[[], Adapter], ...] = (
-    NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, HttpAdapter,
+    NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, IngressAdapter,
+    HttpAdapter,
 )  # fmt: skip
 
 

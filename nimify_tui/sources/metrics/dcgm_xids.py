@@ -1,6 +1,7 @@
 """Which XIDs are new: an exporter tells the last one as long as it runs, or how many came in a window that moves on.
 
-A gauge that stays is no second fault. The same XID twice is seen only where the exporter counts
+A gauge that stays is no second fault; what stood there before the first look is kept, and news only where the card
+is to blame. The same XID twice is seen only where the exporter counts
 (DCGM_EXP_XID_ERRORS_COUNT, off by default).
 """
 
@@ -38,6 +39,8 @@ class XidHistory:
             who = gpu.uuid or f"{self._region}/{gpu.node}/{gpu.index}"
             for fault in self._new(who, card):
                 self._faults.add(who, fault)
+                if fault.latest and not fault.hardware:  # old, and no fault of the card: no news
+                    continue
                 event = fault_event(self._region, gpu.node, gpu.index, fault, source)
                 events.append(SecuritySeen(fault.at, event))
             faults = self._faults.of(who)

@@ -45,7 +45,7 @@ class KserveAdapter:
         series = page.series
         duration = self._histograms.read(page, _PREDICT)
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=_requests(page),
             duration=duration,

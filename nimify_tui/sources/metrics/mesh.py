@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from nimify_tui.domain.measures import Histogram, ReplicaSample
+from nimify_tui.domain.measures import Front, Histogram, ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.ingress import ITSELF, by_service
 from nimify_tui.sources.metrics.reading import Histograms, by_status, parts
 
 _ISTIO, _ISTIO_MS = "istio_requests_total", "istio_request_duration_milliseconds"
@@ -22,6 +23,8 @@ _ENVOY, _ENVOY_MS = "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_t
 #: The cluster of an Envoy by which it reaches the process beside it, as Istio, Consul and Kuma name it. A name that
 #: does not say so may be a way out, and is not heard.
 _INBOUND = re.compile(r"inbound\||local_app\Z|local_agent\Z|localhost[:_]\d+\Z")
+#: A waypoint stands before services, and tells which.
+_SERVICE, BY_WAYPOINT = ("destination_service_namespace", "destination_service_name"), "by its mesh (Istio's waypoint)"
 FROM_ISTIO, FROM_ENVOY = "by its mesh (Istio, at the pod)", "by the Envoy at the pod"
 HEARD = frozenset({FROM_ISTIO, FROM_ENVOY})
 
@@ -72,7 +75,9 @@ class Mesh:
         """A sample of a pod that tells nothing itself; None where no proxy tells of it either."""
         found = self.heard(page)
         if found is None:
-            return None
+            behind = by_service(page, _ISTIO_MS, self._histograms, _SERVICE, 1e-3, _at_waypoint)
+            front = Front(BY_WAYPOINT, behind)
+            return ReplicaSample(at=at, source=source, latency_note=ITSELF, front=front) if behind else None
         return ReplicaSample(
             at=at, source=source, requests=found.requests, duration=found.duration, latency_note=found.who
         )
@@ -80,6 +85,10 @@ class Mesh:
 
 def _at_destination(each: Series) -> bool:
     return each.label("reporter") == "destination"
+
+
+def _at_waypoint(each: Series) -> bool:
+    return each.label("reporter") == "waypoint"
 
 
 def _inbound(each: Series) -> bool:

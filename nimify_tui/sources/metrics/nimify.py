@@ -72,7 +72,7 @@ class NimifyAdapter:
             rejected=counts_by(page, _REJECTED, "reason"),
             security=counts_by_two(page, _SECURITY, "category", "action"),
             cache=counts_by_two(page, _CACHE, "tier", "result"),
-            cache_bytes=total(series.get(_CACHE_BYTES)),
+            cache_bytes=counts_by(page, _CACHE_BYTES, "tier"),
             cache_evictions=total(series.get(_EVICTIONS)),
             cpu_s=one(series.get(CPU)),
             rss_bytes=one(series.get(RSS)),

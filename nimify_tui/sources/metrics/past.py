@@ -21,7 +21,7 @@ from nimify_tui.base.errors import ClusterError, NimifyError
 from nimify_tui.domain.demands import Demand, HistoryDemand, Looks
 from nimify_tui.domain.history import ChartMetric, History, Step
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.promql import FAMILIES, QUANTILES, Panel, family_of
+from nimify_tui.domain.promql import FAMILIES, QUANTILES, Family, Panel, family_of
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import HistoryRead
 from nimify_tui.sources.answering import Lookout, Sink
@@ -39,6 +39,8 @@ SCRAPES, USUAL_SCRAPE_S = 4.0, 60.0
 #: How often it is scraped is found out in so much time, seconds.
 _COUNTED_S = 600
 _MAX_BUCKETS = 128
+#: Replicas that are asked for one by one, where no pattern says whose they are: each is named several times in a query.
+MOST_NAMES = 60
 #: A workload's pods of all revisions, by its kind (generated names: k8s.io/apiserver storage/names/generate.go).
 _PODS_OF = {"Deployment": "-[a-z0-9]{1,10}-[a-z0-9]{5}", "StatefulSet": "-[0-9]+", "DaemonSet": "-[a-z0-9]{5}"}
 _NAME = re.compile(r"[a-z0-9.-]{1,253}\Z")
@@ -58,9 +60,10 @@ class Known(Looks, Protocol):
 
 
 class _Found(NamedTuple):
-    """How a service is found on a server: its panel, and how often it is scraped."""
+    """How a service is found on a server: the labels of its replicas, its runtime, and how often it is scraped."""
 
-    panel: Panel
+    labels: tuple[str, str]
+    family: Family
     scrape_s: float
 
 
@@ -112,25 +115,25 @@ class PrometheusPast:
 
     async def read(self, demand: HistoryDemand, server: PrometheusServer) -> History:
         """Ask. Raises the errors of the server."""
-        found = await self._find(demand, server)
-        window_s = math.ceil(max(demand.step_s, SCRAPES * found.scrape_s))
-        pieces = _pieces(demand.step_s, SCRAPES * found.scrape_s)
+        panel, scrape_s = await self._find(demand, server)
+        window_s = math.ceil(max(demand.step_s, SCRAPES * scrape_s))
+        pieces = _pieces(demand.step_s, SCRAPES * scrape_s)
         note = ""
         try:
-            samples = await self._ask(demand, server, found.panel, window_s, pieces)
+            samples = await self._ask(demand, server, panel, window_s, pieces)
         except (QueryRefused, ServerSilent) as error:
             if not pieces:
                 raise
             # What is highest in a step costs some times as much as what a step is as a whole.
             pieces, note = 0, f"without peaks: {error.message}"
-            samples = await self._ask(demand, server, found.panel, window_s, 0)
+            samples = await self._ask(demand, server, panel, window_s, 0)
         if samples.warning:
             note = "; ".join(filter(None, (note, f"{server.who} warns: {samples.warning}")))
-        bounds, steps = _steps(samples.rows, found.panel.family.unit_s)
+        bounds, steps = _steps(samples.rows, panel.family.unit_s)
         return History(
-            at=self._clock.now(), source=server.who, runtime=found.panel.family.runtime, step_s=float(demand.step_s),
+            at=self._clock.now(), source=server.who, runtime=panel.family.runtime, step_s=float(demand.step_s),
             piece_s=demand.step_s / pieces if pieces else 0.0, bounds=bounds, steps=steps,
-            queries=tuple(found.panel.lines(demand.metric, window_s)), note=note,
+            queries=tuple(panel.lines(demand.metric, window_s)), note=note,
         )  # fmt: skip
 
     async def _ask(
@@ -144,24 +147,27 @@ class PrometheusPast:
 
     # -- whose series --------------------------------------------------------------------
 
-    async def _find(self, demand: HistoryDemand, server: PrometheusServer) -> _Found:
+    async def _find(self, demand: HistoryDemand, server: PrometheusServer) -> tuple[Panel, float]:
+        """Its panel, by the replicas that it has now, and how often it is scraped."""
         # By metric, too: another panel's metrics may be there without this one's.
         known = self._found.get((demand.key, demand.metric))
-        if known is not None:
-            return known
         for labels, matchers in self._selectors(demand.key, near=server.near):
+            if known is not None and known.labels == labels:
+                return _panel(known.family, labels, matchers), known.scrape_s
+            if known is not None:
+                continue
             selector = f'{{__name__=~"{"|".join(_NAMES)}",{matchers}}}'
             family = family_of(await server.names(selector, demand.begin, demand.end))
             if family is None:
                 continue
-            panel = Panel(family, matchers, tuple(filter(None, labels)))
+            panel = _panel(family, labels, matchers)
             if demand.metric is ChartMetric.ERRORS and not family.errors:
                 raise ClusterError("this runtime does not tell which requests failed", "look at its latency")
-            found = _Found(panel, await self._scrape_s(panel, demand, server))
+            found = _Found(labels, family, await self._scrape_s(panel, demand, server))
             self._found[demand.key, demand.metric] = found
             for old in list(self._found)[:-KEPT]:
                 del self._found[old]
-            return found
+            return panel, found.scrape_s
         raise ClusterError(f"{server.who} has no series of it in this time", "is it scraped, and by these labels?")
 
     def _selectors(self, key: ServiceKey, *, near: bool) -> Iterable[tuple[tuple[str, str], str]]:
@@ -169,7 +175,7 @@ class PrometheusPast:
         if not self._has_pods(key.region):
             replicas = [each for each in self._known.targets() if each.key.service == key]
             for spots in instances(replicas, near=near):
-                yield INSTANCE, matching(INSTANCE, "", [name for spot in spots for name in spot.names])
+                yield INSTANCE, matching(INSTANCE, "", _few([name for spot in spots for name in spot.names]))
             return
         for service, replicas in self._known.metered():
             if service.key != key:
@@ -178,8 +184,11 @@ class PrometheusPast:
             tail = _PODS_OF.get(service.labels.get("kind", ""))
             # What ran before has other pods: by the names that its kind gives them.
             pattern = key.name.replace(".", "[.]") + tail if tail and _NAME.match(key.name) else ""
+            if pattern:
+                of_kind = re.compile(f"(?:{pattern})\\Z")
+                names = [name for name in names if not of_kind.match(name)]
             for labels in POD_LABELS if names or pattern else ():
-                yield labels, matching(labels, key.namespace, names, pattern)
+                yield labels, matching(labels, key.namespace, _few(names), pattern)
 
     async def _scrape_s(self, panel: Panel, demand: HistoryDemand, server: PrometheusServer) -> float:
         """How often its replicas are scraped."""
@@ -188,6 +197,19 @@ class PrometheusPast:
         samples = await server.past(f"{_COUNTED_S} / max({counted})", demand.end, demand.end, demand.step_s)
         values = [value for row in samples.rows for _, value in row.values if math.isfinite(value)]
         return min(300.0, max(1.0, values[0])) if values else USUAL_SCRAPE_S
+
+
+def _panel(family: Family, labels: tuple[str, str], matchers: str) -> Panel:
+    return Panel(family, matchers, tuple(filter(None, labels)))
+
+
+def _few(names: list[str]) -> list[str]:
+    """The names as they are. Raises ClusterError where they are too many for a question: a part would be no answer."""
+    if len(names) > MOST_NAMES:
+        raise ClusterError(
+            f"its {len(names)} replicas are more than the {MOST_NAMES} that one question can name", "look at one region"
+        )
+    return names
 
 
 def _pieces(step_s: int, least_s: float) -> int:

@@ -63,7 +63,8 @@ TOO_MUCH_S = 300.0
 _ANCHORS = frozenset(
     {
         "nimify_inference_requests_in_flight", "vllm:num_requests_running", "num_requests_running",
-        "sglang:num_running_reqs", "trtllm_num_requests_running", "nv_inference_count", "nv_inference_request_success",
+        "nginx_ingress_controller_request_duration_seconds_count", "sglang:num_running_reqs",
+        "trtllm_num_requests_running", "nv_inference_count", "nv_inference_request_success",
         "request_predict_seconds_count", "http_request_duration_seconds_count",
         "http_server_request_duration_seconds_count", "http_server_duration_milliseconds_count",
         "process_start_time_seconds",
@@ -301,7 +302,7 @@ class RegionScrapes:
         if not spots or not self._meshed:
             return {}, ""
         # Requests are told a second time by who asks, and those that the pod itself makes are no requests to it.
-        return await self._ask(Mesh.wanted, spots, at, window_s, 'reporter=~"destination|"')
+        return await self._ask(Mesh.wanted, spots, at, window_s, 'reporter=~"destination|waypoint|"')
 
     async def _ask(
         self, metrics: Collection[str], spots: list[Spot], at: float, window_s: int, also: str = ""

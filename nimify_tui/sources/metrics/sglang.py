@@ -72,7 +72,7 @@ class SglangAdapter:
         # Nothing found in the cache yet: the counter has no line.
         cached = total(series.get(_CACHED)) if _CACHED in series else 0.0 if known(page, _CACHED) else None
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=_requests(page),
             duration=duration,

@@ -73,7 +73,7 @@ class TrtllmAdapter:
         reused, missed = total(series.get(_REUSED)), total(series.get(_MISSED))
         blocks = reused + missed if reused is not None and missed is not None else None
         return ReplicaSample(
-            at=at, source=source,
+            at=at, source=source, runtime=self.name,
             started_at=one(series.get(STARTED)),
             requests=_requests(page),
             duration=duration,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import Gpu, GpuPanel
@@ -56,19 +57,23 @@ def gpu_lines(
         held = clean_line(", ".join(each.holders), 200) if width >= WHOLE_COLS else ""
         lines.append((*line, (f"  {held}", "dim")) if held else line)
         if whole:
-            more = [*_whole_lines(each), *_fault_lines(each, max(0, spare // len(gpus)), now)]
+            more = [*whole_lines(each), *fault_lines(each, max(0, spare // len(gpus)), now)]
             lines += [((" " * (pad + 1), ""), *line) for line in more]
     silent = [clean_line(panel.reason, 200) for panel in panels if panel.reason and not panel.gpus]
     foot: list[Spans] = [((each, "dim"),) for each in [*_foot(panels, gpus, width), *silent]]
     if 0 < height < len(lines) + len(foot):
         return [*foot[:1], *trouble, *foot[1:], *lines]
-    return [*lines, *trouble, *foot]
+    tell: list[Spans] = [((words.telling(panel, now), "dim"),) for panel in panels if panel.region and panel.gpus]
+    if len(lines) + len(trouble) + len(foot) + len(tell) > height:  # where it comes from is on a screen of its own
+        tell = []
+    return [*lines, *trouble, *foot, *tell]
 
 
 def _troubles(panels: Sequence[GpuPanel]) -> list[str]:
-    """Nodes whose GPUs are not all there, and pods that wait for one."""
+    """What was not read, nodes whose GPUs are not all there, and pods that wait for one."""
     found = []
     for panel in panels:
+        found += [f"{panel.region}: {panel.partial}"] if panel.partial and panel.gpus else []
         bad = [room for room in words.rooms_of(panel) if room.missing]
         found += [f"{each.node}: {words.room_trouble(each)}" for each in bad]
         waiting = words.waiting_lines(panel.places) if panel.places is not None else []
@@ -127,35 +132,39 @@ def _gpu_line(gpu: Gpu, name: str, glyphs: Glyphs, *, whole: bool = False) -> Sp
     return tuple(spans)
 
 
-def _whole_lines(gpu: Gpu) -> list[Spans]:
-    """How much work it was and what limits it; then what is wrong with memory and links, if anything is."""
+def whole_lines(gpu: Gpu, *, why: bool = True) -> list[Spans]:
+    """How much work it was and what limits it; then what is wrong with memory and links, if anything is.
+
+    ``why``: what is not known with its reason.
+    """
+    named = partial(_named, why=why)
     slowed = f" ({clean_line(', '.join(gpu.slowed), 60)})" if gpu.slowed and not gpu.slowed_by_fault else ""
     work = [
-        *_named("tensor ", gpu.tensor_active), *_named("  dram ", gpu.dram_active),
-        *_named("  clock ", gpu.clock), *_named(" of ", gpu.clock_limit), (slowed, "dim"),
-        *_named("  limits ", gpu.temperature_limit), *_named(" ", gpu.power_limit),
+        *named("tensor ", gpu.tensor_active), *named("  dram ", gpu.dram_active),
+        *named("  clock ", gpu.clock), *named(" of ", gpu.clock_limit), (slowed, "dim"),
+        *named("  limits ", gpu.temperature_limit), *named(" ", gpu.power_limit),
     ]  # fmt: skip
     broken = bool(gpu.ecc_uncorrected.value)
     links = [
-        *_named("ECC ", gpu.ecc_uncorrected, "warn" if broken else ""),
+        *named("ECC ", gpu.ecc_uncorrected, "warn" if broken else ""),
         *((" uncorrected", "warn" if broken else "dim"),) * (gpu.ecc_uncorrected.value is not None),
-        *_named(", ", gpu.ecc_corrected), *((" corrected", "dim"),) * (gpu.ecc_corrected.value is not None),
+        *named(", ", gpu.ecc_corrected), *((" corrected", "dim"),) * (gpu.ecc_corrected.value is not None),
         ("  PCIe ", "dim"), (clean_line(gpu.pcie, 40) or fmt.UNKNOWN, "warn" if gpu.link_narrow else ""),
-        *_named(", in ", gpu.pcie_received), *_named(", out ", gpu.pcie_sent),
-        *_named(", replays ", gpu.pcie_replays, "warn" if gpu.pcie_replays.value else ""),
-        *_named("  NVLink in ", gpu.nvlink_received), *_named(", out ", gpu.nvlink_sent),
+        *named(", in ", gpu.pcie_received), *named(", out ", gpu.pcie_sent),
+        *named(", replays ", gpu.pcie_replays, "warn" if gpu.pcie_replays.value else ""),
+        *named("  NVLink in ", gpu.nvlink_received), *named(", out ", gpu.nvlink_sent),
     ]  # fmt: skip
     return [tuple(each for each in line if each[0]) for line in (work, links)]
 
 
-def _named(name: str, value: Measure, style: str = "") -> list[tuple[str, str]]:
+def _named(name: str, value: Measure, style: str = "", *, why: bool) -> list[tuple[str, str]]:
     """A number with its name; one that is not known with its reason."""
     if value.value is None:
-        return [(name, "dim"), (f"{fmt.UNKNOWN} ({clean_line(value.reason, 60)})", "dim")]
+        return [(name, "dim"), (f"{fmt.UNKNOWN} ({clean_line(value.reason, 60)})" if why else fmt.UNKNOWN, "dim")]
     return [(name, "dim"), (fmt.measure(value), style or fmt.style_of(value))]
 
 
-def _fault_lines(gpu: Gpu, most: int, now: float) -> list[Spans]:
+def fault_lines(gpu: Gpu, most: int, now: float) -> list[Spans]:
     """What the driver reported, newest first."""
     lines: list[Spans] = []
     for each in gpu.faults[:most]:

@@ -184,8 +184,13 @@ def _round_window(covered_s: float) -> float:
 
 def chart_marks(history: LatencyHistory) -> tuple[ChartMark, ...]:
     """What somebody did, and the alerts that fired."""
-    done = [ChartMark(each.at, mark_label(each)) for each in history.marks]
-    return (*done, *(ChartMark(each.fired_at, each.rule, "incident") for each in history.incidents))
+    fired = [ChartMark(each.fired_at, each.rule, "incident") for each in history.incidents]
+    return (*map(change_mark, history.marks), *fired)
+
+
+def change_mark(change: Change) -> ChartMark:
+    """A change at the chart's foot."""
+    return ChartMark(change.at, mark_label(change), "change" if change.revision is None else "deploy")
 
 
 def mark_label(change: Change) -> str:
@@ -207,15 +212,13 @@ def cache_items(caches: Sequence[CacheStat], glyphs: Glyphs) -> list[Spans]:
         return [(("no cache reported yet", "dim"),)]
     items: list[Spans] = []
     for each in caches:
-        spans = [
-            (f"{clean_line(each.tier, 24)} ", ""),
-            (fmt.measure(each.hit_ratio, 0), fmt.style_of(each.hit_ratio)),
-        ]
+        main = each.use or each.hit_ratio
+        spans = [(f"{clean_line(each.tier, 24)} ", ""), (fmt.measure(main, 0), fmt.style_of(main))]
         if each.trend:
             spans.append((f" {trend_text(each.trend, glyphs)}", "dim"))
         if each.size.value is not None:
             spans.append((f" {fmt.measure(each.size)}", fmt.style_of(each.size)))
-        note = clean_line(each.note or ("" if each.hit_ratio.value is not None else each.hit_ratio.reason), 60)
+        note = clean_line(each.note or ("" if main.value is not None else main.reason), 60)
         if note:
             spans.append((f" {note}", "dim"))
         items.append(tuple(spans))
@@ -228,19 +231,33 @@ def cache_table(caches: Sequence[CacheStat], now: float, width: int, glyphs: Gly
         return [(("no cache reported yet: replicas that cache tell it in their metrics", "dim"),)]
     lines: list[Spans] = []
     for each in caches:
-        known = each.hit_ratio.value is not None and width >= 70
-        why = clean_line(each.note or each.hit_ratio.reason, 80)
-        age = "" if each.hit_ratio.at is None else f"age {fmt.age(now - each.hit_ratio.at)}"
+        main = each.use or each.hit_ratio
+        known = main.value is not None and width >= 70
+        why = clean_line(each.note or main.reason, 80)
+        age = "" if main.at is None else f"age {fmt.age(now - main.at)}"
+        source = clean_line(main.source, 40) if known else ""
         lines.append(
             (
                 (f"{clean_line(each.tier, 20):<15}", ""),
-                (f"{fmt.measure(each.hit_ratio, 0):>4}  ", fmt.style_of(each.hit_ratio)),
+                (f"{fmt.measure(main, 0):>4}  ", fmt.style_of(main)),
                 (f"{fmt.measure(each.size):>6}  ", fmt.style_of(each.size)),
                 (f"{trend_text(each.trend, glyphs, 24 if width >= 70 else 8)}  ", "dim"),
-                (" · ".join(filter(None, [why, age, clean_line(each.hit_ratio.source, 40) if known else ""])), "dim"),
+                (" · ".join(filter(None, [why, *cache_facts(each), age, source])), "dim"),
             )
         )
     return lines
+
+
+def cache_facts(stat: CacheStat) -> list[str]:
+    """``of 2.0G``, ``3.0 evicted/s``, ``answers in 0.4ms``: what is known of it."""
+    found = []
+    if stat.limit is not None and stat.limit.value is not None:
+        found.append(f"of {fmt.measure(stat.limit)}")
+    if stat.evictions is not None and stat.evictions.value is not None:
+        found.append(f"{fmt.measure(stat.evictions)} evicted/s" if stat.evictions.value else "none evicted")
+    if stat.latency is not None and stat.latency.value is not None:
+        found.append(f"answers in {fmt.measure(stat.latency)}")
+    return found
 
 
 def region_label(name: str, short: bool) -> str:

@@ -297,6 +297,7 @@ class DetailScreen(ConsoleScreen):
             **self.infer.deeds(),
             **self.pods.deeds(),
             "why": lambda _: self._open_tab("overview"),
+            "chart": lambda wanted: self.console_app.open_chart(self.row_id, wanted),
             "next-tab": lambda _: self._step_tab(1),
             "previous-tab": lambda _: self._step_tab(-1),
         }

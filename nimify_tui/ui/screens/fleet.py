@@ -87,13 +87,8 @@ class FleetScreen(ConsoleScreen):
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield self.status
-        yield self.strip
-        yield self.rule
-        yield self.table
-        yield from self.panels.widgets()
-        yield self.footer_line
-        yield self.prompt
+        yield from (self.status, self.strip, self.rule, self.table, *self.panels.widgets())
+        yield from (self.footer_line, self.prompt)
 
     def on_mount(self) -> None:
         """Begin: fill the panes, take the focus."""
@@ -311,6 +306,7 @@ class FleetScreen(ConsoleScreen):
             "open": self._open,
             "logs": lambda _: self._detail(2),
             "why": lambda _: self._detail(1),
+            "chart": self._chart,
             "unfold": lambda _: self._unfold(str(self.table.cursor_key)),
             "filter": self._filter,
             "new": self.console_app.open_wizard,
@@ -337,6 +333,10 @@ class FleetScreen(ConsoleScreen):
         if (row := self.selected_row()) is not None:
             self._hint_done = True
             self.console_app.open_detail(row.id, tab)
+
+    def _chart(self, wanted: str) -> None:
+        if (row := self.selected_row()) is not None:
+            self.console_app.open_chart(row.id, wanted)
 
     def _sort(self, column: str) -> None:
         column = column.strip().lower()

@@ -22,7 +22,7 @@ from nimify_tui.ui.widgets.scale import (
     usual_gap,
     window_end,
 )
-from nimify_tui.ui.widgets.timeaxis import ChartMark, TimeAxis, clock
+from nimify_tui.ui.widgets.timeaxis import ChartMark, TimeAxis, foot_text
 
 _LEFT = 6
 _RIGHT = 11
@@ -291,14 +291,16 @@ def _compact(data: ChartData, width: int, bars: str, event: str) -> list[Line]:
         runs.append(("  " + fit(one.name, 4), "bold"))
         runs.append((sparkline([None if s is None else s[1] for s in its], bars, high), one.style))
         runs.append((fit(f"  {'–' if value is None else data.format(value)}", 9), "bold"))
-    window = f"{room * step / 60:.0f} min" if room * step < 5400 else f"{room * step / 3600:.1f} h"
+    length = room * step
+    window = f"{length / 60:.0f} min" if length < 5400 else f"{length / 3600:.1f} h"
+    window = window if length < 172800 else f"{length / 86400:.0f} d"
     slo = f"SLO {data.format(data.slo)}" if data.slo is not None else data.slo_text
-    facts = [f"  {window} to {clock(end_at)}", slo]
+    facts = [f"  {window} to {foot_text(end_at, length)}", slo]
     if data.facts:
         facts.append(data.facts)
     if data.marks:
         mark = max(data.marks, key=lambda m: m.at)
-        facts.append(f"{event if mark.kind == 'deploy' else '!'} {mark.label} at {clock(mark.at)}")
+        facts.append(f"{event if mark.kind != 'incident' else '!'} {mark.label} at {foot_text(mark.at, length)}")
     line = clean_spans(runs, width)
     assert line_width(line) <= width
     return [line, clean_spans([(" · ".join(facts), "dim")], width)]

@@ -18,15 +18,23 @@ _LABEL_S = (
 )  # fmt: skip
 #: Cells that a label needs, with the space around it.
 _LABEL_CELLS = 11
+_MARK_CHARS = 8
+
+
+Kind = Literal["deploy", "incident", "change"]
+_RANK: dict[Kind, int] = {"deploy": 0, "incident": 1, "change": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class ChartMark:
-    """Something that happened at ``at`` (unix seconds), e.g. label ``r12``; an incident is marked otherwise."""
+    """Something that happened at ``at`` (unix seconds), e.g. label ``r12``.
+
+    Where there is no room for all, deploys come before incidents, and those before other changes.
+    """
 
     at: float
     label: str
-    kind: Literal["deploy", "incident"] = "deploy"
+    kind: Kind = "deploy"
 
 
 def mark_glyph(kind: str, glyphs: Glyphs) -> str:
@@ -51,15 +59,16 @@ def foot_text(at: float, window_s: float, since: float | None = None) -> str:
 def _since(seconds: float) -> str:
     for unit, letter in ((_DAY_S, "d"), (3600, "h"), (60, "m")):
         if seconds >= unit:
-            return f"+{seconds / unit:.1f}".removesuffix(".0") + letter
+            return f"+{seconds / unit:.{0 if seconds >= 10 * unit else 1}f}".removesuffix(".0") + letter
     return f"+{seconds:.0f}s" if seconds >= 1 else "+0"
 
 
 def label_times(start_at: float, end_at: float, count: int, since: float | None = None) -> list[float]:
     """Round times (whole minutes) between start and end, about ``count``; rounded from ``since`` on."""
-    base = since or 0.0
+    base, window_s = since or 0.0, end_at - start_at
+    least = _DAY_S if since is None and window_s > _DAYS_FROM_S else 0
     for step in _LABEL_S:
-        if (end_at - start_at) / step <= count:
+        if step >= least and window_s / step <= count:
             first = (int(start_at - base) // step + (0 if since is not None else 1)) * step
             return [base + at for at in range(first, int(end_at - base), step) if base + at >= start_at]
     return []
@@ -86,7 +95,7 @@ class TimeAxis:
         return min(self.width - 1, max(0, int((at - self.start_at) / self.step)))
 
     def line(self, marks: Iterable[ChartMark], glyphs: Glyphs, lead: str = "") -> Line:
-        """Marks first (the newest before older ones), then the end, then round times where there is room."""
+        """Marks first (of a kind the newest before older ones), then the end, then round times where there is room."""
         cells, styles = [" "] * self.room, ["dim"] * self.room
         cells[2 : 2 + len(lead)] = lead
 
@@ -97,9 +106,10 @@ class TimeAxis:
                 styles[x : x + len(text)] = [style] * len(text)
 
         shown = [each for each in marks if self.start_at <= each.at < self.end_at + self.step]
-        for mark in sorted(shown, key=lambda m: -m.at):
+        for mark in sorted(shown, key=lambda m: (_RANK[m.kind], -m.at)):
             style = "bad" if mark.kind == "incident" else "dim"
-            write(mark.at, mark_glyph(mark.kind, glyphs) + _one_cell_each(inert(mark.label, 8)), 0, style)
+            label = _one_cell_each(inert(mark.label, 40)[:_MARK_CHARS])
+            write(mark.at, mark_glyph(mark.kind, glyphs) + label, 0, style)
         window_s = self.end_at - self.start_at
         end = foot_text(self.end_at, window_s, self.since)
         write(self.end_at, end, 2, "dim")

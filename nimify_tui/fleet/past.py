@@ -1,0 +1,70 @@
+"""Histories of several regions made into one: percentiles by merged buckets, and what is highest in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nimify_tui.domain.history import ChartMetric, History, Step
+from nimify_tui.domain.promql import QUANTILES
+from nimify_tui.fleet.quantiles import Bounds, merge, quantile
+
+
+class Extent(NamedTuple):
+    """A value over a step, and the lowest and highest within it as far as they are known."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Stretch(NamedTuple):
+    """One step that ends at ``at`` (unix seconds): an extent for each line of the metric, None where it has none."""
+
+    at: float
+    lines: tuple[Extent | None, ...]
+
+
+def merged(histories: Sequence[History], metric: ChartMetric) -> list[Stretch]:
+    """All steps of some histories of one metric, oldest first; a step that only some of them tell is of those."""
+    steps: dict[float, list[tuple[Bounds, Step]]] = {}
+    for history in histories:
+        for step in history.steps:
+            steps.setdefault(step.at, []).append((history.bounds, step))
+    made = {ChartMetric.LATENCY: _latency, ChartMetric.REQUESTS: _requests, ChartMetric.ERRORS: _errors}[metric]
+    return [Stretch(at, made(steps[at])) for at in sorted(steps)]
+
+
+def _latency(told: Sequence[tuple[Bounds, Step]]) -> tuple[Extent | None, ...]:
+    """The highest is that of the region where it was highest."""
+    together = merge((bounds, step.counts) for bounds, step in told if step.counts)
+    lines: list[Extent | None] = []
+    for number, q in enumerate(QUANTILES):
+        found = quantile(q, *together) if together is not None else None
+        highs = [step.high[number] for _, step in told if len(step.high) > number]
+        lines.append(None if found is None else Extent(found.value, found.value, max((found.value, *highs))))
+    return tuple(lines)
+
+
+def _requests(told: Sequence[tuple[Bounds, Step]]) -> tuple[Extent | None, ...]:
+    """Of several regions at least: one where it was highest (lowest), the others where they were lowest (highest)."""
+    known = [step for _, step in told if step.total is not None]
+    if not known:
+        return (None,)
+    total = sum(step.total or 0.0 for step in known)
+    lows = [step.low[0] if step.low else step.total or 0.0 for step in known]
+    highs = [step.high[0] if step.high else step.total or 0.0 for step in known]
+    high = max(highs[at] + sum(lows) - lows[at] for at in range(len(known)))
+    low = min(lows[at] + sum(highs) - highs[at] for at in range(len(known)))
+    return (Extent(total, min(total, low), max(total, high)),)
+
+
+def _errors(told: Sequence[tuple[Bounds, Step]]) -> tuple[Extent | None, ...]:
+    """The highest is that of the region where it was highest."""
+    known = [step for _, step in told if step.total is not None and step.errors is not None]
+    total = sum(step.total or 0.0 for step in known)
+    if total <= 0.0:
+        return (None,)
+    ratio = min(1.0, sum(step.errors or 0.0 for step in known) / total)
+    highs = [min(1.0, step.high[0]) for step in known if step.high]
+    return (Extent(ratio, ratio, max((ratio, *highs))),)
