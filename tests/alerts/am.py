@@ -34,6 +34,8 @@ class Manager:
     cluster: str = ""
     peer: str = ""
     host: str = "127.0.0.1"
+    #: A web.yml (exporter-toolkit): logins, TLS.
+    web: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,6 +52,7 @@ class Manager:
         """Start it and wait until it is ready."""
         self.folder.mkdir(exist_ok=True)
         (self.folder / "am.yml").write_text(CONFIG)
+        (self.folder / "web.yml").write_text(self.web)
         with (self.folder / "am.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -57,6 +60,7 @@ class Manager:
                     f"--storage.path={self.folder / 'data'}", f"--web.listen-address={self.host}:{self.port}",
                     f"--cluster.listen-address={self.cluster}", "--cluster.settle-timeout=1s",
                     "--cluster.gossip-interval=50ms", *([f"--cluster.peer={self.peer}"] if self.peer else []),
+                    *([f"--web.config.file={self.folder / 'web.yml'}"] if self.web else []),
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env={"PATH": os.defpath},  # a test that starts it again does not end it with its private home
@@ -106,7 +110,7 @@ class Manager:
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2.0)
             connection.request("GET", "/-/ready")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 401)
         return False
 
 
@@ -167,7 +171,7 @@ def lossy(behind: Manager) -> Iterator[Lossy]:
 
 @contextlib.contextmanager
 def managers(
-    folder: Path, count: int = 2, *, clustered: bool = True, host: str = "127.0.0.1"
+    folder: Path, count: int = 2, *, clustered: bool = True, host: str = "127.0.0.1", web: str = ""
 ) -> Iterator[list[Manager]]:
     """Ready ones; ``clustered``: they tell each other of their silences."""
     for program in ("prometheus-alertmanager", "amtool"):
@@ -176,9 +180,9 @@ def managers(
     made: list[Manager] = []
     with contextlib.ExitStack() as ends:
         for index in range(count):
-            with listener() as web, listener() as gossip:
-                ports = web.getsockname()[1], gossip.getsockname()[1]
-            one = Manager(folder / f"am{index}", ports[0], host=host)
+            with listener() as asked, listener() as gossip:
+                ports = asked.getsockname()[1], gossip.getsockname()[1]
+            one = Manager(folder / f"am{index}", ports[0], host=host, web=web)
             if clustered:
                 one.cluster = f"127.0.0.1:{ports[1]}"
                 one.peer = made[0].cluster if made else ""

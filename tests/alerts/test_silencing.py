@@ -29,6 +29,7 @@ from nimify_tui.gate.journal import Journal
 from nimify_tui.gate.policy import GatePolicy
 from tests.alerts.am import Manager, lossy, managers
 from tests.alerts.test_sources import DOG, ONE, TWO
+from tests.support import wait_for
 
 KEY = ServiceKey("eu", "KubePodCrashLooping")
 POD = tuple(Matcher(name, value) for name, value in ONE.items())
@@ -93,6 +94,10 @@ def active(at: Manager) -> list[dict[str, Any]]:
     return [each for each in at.ask("GET", "/api/v2/silences") if each["status"]["state"] == "active"]
 
 
+def over(at: Manager) -> list[dict[str, Any]]:
+    return [each for each in at.ask("GET", "/api/v2/silences") if each["status"]["state"] == "expired"]
+
+
 def facts(plan: Plan, label: str) -> list[str]:
     return [text for name, text in plan.facts if name == label]
 
@@ -135,6 +140,7 @@ def test_through_the_gate(tmp_path: Path) -> None:
         assert shop.trail().count(("action.end", "silence")) == 2
         assert ("action.undone", "") in shop.trail()
         # With one of the two dead, the other is asked; with both, nobody is.
+        wait_for(lambda: len(over(second)) == len(over(first)) == 2, 30, why="what the first has told the second")
         first.kill()
         plan, result = await shop.do(shop.wish(shop.silence(*POD, comment="again")))
         assert f"not reached: {first.origin} (" in facts(plan, "at")[0]

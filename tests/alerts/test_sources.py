@@ -12,8 +12,8 @@ import pytest
 
 from nimify_tui.alerting import looked_at, server_of
 from nimify_tui.backends.alertmanager.server import Alertmanager
-from nimify_tui.backends.prometheus.errors import BadAnswer, ServerGone, ServerSilent
-from nimify_tui.backends.prometheus.place import ServerPlace
+from nimify_tui.backends.prometheus.errors import BadAnswer, LoginRefused, ServerGone, ServerSilent
+from nimify_tui.backends.prometheus.place import Secret, ServerPlace
 from nimify_tui.backends.prometheus.ways import no_changes
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.base.errors import ConfigurationError
@@ -167,9 +167,10 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         hit = await made.hit_by([Matcher("pod", "web-.*", regex=True), Matcher("namespace", "shop")])
         assert len(hit.alerts) == 1
         assert not (await made.hit_by([Matcher("pod", 'a"b\\c')])).alerts
-        monkeypatch.setattr(asking, "QUESTION_S", 0.3)
-        with real.hung(), pytest.raises(ServerSilent, match="does not answer within"):
-            await made.alerts()
+        with monkeypatch.context() as hasty:
+            hasty.setattr(asking, "QUESTION_S", 0.3)
+            with real.hung(), pytest.raises(ServerSilent, match="does not answer within"):
+                await made.alerts()
         made.close()
         bad = server(url)
         with pytest.raises(BadAnswer, match="no Alertmanager does"):
@@ -210,3 +211,27 @@ def test_one_that_hangs_or_answers_garbage_is_said(tmp_path: Path, monkeypatch: 
         assert asyncio.run(looked_at(good)).endswith("0.25.0 has 2 alerts, its Watchdog fires")
         with pytest.raises(BadAnswer, match="no Alertmanager API there"):
             asyncio.run(looked_at(wrong))
+
+
+#: bcrypt of SECRET, four rounds.
+SECRET, HASH = "open-sesame-4711", "$2b$04$C.kY.jUIVKfVMZ6vf3h1nuNUzz6ySYihrRMlXKEMYkaCKyDALjIeq"
+
+
+def test_a_login_as_for_a_prometheus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go(url: str) -> None:
+        async def told(password: str) -> int:
+            monkeypatch.setenv("AM_PASSWORD", password)
+            place = ServerPlace(url, username="ann", password=Secret(env="AM_PASSWORD"), what="Alertmanager")
+            made = server_of(place, lambda: None, no_changes)
+            try:
+                return len((await made.alerts()).alerts)
+            finally:
+                made.close()
+
+        assert await told(SECRET) == 0
+        with pytest.raises(LoginRefused, match="does not accept the login") as caught:
+            await told("wrong-password-4711")
+        assert "4711" not in str(caught.value)
+
+    with managers(tmp_path, 1, web=f"basic_auth_users: {{ann: '{HASH}'}}\n") as [real]:
+        asyncio.run(go(real.url))

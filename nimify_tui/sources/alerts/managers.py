@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 EVERY_S, JITTER, STATUS_S = 10.0, 0.2, 60.0
 #: Somebody sits behind a slow line: no more than so many bytes a second, but once a minute whatever it takes.
 BYTES_PER_S, SLOWEST_S = 5_000.0, 60.0
+#: What was changed at one is known to its peers after so long (their gossip goes round in parts of a second), seconds.
+PEERS_S = 2.0
 #: One that does not answer is asked again after this at first, and at last after that, seconds.
 TROUBLE_S, TROUBLE_CAP_S = 2.0, 60.0
 
@@ -56,12 +58,16 @@ class Asked:
     async def run(self, sink: Sink) -> None:
         """Ask until cancelled."""
         self._tell(sink)
+        changed = False
         while True:
             wait_s = await self.once()
+            if changed:
+                wait_s = min(wait_s, PEERS_S)
             self._tell(sink)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._sooner.wait()
+            changed = self._sooner.is_set()
             self._sooner.clear()
 
     async def once(self) -> float:
