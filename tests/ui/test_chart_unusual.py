@@ -33,9 +33,9 @@ def traffic(demand: HistoryDemand) -> History:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "far"), [((80, 24), 3), ((120, 40), 5), ((200, 60), 9)])
-def test_a_busy_night_in_a_month_is_marked_and_read(size: tuple[int, int], far: int) -> None:
-    text = shown("v", "7", "m", *(["H"] * far), world=Answered(traffic), size=size)
+@pytest.mark.parametrize(("size", "far", "more"), [((80, 24), 3, 0), ((120, 40), 5, 0), ((200, 60), 9, 4)])
+def test_a_busy_night_in_a_month_is_marked_and_read(size: tuple[int, int], far: int, more: int) -> None:
+    text = shown("v", "7", "m", *["H"] * far, *["left"] * more, world=Answered(traffic), size=size)
     assert re.search(r"\?\d+(\.\d+)?/s", text), text
     words = re.search(r"unusual: ([\d.]+)/s, usually ([\d.]+)/s", text)
     assert words is not None, text
