@@ -33,6 +33,8 @@ from nimify_tui.fleet.matching import Services, about, service_of
 
 #: Services come and go: what an alert fits is looked at again so often, seconds.
 LOOK_AGAIN_S = 5.0
+#: What one told that does not answer is shown for so long, seconds: afterwards it says nothing of now (karma's time).
+FORGET_S = 900.0
 _CRITICAL = frozenset({"critical", "crit", "fatal", "emergency", "page", "disaster", "p1", "high"})
 _INFO = frozenset({"info", "information", "informational", "none", "notice", "debug", "low"})
 _TEXTS, _REMEDIES = ("summary", "description", "message"), ("remedy", "runbook_url", "runbook")
@@ -71,9 +73,11 @@ class ManagedAlerts:
             at - self._looked_at >= LOOK_AGAIN_S
         ):
             self._looked_at, seen = at, services()
-            told = self._merge(list(managers.values()), seen)
+            told = self._merge([each for each in managers.values() if not _too_old(each, at)], seen)
             if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
                 self._told, states = told, True
+            # A region that came may have a Watchdog of its own; what is silent gets old.
+            states = states or seen.regions != self._regions or any(each.cause for each in managers.values())
             self._regions = seen.regions
         self._managers = dict(managers)
         if judged is self._judged and not states:
@@ -81,7 +85,7 @@ class ManagedAlerts:
         self._judged, regions = judged, self._regions
         made = msgspec.structs.replace(
             judged, alerts=_joined(judged.alerts, self._told),
-            managers=tuple(_manager(each, regions) for each in managers.values()),
+            managers=tuple(_manager(each, regions, at) for each in managers.values()),
             alerting=tuple(_alerting(managers.values(), regions)),
         )  # fmt: skip
         if made != self._alerts:
@@ -110,6 +114,10 @@ class ManagedAlerts:
                 made[place] = (sign, _alert(place[0], told, services))
         self._made = made
         return tuple(alert for _, alert in made.values())
+
+
+def _too_old(facts: ManagerFacts, at: float) -> bool:
+    return bool(facts.cause) and facts.answered_at is not None and at - facts.answered_at > FORGET_S
 
 
 def _told_news(before: ManagerFacts | None, now: ManagerFacts) -> bool:
@@ -192,11 +200,13 @@ def _watched(manager: ManagerFacts, region: str, regions: frozenset[str]) -> boo
     return any(place_of(each, (region,), regions) == region for each in dogs)
 
 
-def _manager(facts: ManagerFacts, regions: frozenset[str]) -> Manager:
+def _manager(facts: ManagerFacts, regions: frozenset[str], at: float) -> Manager:
     blind = [each for each in facts.regions if not _watched(facts, each, regions)]
     remedy, next_try_at = "", None
     if facts.cause:
         state, text, remedy, next_try_at = ManagerState.SILENT, facts.cause, facts.remedy, facts.next_try_at
+        if _too_old(facts, at):
+            text += f"; what it told at {rfc3339(facts.answered_at or 0.0)[11:19]} is too old to be shown"
     elif facts.answered_at is None:
         state, text = ManagerState.ASKING, "has not answered yet"
     elif blind:

@@ -22,7 +22,7 @@ from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.rules import EXPORTED_AS
 from nimify_tui.domain.services import ReplicaState
 from nimify_tui.domain.updates import AlertmanagerSeen
-from nimify_tui.fleet.managed import LOOK_AGAIN_S
+from nimify_tui.fleet.managed import FORGET_S, LOOK_AGAIN_S
 from nimify_tui.fleet.matching import Services, about, service_of
 from nimify_tui.fleet.snapshot import project
 from tests.fleet.town import Town, service_fact
@@ -148,6 +148,23 @@ def test_what_an_alert_fits_is_looked_at_again() -> None:
     made.see_service(LATER)
     made.run(int(LOOK_AGAIN_S) + 1)
     assert of(made.fleet.frame.alerts, "X")[0].key == LATER
+
+
+def test_what_a_silent_one_told_is_shown_for_a_while() -> None:
+    """Sabotage seen failing: no end of it."""
+    made = town()
+    silent = msgspec.structs.replace(facts("a", told({"alertname": "X"})), cause="connection refused",
+                                     answered_at=made.at)  # fmt: skip
+    [one] = of(tell(made, silent), "X")
+    assert one.unjudged.endswith("a does not answer")
+    made.at += FORGET_S
+    made.run(int(LOOK_AGAIN_S) + 1)
+    now = made.fleet.frame.alerts
+    assert of(now, "X") == []
+    assert "is too old to be shown" in now.managers[0].text
+    assert now.broken
+    [again] = of(tell(made, facts("a", told({"alertname": "X"}))), "X")
+    assert not again.unjudged
 
 
 SHOP, LAB = ServiceKey("eu", "web", "shop"), ServiceKey("eu", "web", "lab")
