@@ -10,16 +10,19 @@ import pytest
 
 from nimify_tui.domain.alertmanagers import Matcher, Silence
 from nimify_tui.domain.alerts import Alert
+from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, Verb
 from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.sources.metrics import dcgm_prometheus
 from nimify_tui.sources.metrics import prometheus as source
 from tests.alerts.am import managers
 from tests.kube.acting import READS, Acting, acting, grant, kubeconfig, workload, written
 from tests.kube.cluster import Cluster
 from tests.kube.fixtures import need_simulation
 from tests.kube.test_metrics import own_address
+from tests.metrics.dcgm_pages import ada
 from tests.metrics.pages import VLLM_NEW
 from tests.metrics.prom import growing, prometheus
 from tests.support import private_home, wait_for
@@ -70,11 +73,17 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
     """Seen failing where the region is read by us as well: the row spoke of the right to pods/proxy."""
     for name, value in (("TROUBLE_CAP_S", 1.0), ("AGAIN_S", 0.5), ("STEPS_S", (1, 2, 5, 60)), ("CAP_RPS", 20.0)):
         monkeypatch.setattr(source, name, value)
+    monkeypatch.setattr(dcgm_prometheus, "EVERY_S", 1.0)
+    exporter = {"namespace": "gpu-operator", "pod": "nvidia-dcgm-exporter-x7k2p"}
     begin = len(cluster.audited())
     grant(cluster, SPACE, "viewer", *READS)
     with (
-        growing(VLLM_NEW, 0.1) as page,
-        prometheus(tmp_path, [(f"127.0.0.1:{page}", {"namespace": SPACE, "pod": pod})], "0.0.0.0", 0) as made,
+        growing(VLLM_NEW, 0.1) as page, growing(ada(pod=pod, space=SPACE, GPU_UTIL="64"), 0.0) as gpus,
+        prometheus(
+            tmp_path,
+            [(f"127.0.0.1:{page}", {"namespace": SPACE, "pod": pod}), (f"127.0.0.1:{gpus}", exporter)],
+            "0.0.0.0", 0,
+        ) as made,
         acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, numbers=True, more=KEY) as it,
     ):
         wait_for(
@@ -93,6 +102,11 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
         assert row.rps.state is MeasureState.FRESH
         assert row.rps.source == "Prometheus monitored/prometheus:9090, metrics of 1 replica"
         assert row.p50.value == pytest.approx(1.35875, rel=0.01)
+        card = wait_for(lambda: next((one for each in it.session.frame.gpus for one in each.gpus if one.region), None),
+                        60, why="its GPU", detail=lambda: repr(it.session.frame.gpus))  # fmt: skip
+        assert isinstance(card, Gpu)
+        assert (card.holders, card.utilisation.value) == (("chat",), 64.0)
+        assert card.utilisation.source == "DCGM through Prometheus monitored/prometheus:9090"
     resources = {
         (each["objectRef"]["resource"], each["verb"])
         for each in cluster.audited()[begin:]

@@ -168,3 +168,11 @@ def test_two_regions_have_their_names_and_none_is_read_says_why() -> None:
     bare = GpuPanel(at=1.0, reason="no numbers: no dcgm-exporter is known here", region="eu",
                     places=GpuMap(rooms=(room("n1"),)))  # fmt: skip
     assert lines_of(bare) == ["eu: no numbers: no dcgm-exporter is known here"]
+
+
+def test_a_great_many_are_summed_up_and_have_a_screen_of_their_own() -> None:
+    many = cluster(*(of_cluster(index % 8, 90.0, node=f"n{index // 8}") for index in range(240)))
+    found = lines_of(many, width=48, height=6)
+    assert found[1].startswith("in use 240 ")
+    assert found[-1] == "140 more, all of them in :gpus"
+    assert len(found) == 103

@@ -21,7 +21,7 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.updates import GpusSeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
-from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Said, cards
+from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Card, Said, cards
 from nimify_tui.sources.metrics.dcgm_xids import XidHistory
 
 log = logging.getLogger(__name__)
@@ -76,13 +76,14 @@ class RegionCards:
             rows = await self._rows(at)
         except NimifyError as error:
             return self._failed(at, f"{error.message}: {error.remedy}" if error.remedy else error.message)
-        said, every_s = newest(rows, at)
         source = f"DCGM through {self._server.who}"
-        gpus, events = self._history.told(cards(said, source, max(EVERY_S, every_s)), source)
+        # Hundreds of GPUs take a tenth of a second: not on the loop that serves all regions.
+        found = await asyncio.to_thread(_understood, rows, at, source)
+        gpus, events = self._history.told(found, source)
         if events:
             await asyncio.to_thread(self._history.write)
         reason = "" if gpus else f"{self._server.who} has no series of dcgm-exporter: is it there, and scraped?"
-        newest_at = max((each.at for each in said), default=at)
+        newest_at = max((each.at for each in found), default=at)
         partial = _LEFT_OUT if self._fields is FEW and gpus else ""
         panel = GpuPanel(at=newest_at, gpus=tuple(gpus), reason=reason, source=source, region=self.name,
                          partial=partial)  # fmt: skip
@@ -110,6 +111,11 @@ class RegionCards:
         same = self._told is not None and msgspec.structs.replace(panel, at=self._told.at) == self._told
         self._told = panel
         return [] if same and not panel.gpus else [GpusSeen(at, self.name, panel)]
+
+
+def _understood(rows: Sequence[Row], at: float, source: str) -> list[Card]:
+    said, every_s = newest(rows, at)
+    return cards(said, source, max(EVERY_S, every_s))
 
 
 def newest(rows: Sequence[Row], at: float) -> tuple[list[Said], float]:

@@ -17,6 +17,8 @@ from nimify_tui.ui.present.panels import Spans
 HOT_CELSIUS = 87.0
 #: With so many columns, and this many lines for each GPU, everything that is known is shown.
 WHOLE_COLS, WHOLE_LINES = 90, 3
+#: Of more than so many a panel is no place: they have a screen of their own.
+MOST = 100
 
 
 def gpu_facts(panels: Sequence[GpuPanel], now: float) -> str:
@@ -47,6 +49,8 @@ def gpu_lines(
         found: list[Spans] = [((each, "dim"),) for each in dict.fromkeys(reasons)]
         return [*(found or [(("no GPU known: no region reported one", "dim"),)]), *trouble]
     several = words.several_regions(panels)
+    foot: list[Spans] = [((each, "dim"),) for each in _foot(panels, gpus, width)]
+    beyond, gpus = len(gpus) - MOST, gpus[:MOST]
     names = fmt.shorten_names((words.label(each, several=several) for each in gpus), 12 if width < 60 else 20)
     pad = max(len(each) for each in names.values())
     whole = width >= WHOLE_COLS and height >= WHOLE_LINES * len(gpus) + 1
@@ -60,7 +64,9 @@ def gpu_lines(
             more = [*whole_lines(each), *fault_lines(each, max(0, spare // len(gpus)), now)]
             lines += [((" " * (pad + 1), ""), *line) for line in more]
     silent = [clean_line(panel.reason, 200) for panel in panels if panel.reason and not panel.gpus]
-    foot: list[Spans] = [((each, "dim"),) for each in [*_foot(panels, gpus, width), *silent]]
+    foot += [((each, "dim"),) for each in silent]
+    if beyond > 0:
+        lines.append(((f"{beyond} more, all of them in :gpus", "dim"),))
     if 0 < height < len(lines) + len(foot):
         return [*foot[:1], *trouble, *foot[1:], *lines]
     tell: list[Spans] = [((words.telling(panel, now), "dim"),) for panel in panels if panel.region and panel.gpus]

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from nimify_tui.domain.gpus import Gpu
+from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.fleet.frames import Frame
 from nimify_tui.ui.commands import Scope
@@ -62,6 +62,7 @@ class GpusScreen(ConsoleScreen):
         self.rooms_rule = Rule("nodes and pods", id="rooms-rule")
         self.rooms = LiveTable(_ROOM_COLUMNS, id="rooms")
         self._shown: Mapping[str, Gpu] = {}
+        self._drawn: tuple[GpuPanel, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -92,7 +93,11 @@ class GpusScreen(ConsoleScreen):
         """Fill the panes."""
         app = self.console_app
         self.status.set_spans(*head.status_spans(frame, app.head_facts(), app.size.width))
-        self._shown = {table.gpu_id(gpu): gpu for panel in frame.gpus for gpu in panel.gpus}
+        if frame.gpus is not self._drawn:  # what they say hangs on nothing but them
+            self._drawn = frame.gpus
+            self._shown = {table.gpu_id(gpu): gpu for panel in frame.gpus for gpu in panel.gpus}
+            self.table.set_rows(*rows_by_key(table.gpu_rows(frame.gpus)))
+            self.rooms.set_rows(*rows_by_key(table.room_rows(frame.gpus)))
         all_of = words.totals(frame.gpus)
         facts = [gpus.gpu_facts(frame.gpus, now)] if self._shown else []
         if all_of.cards:
@@ -100,12 +105,10 @@ class GpusScreen(ConsoleScreen):
         self.rule.set(None, " · ".join(facts))
         reasons = [panel.reason for panel in frame.gpus if panel.reason]
         self.table.set_empty(f"  {'; '.join(dict.fromkeys(reasons)) or 'no GPU known: no region reported one'}")
-        self.table.set_rows(*rows_by_key(table.gpu_rows(frame.gpus)))
         waits = len(_waiting(frame))
         free = [words.free_words(all_of).replace("   ", " · ")] if all_of.of or all_of.parts else []
         self.rooms_rule.set(None, " · ".join([*free, *([f"{waits} wait"] if waits else [])]))
         self.rooms.set_empty("  no cluster tells who holds its GPUs")
-        self.rooms.set_rows(*rows_by_key(table.room_rows(frame.gpus)))
         self._show_facts(frame, now)
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
