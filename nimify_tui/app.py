@@ -68,10 +68,23 @@ def run_console(options: argparse.Namespace, hint: str = "") -> int:
 
 def _shown(session: Session, profile: TerminalProfile, options: argparse.Namespace) -> ConsoleApp:
     """The session on the screen until it is left: the app as it ended."""
+    from textual.events import Event, Key
+
     from nimify_tui.ui.console import ConsoleApp
 
     class Console(ConsoleApp):
-        """Starts all of the engine when the first frame is out: nothing may delay that."""
+        """Starts all of the engine when the first frame is out: nothing may delay that. A key goes before all news."""
+
+        async def on_event(self, event: Event) -> None:
+            """Let the engine stand aside until what the key does is drawn."""
+            if not isinstance(event, Key) or event.is_forwarded:
+                await super().on_event(event)
+                return
+            session.engine.stand_aside()
+            try:
+                await super().on_event(event)
+            finally:
+                self.call_after_refresh(session.engine.go_on)
 
         def on_ready(self) -> None:
             """The first frame is on its way."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ PROMPT_S = 0.05
 #: the screen a drawing, and a key press waits for that.
 PROMPT_UPDATES = 100
 _EVENTS = frozenset({ServiceSeen, ServiceGone, ReplicaSeen, ReplicaGone})
+#: For so long at most (seconds) the engine stands aside while a key is on its way to the screen, and looks so often
+#: whether it is there: both need the same interpreter, and a key that shares it takes twice as long.
+ASIDE_S, ASIDE_LOOK_S = 0.03, 0.001
 #: How often regions that others announce on this machine (a demo) are looked for, seconds.
 DISCOVER_S = 1.0
 
@@ -99,6 +103,8 @@ class Engine:
         #: Little has happened, and it is to be seen at once; so many updates came with such news since the last second.
         self._prompt = asyncio.Event()
         self._told = 0
+        #: Until then a key goes first (monotonic seconds). Written by the screen's thread, read by the engine's.
+        self._aside_until_s = 0.0
         now = self.clock.now()
         rooms.before(self.fleet)
         self.fleet.apply(Tick(now))
@@ -148,6 +154,14 @@ class Engine:
             raise InternalError("the engine has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def stand_aside(self) -> None:
+        """A key is on its way to the screen: updates wait until :meth:`go_on`, and for ASIDE_S at most."""
+        self._aside_until_s = time.monotonic() + ASIDE_S
+
+    def go_on(self) -> None:
+        """It is there."""
+        self._aside_until_s = 0.0
+
     @property
     def frame(self) -> Frame:
         """The newest picture of the fleet."""
@@ -193,7 +207,13 @@ class Engine:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._dirty.set)
 
+    def _give_way(self) -> None:
+        # The loop's other work may wait as long: it is less than a frame.
+        while time.monotonic() < self._aside_until_s:
+            time.sleep(ASIDE_LOOK_S)
+
     def _sink(self, updates: Sequence[Update]) -> None:
+        self._give_way()
         self.fleet.apply_many(updates)
         for listener in self._rooms.listeners:
             listener(updates)
@@ -267,6 +287,7 @@ class Engine:
                 async with asyncio.timeout(1.0):
                     await self._dirty.wait()
             self._dirty.clear()
+            self._give_way()
             now, mono_s = self.clock.now(), self.clock.mono_s()
             if mono_s - ticked_s >= 1.0:
                 ticked_s, self._told = mono_s, 0
