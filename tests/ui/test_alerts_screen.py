@@ -12,6 +12,7 @@ from nimify_tui.domain.measures import absent
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.rules import RULES, rule
 from nimify_tui.fleet.frames import Frame
+from nimify_tui.ui.present import alerts as alert_words
 from nimify_tui.ui.screens.alerts import AlertsScreen
 from nimify_tui.ui.screens.detail import DetailScreen
 from tests.hostile import CORPUS
@@ -148,3 +149,34 @@ def test_hostile_words_change_their_cell_and_nothing_else() -> None:
             check_inert(screen_text(app), (80, 24))
 
     run_console(script, made, size=(80, 24))
+
+
+def test_thousands_are_listed_in_part_and_not_made_anew_with_each_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing when the rows were made with each frame: 1,000 more each time."""
+    made: list[str] = []
+    real = alert_words.alert_row
+
+    def counted(one: Alert, now: float) -> Any:
+        made.append(one.subject)
+        return real(one, now)
+
+    monkeypatch.setattr(alert_words, "alert_row", counted)
+    many = tuple(alert("ErrorsHigh", key=None, subject=f"job-{number}") for number in range(3000))
+    world = with_alerts(msgspec.structs.replace(some(), alerts=many))
+
+    async def script(app: Any, pilot: Any) -> str:
+        await pilot.press("colon")
+        await type_text(pilot, "alerts")
+        await pilot.press("enter")
+        await pilot.pause()
+        first = len(made)
+        for _ in range(4):
+            world.clock.advance(0.5)
+            world.frame = msgspec.structs.replace(world.frame, version=world.frame.version + 1)
+            app.drain()
+            await pilot.pause()
+        assert len(made) - first <= 1000, "ages may have moved once"
+        return screen_text(app)
+
+    text = run_console(script, world, size=(120, 40))
+    assert "2000 more not shown, the least grave" in text

@@ -80,13 +80,16 @@ def room_rows(panels: Sequence[GpuPanel]) -> Iterable[tuple[str, Row]]:
     """A row of each resource of each node."""
     several = len({panel.region for panel in panels if panel.places is not None}) > 1
     for panel in panels:
+        lost: dict[str, list[Gpu]] = {}
+        for gpu in panel.gpus:
+            if any(one.xid == 79 for one in gpu.faults[:1]):
+                lost.setdefault(gpu.node, []).append(gpu)
         for room in words.rooms_of(panel):
-            yield room_id(panel.region, room), _room_row(panel, room, several=several)
+            yield room_id(panel.region, room), _room_row(panel, room, lost.get(room.node, ()), several=several)
 
 
-def _room_row(panel: GpuPanel, room: GpuRoom, *, several: bool) -> Row:
+def _room_row(panel: GpuPanel, room: GpuRoom, lost: Sequence[Gpu], *, several: bool) -> Row:
     trouble = words.room_trouble(room)
-    lost = [each for each in panel.gpus if each.node == room.node and any(one.xid == 79 for one in each.faults[:1])]
     if lost and room.missing:
         trouble += f" ({', '.join(f'GPU {each.index} fell off the bus' for each in lost)})"
     shares = "shares, no wall between them" if words.in_parts(room) and "mig" not in room.resource else ""

@@ -47,6 +47,9 @@ _RULE_COLUMNS = (
     Column("why", "WHY NOT, OR WHAT IT LOOKS FOR", 20, flex=4),
 )
 
+#: So many alerts are listed; of more than FEW the rows are made anew every MANY_EVERY_S seconds (a row takes 20 us).
+MOST_SHOWN, FEW, MANY_EVERY_S = 1000, 200, 5.0
+
 
 class AlertsScreen(ConsoleScreen):
     """See the module's text."""
@@ -64,6 +67,8 @@ class AlertsScreen(ConsoleScreen):
         self.rules_rule = Rule("rules", id="rules-rule")
         self.rules = LiveTable(_RULE_COLUMNS, id="rules")
         self._shown: Mapping[str, Alert] = {}
+        self._drawn: tuple[int, float] | None = None
+        self._told: tuple[Alert, ...] = ()
         #: All facts of the alert are shown, in the room of the rules.
         self._whole = False
         self._below = len(RULES)
@@ -103,10 +108,16 @@ class AlertsScreen(ConsoleScreen):
         """Fill the panes."""
         app, alerts = self.console_app, frame.alerts
         self.status.set_spans(*head.status_spans(frame, app.head_facts(), app.size.width))
-        self._shown = {words.alert_id(each): each for each in alerts.alerts}
-        self.rule.set(None, words.headline(alerts))
+        told = alerts.alerts[:MOST_SHOWN]
+        left = len(alerts.alerts) - len(told)
+        self.rule.set(None, words.headline(alerts) + (f" · {left} more not shown, the least grave" if left else ""))
         self.table.set_empty(words.empty_words(alerts))
-        self.table.set_rows(*rows_by_key((key, words.alert_row(each, now)) for key, each in self._shown.items()))
+        # Ages move each second; of hundreds of alerts it is enough when they move now and then.
+        due = (id(alerts.alerts), now // (1.0 if len(told) <= FEW else MANY_EVERY_S))
+        if due != self._drawn:
+            self._drawn, self._told = due, alerts.alerts  # held: another list may not get its identity
+            self._shown = {words.alert_id(each): each for each in told}
+            self.table.set_rows(*rows_by_key((key, words.alert_row(each, now)) for key, each in self._shown.items()))
         judged = sum(bool(each.judged) for each in alerts.rules)
         who = f"rules, {fmt.plural(len(alerts.managers), 'Alertmanager')}" if alerts.managers else "rules"
         self.rules_rule.set(who, f"{judged} of {len(RULES)} judged")
