@@ -115,3 +115,36 @@ def test_what_happens_is_in_a_frame_soon_unless_much_happens(
         return
     told(engine, [seen("last")])
     assert not engine.wait(lambda frame: "last" in frame.rows, 4 * engine_module.PROMPT_S)
+
+
+def test_news_wait_for_a_key_that_is_on_its_way(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is drawn, or for as long as a key may take. Seen failing without the way given in the sink."""
+    monkeypatch.setattr(engine_module, "ASIDE_S", 3600.0)
+    engine.start()
+    engine.submit(asyncio.sleep(0)).result(10)
+    before = engine.fleet.frame.applied
+    told: list[str] = []
+
+    async def news() -> None:
+        engine._sink([seen("new")])
+        told.append("told")
+
+    engine.stand_aside()
+    coming = engine.submit(news())
+    with pytest.raises(TimeoutError):
+        coming.result(0.3)
+    assert told == []
+    engine.go_on()
+    coming.result(10)
+    wait_for(lambda: engine.frame.applied > before and "new" in engine.frame.rows, 10, why="the row")
+
+
+def test_a_key_that_is_never_drawn_stops_nothing(engine: Engine) -> None:
+    engine.start()
+    engine.stand_aside()
+
+    async def news() -> None:
+        engine._sink([seen("new")])
+
+    engine.submit(news()).result(10)
+    wait_for(lambda: "new" in engine.frame.rows, 10, why="the row")
