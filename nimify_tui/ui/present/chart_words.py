@@ -162,7 +162,10 @@ def empty_words(scene: Scene, drawings: Sequence[Drawn], detail: ServiceDetail |
         return "looking it up"
     if not detail.history.columns:
         return clean_line(detail.history.reason, 120) or "no requests measured yet"
-    if all(not each.answers for each in drawings) and scene.axis.end_at < detail.history.columns[0].at:
+    first = detail.history.columns[0].at
+    if all(not each.answers for each in drawings) and scene.axis.end_at < first:
+        if first - scene.axis.end_at <= 2 * scene.axis.step:
+            return f"the first column of {fmt.span_words(scene.axis.step)} is not over yet; - and + change the range"
         return "nothing known of then: an hour is kept here, a region's Prometheus has more"
     return "no requests in this time"
 
