@@ -30,7 +30,10 @@ from nimify_tui.sources.caches.redis import sentence
 PROBE_S, LEAST_EVERY_S = 5.0, 10.0
 #: Words of CF-Cache-Status that are answered from the cache (developers.cloudflare.com, cache, default behaviour).
 _CF_HITS = frozenset({"HIT", "STALE", "UPDATING", "REVALIDATED"})
-_HIT, _MISS = re.compile(r"(?i)\b(tcp_)?(mem_|refresh_)?hit\b"), re.compile(r"(?i)\b(tcp_)?(refresh_)?miss\b")
+#: Each has words of its own that end so: TCP_MEM_HIT (Squid, Akamai), RefreshHit and OriginShieldHit (CloudFront).
+_HIT, _MISS = re.compile(r"(?i)hit\b"), re.compile(r"(?i)miss\b")
+#: Who says it, by a name of a host that may end so too.
+_FROM = re.compile(r"(?i)\bfrom [^,]*")
 _AGE = re.compile(r"\d{1,10}\Z")
 #: A member of a list of RFC 8941 ends at a comma outside of quotes; a parameter at a semicolon outside of them.
 _MEMBER = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
@@ -84,7 +87,8 @@ def _cloudflare(value: str) -> bool | None:
 
 def _x_cache(value: str) -> bool | None:
     """``HIT``, ``Hit from cloudfront``, ``MISS, HIT``, ``TCP_HIT from a-...``: a hit anywhere is one."""
-    return True if _HIT.search(value) else False if _MISS.search(value) else None
+    words = _FROM.sub("", value)
+    return True if _HIT.search(words) else False if _MISS.search(words) else None
 
 
 class EdgeProbe:
