@@ -13,6 +13,8 @@ STEP_S = 20.0
 STEPS = 24
 #: The tier of prefixes that are found in a KV cache.
 PREFIX = "prefix"
+#: A counter that a scrape did not tell: what comes after it is no growth, it may be all of a process's life.
+_ABSENT = -1.0
 #: Results that are a hit.
 _HITS = frozenset({"hit", "hits", "stale_hit"})
 
@@ -30,18 +32,14 @@ class Steps:
     __slots__ = ("steps",)
 
     def __init__(self) -> None:
-        #: [step, hits, lookups], newest last.
+        #: [step, hits, lookups], each step once, newest last.
         self.steps: list[list[float]] = []
 
     def add(self, at: float, hits: float, lookups: float) -> None:
         """Count some lookups."""
-        step = at // STEP_S
-        if not self.steps or self.steps[-1][0] != step:
-            self.steps.append([step, 0.0, 0.0])
-            del self.steps[:-STEPS]
-        newest = self.steps[-1]
-        newest[1] += hits
-        newest[2] += lookups
+        found = _of_step(self.steps, at // STEP_S, 2)
+        found[1] += hits
+        found[2] += lookups
 
     def sums(self, at: float) -> dict[int, tuple[float, float]]:
         """(hits, lookups) of the last steps."""
@@ -73,9 +71,9 @@ class CacheTracks:
             if pair not in places:
                 places[pair] = len(places) + 1
         began = -1.0 if sample.started_at is None else sample.started_at
-        counters, before = array("d", [began, *map(told.get, places, repeat(0.0))]), replica.cached
+        counters, before = array("d", [began, *map(told.get, places, repeat(_ABSENT))]), replica.cached
         replica.cached = counters
-        self.at = whole.at = sample.at
+        self.at, whole.at = max(self.at, sample.at), max(whole.at, sample.at)
         if sample.tokens is not None and sample.tokens.kv_ratio is not None:
             self.fill(who, sample.at, sample.tokens.kv_ratio)
             whole.fill(who, sample.at, sample.tokens.kv_ratio)
@@ -92,8 +90,9 @@ class CacheTracks:
             if before is None or before[0] != began:
                 continue
             place = places[pair]
-            grown = count - (before[place] if place < len(before) else 0.0)
-            if grown > 0.0:
+            was = before[place] if place < len(before) else _ABSENT
+            grown = count - was
+            if was != _ABSENT and grown > 0.0:
                 hits = grown if result in _HITS else 0.0
                 mine.add(sample.at, hits, grown)
                 whole.tier(tier).add(sample.at, hits, grown)
@@ -108,12 +107,8 @@ class CacheTracks:
     def fill(self, who: int, at: float, ratio: float) -> None:
         """How full the KV cache of a replica is."""
         self._kv[who] = (at, ratio)
-        step = at // STEP_S
-        if not self._kv_steps or self._kv_steps[-1][0] < step:
-            self._kv_steps.append([step, ratio])
-            del self._kv_steps[:-STEPS]
-        elif self._kv_steps[-1][0] == step:
-            self._kv_steps[-1][1] = max(self._kv_steps[-1][1], ratio)
+        found = _of_step(self._kv_steps, at // STEP_S, 1)
+        found[1] = max(found[1], ratio)
 
     def forget(self, replica: Replica) -> None:
         """The replica is gone."""
@@ -142,6 +137,21 @@ class CacheTracks:
         """Bytes in all replicas' caches of a tier together, None when nobody says."""
         told = [sizes[tier] for sizes in self._bytes.values() if tier in sizes]
         return sum(told) if told else None
+
+
+def _of_step(steps: list[list[float]], step: float, values: int) -> list[float]:
+    """The entry of a step in ``steps``, made in its place when it is new: what one region tells is older than what
+    another does, and a Prometheus tells of one replica after the other.
+    """
+    place = len(steps)
+    while place and steps[place - 1][0] > step:
+        place -= 1
+    if place and steps[place - 1][0] == step:
+        return steps[place - 1]
+    found = [step, *[0.0] * values]
+    steps.insert(place, found)
+    del steps[:-STEPS]
+    return found
 
 
 def has_caches(tokens: TokenSample) -> bool:
