@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from itertools import repeat
 from typing import Protocol
@@ -11,6 +12,8 @@ from nimify_tui.domain.measures import ReplicaSample, TokenSample
 #: One step of the trend, seconds, and how many there are.
 STEP_S = 20.0
 STEPS = 24
+#: Counters that are read seldom are compared over so many readings.
+TELLINGS = 3.0
 #: The tier of prefixes that are found in a KV cache.
 PREFIX = "prefix"
 #: A counter that a scrape did not tell: what comes after it is no growth, it may be all of a process's life.
@@ -50,7 +53,7 @@ class Steps:
 class CacheTracks:
     """The caches of one service in one region."""
 
-    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at")
+    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at", "every_s")
 
     def __init__(self) -> None:
         self._tiers: dict[str, Steps] = {}
@@ -62,6 +65,9 @@ class CacheTracks:
         #: [step, the fullest].
         self._kv_steps: list[list[float]] = []
         self.at = 0.0
+        #: How often its replicas are read where that is not the fleet's own pace, else 0; not told of a whole fleet,
+        #: whose services have their own.
+        self.every_s = 0.0
 
     def observe(self, replica: Replica, sample: ReplicaSample, whole: CacheTracks) -> None:
         """Count one scrape, here and in the ``whole`` fleet; the first one of a process only sets the beginning."""
@@ -74,9 +80,11 @@ class CacheTracks:
         counters, before = array("d", [began, *map(told.get, places, repeat(_ABSENT))]), replica.cached
         replica.cached = counters
         self.at, whole.at = max(self.at, sample.at), max(whole.at, sample.at)
+        self.every_s = sample.every_s or 0.0
         if sample.tokens is not None and sample.tokens.kv_ratio is not None:
-            self.fill(who, sample.at, sample.tokens.kv_ratio)
-            whole.fill(who, sample.at, sample.tokens.kv_ratio)
+            self._kv[who] = (sample.at, sample.tokens.kv_ratio)
+            self.fill(sample.at, sample.tokens.kv_ratio)
+            whole.fill(sample.at, sample.tokens.kv_ratio)
         if sample.cache_bytes is not None:
             self._bytes[who] = sample.cache_bytes
         if counters == before:
@@ -104,9 +112,8 @@ class CacheTracks:
             found = self._tiers[name] = Steps()
         return found
 
-    def fill(self, who: int, at: float, ratio: float) -> None:
-        """How full the KV cache of a replica is."""
-        self._kv[who] = (at, ratio)
+    def fill(self, at: float, ratio: float) -> None:
+        """How full the KV cache of a replica is, in the trend."""
         found = _of_step(self._kv_steps, at // STEP_S, 1)
         found[1] = max(found[1], ratio)
 
@@ -120,8 +127,12 @@ class CacheTracks:
         return self._tiers[tier].sums(at) if tier in self._tiers else {}
 
     def filled(self, since: float) -> list[tuple[float, float]]:
-        """(when, how full) of the KV caches that were told of after ``since``."""
+        """(when, how full) of the KV caches of a service that were told of after ``since``."""
         return [told for told in self._kv.values() if told[0] > since]
+
+    def fresh_s(self, least_s: float) -> float:
+        """How old what it told may be, seconds: ``least_s``, and longer for what is read seldom."""
+        return max(least_s, TELLINGS * self.every_s)
 
     def kv_steps(self, at: float) -> dict[int, float]:
         """The fullest KV cache of the last steps."""
@@ -152,6 +163,11 @@ def _of_step(steps: list[list[float]], step: float, values: int) -> list[float]:
     steps.insert(place, found)
     del steps[:-STEPS]
     return found
+
+
+def steps_in(span_s: float) -> int:
+    """So many of the newest steps are looked at for what is compared over ``span_s``."""
+    return min(STEPS, max(2, math.ceil(span_s / STEP_S)))
 
 
 def has_caches(tokens: TokenSample) -> bool:
