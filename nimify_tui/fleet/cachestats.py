@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.fleet.caches import PREFIX, STEP_S, TELLINGS, CacheTracks, steps_in
 from nimify_tui.fleet.frames import CacheStat
-from nimify_tui.fleet.shared import SharedCache
+from nimify_tui.fleet.shared import SharedCache, once
 
 #: (tier, its name on the screen), in the order of the screen; others come last, by their own names.
 _NAMES = (
@@ -101,6 +101,7 @@ def _kv(tracks: Sequence[CacheTracks], at: float, parts: Sequence[CacheTracks]) 
 
 def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
     """A tier of caches beside the services, all together; what one cannot say is said for all of them."""
+    caches = once(caches)
     known = [(cache, told) for cache in caches if (told := cache.known(at)) is not None]
     failed = [cache for cache in caches if cache.failed]
     trouble = failed[0].failed if failed else "not asked yet"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.measures import MeasureState, ReplicaSample, TokenSample
 from nimify_tui.fleet.caches import PREFIX, STEP_S, STEPS, CacheTracks, Steps
 from nimify_tui.fleet.cachestats import stats
+from nimify_tui.fleet.frames import CacheStat
+from nimify_tui.fleet.judges import Look, Memory, cache
+from nimify_tui.fleet.shared import SharedCaches
 
 
 class One:
@@ -76,7 +82,38 @@ def test_a_region_that_is_read_seldom_keeps_its_ratio_and_its_kv_cache(every_s: 
             assert kv is not None
             assert (found["prefix"].hit_ratio.value, found["prefix"].hit_ratio.state) == (0.5, MeasureState.FRESH)
             assert kv.value == (0.9 if second < 328 else 0.5)
+            look = SimpleNamespace(track=SimpleNamespace(caches=far), memory=Memory(), at=at, limit=0.5)
+            verdict = cache(cast("Look", look))
+            assert verdict is not None
+            assert verdict.text == "what is usual is not known yet"
     late = {each.tier: each for each in stats([far], 1600.0 + 4 * every_s + 40.0, "m")}
     assert late["prefix"].hit_ratio.value is None
     assert late["KV"].use is not None
     assert late["KV"].use.reason == f"not told for {max(30.0, 3 * every_s):.0f} s"
+
+
+def test_a_server_that_several_regions_name_is_counted_once() -> None:
+    """Asked by us, or told of by each region's exporter. Seen failing without: 24 GB of one Redis of 8 GB."""
+
+    def l2(exported: bool, began: dict[str, float]) -> CacheStat:
+        caches = SharedCaches()
+        for turn in range(3):
+            for region, since in began.items():
+                key = CacheKey(region, "l2", "Redis global:6379")
+                told = CacheTold(
+                    key=key, source=f"Prometheus {region}, redis_exporter" if exported else key.name, every_s=5.0,
+                    began=since, hits=100.0 * turn, misses=100.0 * turn, evictions=50.0 * turn,
+                    size_bytes=8e9, limit_bytes=1e10,
+                )  # fmt: skip
+                caches.observe(1000.0 + 5 * turn, told)
+        caches.fail(1010.0, CacheKey("lost", "l2", "Redis global:6379"), "not there")
+        return next(each for each in stats([], 1011.0, "m", caches.of()) if each.tier == "redis L2")
+
+    near = {"us": 100.0, "eu": 104.0, "ap": 100.0}
+    for found in (l2(False, near), l2(True, near), l2(False, {"us": 100.0, "eu": 900.0})):
+        assert (found.size.value, found.limit and found.limit.value) == (8e9, 1e10)
+        assert found.evictions is not None
+        assert found.evictions.value == 10.0
+        assert found.note == "1 of 2: not there"  # of which nothing is known: it may be another one
+    found = l2(True, {"us": 100.0, "eu": 900.0})  # each region's own, of one name
+    assert found.size.value == 16e9
