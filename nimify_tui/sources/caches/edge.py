@@ -20,8 +20,8 @@ from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from nimify_tui.backends.prometheus.errors import BadAnswer, known, silent
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.errors import ConfigurationError, NimifyError
-from nimify_tui.base.text import clean_line
+from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.text import clean_line, is_host
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.updates import CacheFailed, CacheSeen, Update
 from nimify_tui.sources.caches.redis import sentence
@@ -105,8 +105,8 @@ class EdgeProbe:
         while True:
             try:
                 sink([CacheSeen(self._clock.now(), self.told(await self.probe()))])
-            except NimifyError as error:
-                sink([CacheFailed(self._clock.now(), self._key, sentence(error))])
+            except Exception as error:  # noqa: BLE001 - sentence() logs it whole; it is said, and probed again
+                sink([CacheFailed(self._clock.now(), self._key, sentence(error, self._key.name))])
             await asyncio.sleep(self._every_s)
 
     def told(self, said: Said) -> CacheTold:
@@ -156,7 +156,7 @@ def check_url(url: str) -> None:
     """Whether that can be probed. Raises ConfigurationError."""
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fine = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         parts, fine = urlsplit(""), False
     if "@" in parts.netloc:
