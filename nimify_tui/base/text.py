@@ -17,6 +17,8 @@ ELLIPSIS = "…"
 MAX_COMBINING = 4
 #: A cell never needs more; longer input is cut before it is scanned.
 MAX_LINE_CHARS = 4096
+#: A host's name and each label of it are no longer (RFC 1035, 2.3.4).
+_HOST, _LABEL = 253, 63
 
 _ESCAPE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI, also one that was cut off
@@ -91,3 +93,14 @@ def shorten_middle(text: str, width: int) -> str:
     head = (width - 1 + 1) // 2
     tail = width - 1 - head
     return text[:head] + ELLIPSIS + (text[-tail:] if tail else "")
+
+
+def is_host(name: str) -> bool:
+    """Whether that can be looked up: labels of 1 to 63 characters, 253 in all; addresses are fine."""
+    if name.isascii():
+        labels = name.removesuffix(".").split(".")
+        return len(name) <= _HOST and all(0 < len(each) <= _LABEL for each in labels)
+    try:
+        return len(name.encode("idna")) <= _HOST
+    except UnicodeError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from itertools import repeat
 from typing import Protocol
@@ -11,8 +12,12 @@ from nimify_tui.domain.measures import ReplicaSample, TokenSample
 #: One step of the trend, seconds, and how many there are.
 STEP_S = 20.0
 STEPS = 24
+#: Counters that are read seldom are compared over so many readings.
+TELLINGS = 3.0
 #: The tier of prefixes that are found in a KV cache.
 PREFIX = "prefix"
+#: A counter that a scrape did not tell: what comes after it is no growth, it may be all of a process's life.
+_ABSENT = -1.0
 #: Results that are a hit.
 _HITS = frozenset({"hit", "hits", "stale_hit"})
 
@@ -30,18 +35,14 @@ class Steps:
     __slots__ = ("steps",)
 
     def __init__(self) -> None:
-        #: [step, hits, lookups], newest last.
+        #: [step, hits, lookups], each step once, newest last.
         self.steps: list[list[float]] = []
 
     def add(self, at: float, hits: float, lookups: float) -> None:
         """Count some lookups."""
-        step = at // STEP_S
-        if not self.steps or self.steps[-1][0] != step:
-            self.steps.append([step, 0.0, 0.0])
-            del self.steps[:-STEPS]
-        newest = self.steps[-1]
-        newest[1] += hits
-        newest[2] += lookups
+        found = _of_step(self.steps, at // STEP_S, 2)
+        found[1] += hits
+        found[2] += lookups
 
     def sums(self, at: float) -> dict[int, tuple[float, float]]:
         """(hits, lookups) of the last steps."""
@@ -52,7 +53,7 @@ class Steps:
 class CacheTracks:
     """The caches of one service in one region."""
 
-    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at")
+    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at", "every_s")
 
     def __init__(self) -> None:
         self._tiers: dict[str, Steps] = {}
@@ -64,6 +65,9 @@ class CacheTracks:
         #: [step, the fullest].
         self._kv_steps: list[list[float]] = []
         self.at = 0.0
+        #: How often its replicas are read where that is not the fleet's own pace, else 0; not told of a whole fleet,
+        #: whose services have their own.
+        self.every_s = 0.0
 
     def observe(self, replica: Replica, sample: ReplicaSample, whole: CacheTracks) -> None:
         """Count one scrape, here and in the ``whole`` fleet; the first one of a process only sets the beginning."""
@@ -73,12 +77,14 @@ class CacheTracks:
             if pair not in places:
                 places[pair] = len(places) + 1
         began = -1.0 if sample.started_at is None else sample.started_at
-        counters, before = array("d", [began, *map(told.get, places, repeat(0.0))]), replica.cached
+        counters, before = array("d", [began, *map(told.get, places, repeat(_ABSENT))]), replica.cached
         replica.cached = counters
-        self.at = whole.at = sample.at
+        self.at, whole.at = max(self.at, sample.at), max(whole.at, sample.at)
+        self.every_s = sample.every_s or 0.0
         if sample.tokens is not None and sample.tokens.kv_ratio is not None:
-            self.fill(who, sample.at, sample.tokens.kv_ratio)
-            whole.fill(who, sample.at, sample.tokens.kv_ratio)
+            self._kv[who] = (sample.at, sample.tokens.kv_ratio)
+            self.fill(sample.at, sample.tokens.kv_ratio)
+            whole.fill(sample.at, sample.tokens.kv_ratio)
         if sample.cache_bytes is not None:
             self._bytes[who] = sample.cache_bytes
         if counters == before:
@@ -92,8 +98,9 @@ class CacheTracks:
             if before is None or before[0] != began:
                 continue
             place = places[pair]
-            grown = count - (before[place] if place < len(before) else 0.0)
-            if grown > 0.0:
+            was = before[place] if place < len(before) else _ABSENT
+            grown = count - was
+            if was != _ABSENT and grown > 0.0:
                 hits = grown if result in _HITS else 0.0
                 mine.add(sample.at, hits, grown)
                 whole.tier(tier).add(sample.at, hits, grown)
@@ -105,15 +112,10 @@ class CacheTracks:
             found = self._tiers[name] = Steps()
         return found
 
-    def fill(self, who: int, at: float, ratio: float) -> None:
-        """How full the KV cache of a replica is."""
-        self._kv[who] = (at, ratio)
-        step = at // STEP_S
-        if not self._kv_steps or self._kv_steps[-1][0] < step:
-            self._kv_steps.append([step, ratio])
-            del self._kv_steps[:-STEPS]
-        elif self._kv_steps[-1][0] == step:
-            self._kv_steps[-1][1] = max(self._kv_steps[-1][1], ratio)
+    def fill(self, at: float, ratio: float) -> None:
+        """How full the KV cache of a replica is, in the trend."""
+        found = _of_step(self._kv_steps, at // STEP_S, 1)
+        found[1] = max(found[1], ratio)
 
     def forget(self, replica: Replica) -> None:
         """The replica is gone."""
@@ -125,8 +127,12 @@ class CacheTracks:
         return self._tiers[tier].sums(at) if tier in self._tiers else {}
 
     def filled(self, since: float) -> list[tuple[float, float]]:
-        """(when, how full) of the KV caches that were told of after ``since``."""
+        """(when, how full) of the KV caches of a service that were told of after ``since``."""
         return [told for told in self._kv.values() if told[0] > since]
+
+    def fresh_s(self, least_s: float) -> float:
+        """How old what it told may be, seconds: ``least_s``, and longer for what is read seldom."""
+        return max(least_s, TELLINGS * self.every_s)
 
     def kv_steps(self, at: float) -> dict[int, float]:
         """The fullest KV cache of the last steps."""
@@ -142,6 +148,26 @@ class CacheTracks:
         """Bytes in all replicas' caches of a tier together, None when nobody says."""
         told = [sizes[tier] for sizes in self._bytes.values() if tier in sizes]
         return sum(told) if told else None
+
+
+def _of_step(steps: list[list[float]], step: float, values: int) -> list[float]:
+    """The entry of a step in ``steps``, made in its place when it is new: what one region tells is older than what
+    another does, and a Prometheus tells of one replica after the other.
+    """
+    place = len(steps)
+    while place and steps[place - 1][0] > step:
+        place -= 1
+    if place and steps[place - 1][0] == step:
+        return steps[place - 1]
+    found = [step, *[0.0] * values]
+    steps.insert(place, found)
+    del steps[:-STEPS]
+    return found
+
+
+def steps_in(span_s: float) -> int:
+    """So many of the newest steps are looked at for what is compared over ``span_s``."""
+    return min(STEPS, max(2, math.ceil(span_s / STEP_S)))
 
 
 def has_caches(tokens: TokenSample) -> bool:

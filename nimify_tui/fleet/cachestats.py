@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from nimify_tui.domain.measures import Measure, MeasureState, absent
-from nimify_tui.fleet.caches import PREFIX, STEP_S, STEPS, CacheTracks
+from nimify_tui.fleet.caches import PREFIX, STEP_S, TELLINGS, CacheTracks, steps_in
 from nimify_tui.fleet.frames import CacheStat
-from nimify_tui.fleet.shared import SharedCache
+from nimify_tui.fleet.shared import SharedCache, once
 
 #: (tier, its name on the screen), in the order of the screen; others come last, by their own names.
 _NAMES = (
@@ -19,10 +18,10 @@ _NAMES = (
 _MISSING = {"l1": "not used", "l2": "not used", "l3": "not probed", "artifact": "no region tells"}
 #: A KV cache that is so full makes the next requests wait, or drops others.
 FULL_RATIO = 0.9
-#: How full one was longer ago is no state of it, seconds.
+#: How full one was longer ago is no state of it, seconds; of one that is read seldom, a few readings ago.
 KV_S = 30.0
-#: Told counters are compared over so many tellings, probes over so many.
-_TELLINGS, _PROBES = 3.0, 10.0
+#: Our own probes are compared over so many.
+_PROBES = 10.0
 
 Sums = dict[int, tuple[float, float]]
 
@@ -32,12 +31,13 @@ def stats(
     at: float,
     source: str,
     shared: Sequence[SharedCache] = (),
-    sizes: Iterable[CacheTracks] | None = None,
+    parts: Iterable[CacheTracks] | None = None,
 ) -> tuple[CacheStat, ...]:
     """The tiers of all ``tracks`` and of the ``shared`` caches, and plainly what is not there.
 
-    ``sizes`` are who knows the sizes, where the tracks do not.
+    ``parts`` are the services, which know their sizes, KV caches and paces, where the tracks are sums of them.
     """
+    each_of = list(parts) if parts is not None else tracks
     told = {tier for track in tracks for tier in track.tiers}
     order = dict(_NAMES)
     beside: dict[str, list[SharedCache]] = {}
@@ -46,35 +46,37 @@ def stats(
     found = []
     for tier in [*order, *sorted((told | beside.keys()) - order.keys())]:
         name = order.get(tier, tier)
-        if tier == PREFIX and (kv := _kv(tracks, at)) is not None:
+        if tier == PREFIX and (kv := _kv(tracks, at, each_of)) is not None:
             found.append(kv)
         if tier in beside:
             found.append(_shared(name, beside[tier], at))
         elif tier in told:
-            found.append(_told(tier, name, tracks, at, source, list(sizes) if sizes is not None else tracks))
+            found.append(_told(tier, name, tracks, at, source, each_of))
         elif tier in _MISSING:
             found.append(_missing(name, _MISSING[tier]))
     return tuple(found)
 
 
 def _told(
-    tier: str, name: str, tracks: Sequence[CacheTracks], at: float, source: str, sizes: Sequence[CacheTracks]
+    tier: str, name: str, tracks: Sequence[CacheTracks], at: float, source: str, parts: Sequence[CacheTracks]
 ) -> CacheStat:
     """A tier in the replicas."""
     newest = max((track.at for track in tracks if tier in track.tiers), default=at)
-    state = MeasureState.FRESH if at - newest <= STEP_S else MeasureState.STALE
+    paces_s = [track.fresh_s(0.0) for track in parts if tier in track.tiers]
+    seldom_s = max(paces_s, default=0.0)
+    state = MeasureState.FRESH if at - newest <= max(STEP_S, seldom_s) else MeasureState.STALE
     steps = _together([track.sums(tier, at) for track in tracks])
-    held = [size for track in sizes if (size := track.size_bytes(tier)) is not None]
+    held = [size for track in parts if (size := track.size_bytes(tier)) is not None]
     return CacheStat(
-        tier=name, hit_ratio=_ratio(steps, at, newest, 2, source, state),
+        tier=name, hit_ratio=_ratio(steps, at, newest, steps_in(seldom_s), source, state),
         size=Measure(sum(held), "bytes", newest, source, state) if held else absent("bytes", "not told", source),
         trend=_trend(steps, at),
     )  # fmt: skip
 
 
-def _kv(tracks: Sequence[CacheTracks], at: float) -> CacheStat | None:
+def _kv(tracks: Sequence[CacheTracks], at: float, parts: Sequence[CacheTracks]) -> CacheStat | None:
     """How full the fullest KV cache is: a mean would hide the one that makes requests wait."""
-    told = [each for track in tracks for each in track.filled(at - KV_S)]
+    told = [(each, track) for track in parts for each in track.filled(at - track.fresh_s(KV_S))]
     steps: dict[int, float] = {}
     for track in tracks:
         for step, ratio in track.kv_steps(at).items():
@@ -85,11 +87,11 @@ def _kv(tracks: Sequence[CacheTracks], at: float) -> CacheStat | None:
     now = int(at // STEP_S)
     trend = tuple(steps.get(step) for step in range(min(steps), now + 1))
     if not told:
-        why = f"not told for {KV_S:.0f} s"
+        why = f"not told for {max((track.fresh_s(KV_S) for track in parts if track.at), default=KV_S):.0f} s"
         return CacheStat(tier="KV", hit_ratio=none, use=absent("ratio", why), size=absent("bytes", why), trend=trend)
-    newest, fullest = max(when for when, _ in told), max(ratio for _, ratio in told)
+    newest, fullest = max(when for (when, _), _ in told), max(ratio for (_, ratio), _ in told)
     source = f"the fullest of {len(told)} replicas" if len(told) > 1 else "metrics of 1 replica"
-    state = MeasureState.FRESH if at - newest <= STEP_S else MeasureState.STALE
+    state = MeasureState.FRESH if at - newest <= max(track.fresh_s(STEP_S) for _, track in told) else MeasureState.STALE
     return CacheStat(
         tier="KV", hit_ratio=none, use=Measure(fullest, "ratio", newest, source, state),
         size=absent("bytes", "servers tell a ratio", source), trend=trend,
@@ -99,6 +101,7 @@ def _kv(tracks: Sequence[CacheTracks], at: float) -> CacheStat | None:
 
 def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
     """A tier of caches beside the services, all together; what one cannot say is said for all of them."""
+    caches = once(caches)
     known = [(cache, told) for cache in caches if (told := cache.known(at)) is not None]
     failed = [cache for cache in caches if cache.failed]
     trouble = failed[0].failed if failed else "not asked yet"
@@ -108,13 +111,12 @@ def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
     part = f"{len(known)} of {len(caches)}: {trouble}" if len(known) < len(caches) else ""
     newest = min(cache.at for cache, _ in known)
     source = known[0][1].source if len(known) == 1 else f"{len(known)} caches"
-    late = failed or any(at - cache.at > _TELLINGS * told.every_s for cache, told in known)
+    late = failed or any(at - cache.at > TELLINGS * told.every_s for cache, told in known)
     state = MeasureState.STALE if late else MeasureState.FRESH
-    span = max((_PROBES if told.probes else _TELLINGS) * told.every_s for _, told in known)
+    span = max((_PROBES if told.probes else TELLINGS) * told.every_s for _, told in known)
     steps = _together([cache.steps.sums(at) for cache, _ in known])
     counted = all(told.hits is not None and told.misses is not None for _, told in known)
-    recent = min(STEPS, max(2, math.ceil(span / STEP_S)))
-    ratio = _ratio(steps, at, newest, recent, source, state, trouble if failed else "")
+    ratio = _ratio(steps, at, newest, steps_in(span), source, state, trouble if failed else "")
 
     def total(values: list[float | None], unit: str) -> Measure:
         there = [value for value in values if value is not None]

@@ -13,7 +13,7 @@ from nimify_tui.domain.regions import CertificateSeen
 from nimify_tui.domain.rules import CACHE_USUAL, LANGUAGE_FAMILIES, TTFT_S, Looks
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.baseline import Baseline
-from nimify_tui.fleet.caches import STEP_S, CacheTracks
+from nimify_tui.fleet.caches import STEP_S, CacheTracks, steps_in
 from nimify_tui.fleet.detect import HOSTILE_EVENTS, TRAFFIC_FACTOR
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.fleet.numbers import STALE_INTERVALS
@@ -167,7 +167,7 @@ def cache(look: Look) -> Verdict | None:
     at, tracks = look.at, look.track.caches
     if tracks is None or not tracks.tiers:
         return None
-    if at - tracks.at > STEP_S:
+    if at - tracks.at > tracks.fresh_s(STEP_S):
         return Verdict(None, f"cache counters are {at - tracks.at:.0f} s old")
     verdicts = [_tier(tracks, look.memory, tier, at, look.limit) for tier in tracks.tiers]
     breaches = [each for each in verdicts if each.breach]
@@ -179,10 +179,10 @@ def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float
     usual = memory.of(tier)
     step = int(at // STEP_S)
     # The step that is not over yet tells of a part only, and the one before of a whole one.
-    sums = tracks.sums(tier, at)
-    hits, lookups = (sum(sums.get(each, (0.0, 0.0))[index] for each in (step - 2, step - 1)) for index in (0, 1))
+    sums, back = tracks.sums(tier, at), steps_in(tracks.fresh_s(0.0))
+    hits, lookups = (sum(sums.get(each, (0.0, 0.0))[index] for each in range(step - back, step)) for index in (0, 1))
     if lookups < CACHE_LOOKUPS:
-        return Verdict(None, f"{short(lookups)} lookups in {2 * STEP_S:.0f} s: too few to judge")
+        return Verdict(None, f"{short(lookups)} lookups in {back * STEP_S:.0f} s: too few to judge")
     ratio = hits / lookups
     normal = usual.value
     known = normal is not None and usual.n >= CACHE_STEPS

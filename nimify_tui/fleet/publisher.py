@@ -319,8 +319,8 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        sizes = [track.caches for track in world.services.values() if track.caches is not None]
-        found = stats([world.caches], at, "metrics", world.shared.of(), sizes)
+        parts = [track.caches for track in world.services.values() if track.caches is not None]
+        found = stats([world.caches], at, "metrics", world.shared.of(), parts)
         if found != self._caches:
             self._caches = found
 

@@ -11,6 +11,8 @@ from nimify_tui.fleet.caches import Steps
 
 #: What was told longer ago than so many times it is asked in is not known any more.
 LOST_INTERVALS = 6.0
+#: Beginnings of one server as two tell them are not further apart: whole seconds, and looks take their time, seconds.
+SAME_S = 10.0
 #: Caches of one region that are followed: what is configured, or exported, and never a flood.
 MAX_CACHES = 64
 
@@ -50,6 +52,28 @@ class SharedCache:
     def known(self, at: float) -> CacheTold | None:
         """What it told, while that is young enough to be shown at all."""
         return self.told if self.told is not None and at - self.at <= LOST_INTERVALS * self.told.every_s else None
+
+
+def once(caches: Iterable[SharedCache]) -> list[SharedCache]:
+    """Each server once, as the one told last tells it: several regions may name the same one.
+
+    A name that we reach ourselves is the same server for all of them. What the Prometheus of each region calls
+    "redis:6379" is another one in each, unless it began at the same time. Probes are our own, and each counts.
+    """
+    kept: dict[str, list[SharedCache]] = {}
+    for cache in sorted(caches, key=lambda each: -each.at):
+        found = kept.setdefault(cache.key.name, [])
+        if not any(_same(cache.told, each.told) for each in found):
+            found.append(cache)
+    return sorted((each for found in kept.values() for each in found), key=lambda each: each.key)
+
+
+def _same(one: CacheTold | None, other: CacheTold | None) -> bool:
+    """Whether two of one name are one server."""
+    if one is None or other is None or one.probes or other.probes:
+        return False
+    direct = one.source == one.key.name and other.source == other.key.name
+    return direct or abs(one.began - other.began) <= SAME_S
 
 
 class SharedCaches:

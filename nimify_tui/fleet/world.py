@@ -300,7 +300,6 @@ class World:
         track = service.replicas.pop(name)
         if service.caches is not None:
             service.caches.forget(track)
-            self.caches.forget(track)
 
     # -- numbers, changes, security, GPUs ------------------------------------------------
 

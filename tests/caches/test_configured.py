@@ -31,7 +31,7 @@ name = "b"
 prometheus = "http://h:9090"
 redis = "prometheus"
 [region.edge]
-url = "http://edge/x"
+url = "http://[::1]/x"
 every = "1m"
 [[region]]
 name = "c"
@@ -64,7 +64,11 @@ def test_each_region_is_watched_as_it_says(tmp_path: Path) -> None:
         ('redis = {url = "redis://h", password = "geheim"}', "a secret must not stand here in clear"),
         ('redis = {url = "redis://h", password = {keyring = "x"}}', "from env and file alone"),
         ('prometheus = "http://h:9090"\nredis = {url = "prometheus", instance = "a\\"b"}', "is no address of a target"),
+        ('redis = "redis://cache..prod:6379"', "is no address of a Redis"),
+        (f'redis = "redis://{"a" * 64}.prod"', "is no address of a Redis"),
+        (f'redis = "redis://{"ä" * 63}.prod"', "is no address of a Redis"),
         ('edge = "h"', "is no address of an edge"),
+        ('edge = "https://cdn..example/x"', "is no address of an edge"),
         ('edge = {url = "http://h", every = "often"}', "every"),
     ],
 )

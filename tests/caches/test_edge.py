@@ -42,7 +42,10 @@ class Headers(dict[str, str]):
         ({"CF-Cache-Status": "EXPIRED"}, False, "CF-Cache-Status"),
         # CloudFront, Fastly, Akamai, nginx ($upstream_cache_status in the customary header).
         ({"X-Cache": "Hit from cloudfront"}, True, "X-Cache"),
-        ({"X-Cache": "RefreshHit from cloudfront"}, None, "Age"),
+        ({"X-Cache": "RefreshHit from cloudfront", "Age": "0"}, True, "X-Cache"),
+        ({"X-Cache": "OriginShieldHit from cloudfront"}, True, "X-Cache"),
+        ({"X-Cache": "Error from cloudfront"}, None, "Age"),
+        ({"X-Cache": "MISS from cache-hit.example"}, False, "X-Cache"),
         ({"X-Cache": "MISS, HIT"}, True, "X-Cache"),
         ({"X-Cache": "TCP_MEM_HIT from a23-4.deploy.akamaitechnologies.com"}, True, "X-Cache"),
         ({"X-Cache": "TCP_MISS from a23-4"}, False, "X-Cache"),

@@ -24,6 +24,7 @@ from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
 from nimify_tui.domain.updates import CacheFailed, CacheSeen, RegionSeen, Update
 from nimify_tui.fleet.store import Fleet
+from nimify_tui.sources.caches.edge import EdgeProbe
 from nimify_tui.sources.caches.exporter import ExportedRedis
 from nimify_tui.sources.caches.redis import RedisWatch
 from tests.caches.stand import PASSWORD, Redis, exporter, port, redis
@@ -271,3 +272,54 @@ def test_one_that_never_ends_its_answer_is_waited_for_no_longer(monkeypatch: pyt
     found = asyncio.run(go(escapes))
     assert "\x1b" not in found
     assert found.isprintable()
+
+
+def kept_on(watch: RedisWatch | ExportedRedis | EdgeProbe, times: int) -> str:
+    """The reason of the last of so many failures, after which it goes on."""
+    reasons: list[str] = []
+
+    async def go() -> None:
+        came = asyncio.Event()
+
+        def sink(updates: Sequence[Update]) -> None:
+            reasons.extend(each.reason for each in updates if isinstance(each, CacheFailed))
+            if len(reasons) >= times:
+                came.set()
+
+        work = asyncio.create_task(watch.run(sink))
+        ended = asyncio.create_task(came.wait())
+        await asyncio.wait([work, ended], timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, ended):
+            task.cancel()
+        await asyncio.gather(work, ended, return_exceptions=True)
+
+    asyncio.run(go())
+    assert len(reasons) >= times
+    return reasons[-1]
+
+
+def test_what_nobody_thought_of_ends_no_watching(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that is no name, and answers that break the reading. Seen failing with NimifyError alone caught: the
+    first one ended the watching of all caches.
+    """
+    for name in ("redis.EVERY_S", "redis.TROUBLE_S", "exporter.EVERY_S", "exporter.TROUBLE_S"):
+        monkeypatch.setattr(f"nimify_tui.sources.caches.{name}", 0.01)
+    clock = SystemClock()
+    server = RedisServer(RedisPlace("redis://cache..prod:6379"), clock)
+    assert kept_on(RedisWatch("here", server, clock), 2) == "Redis cache..prod:6379 cannot be asked: check its url"
+    assert not caplog.records
+
+    async def broken(*_: object) -> None:
+        raise IndexError("no such field")
+
+    for kind, method in ((RedisServer, "look"), (ExportedRedis, "look"), (EdgeProbe, "probe")):
+        monkeypatch.setattr(kind, method, broken)
+    exported = ExportedRedis("here", PrometheusServer(Direct(ServerPlace("http://h:9090")), clock), clock)
+    for watch, times in (
+        (RedisWatch("here", server, clock), 2), (exported, 2), (EdgeProbe("here", "http://h/", 10.0, clock), 1),
+    ):  # fmt: skip
+        assert kept_on(watch, times).endswith("could not be understood: look at the log")
+    assert len(caplog.records) >= 5
+    assert "no such field" in caplog.text

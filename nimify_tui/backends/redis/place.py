@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from nimify_tui.backends.prometheus.place import Secret
 from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.text import is_host
 
 PORT = 6379
 
@@ -76,6 +77,7 @@ def check_url(url: str) -> None:
     if parts.scheme == "unix":
         fine = not host and parts.path.startswith("/") and len(parts.path) > 1
     else:
-        fine = parts.scheme in ("redis", "rediss") and bool(host) and port != 0 and parts.path in ("", "/")
+        fine = parts.scheme in ("redis", "rediss") and port != 0 and parts.path in ("", "/")
+        fine = fine and host is not None and is_host(host)
     if not fine or not url.isprintable() or " " in url or parts.query or parts.fragment:
         raise ConfigurationError("is no address of a Redis", "write redis://HOST:6379, rediss:// or unix:///PATH")

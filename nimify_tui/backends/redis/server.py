@@ -81,7 +81,10 @@ class RedisServer:
         except OSError as error:
             self.close()
             raise known(error, who) or ServerGone(f"{who} broke off the connection", "look at its log") from error
-        except (NimifyError, asyncio.CancelledError):
+        except ValueError as error:  # UnicodeError among them: a host that is no name
+            self.close()
+            raise BadAnswer(f"{who} cannot be asked", "check its url") from error
+        except BaseException:  # what else it is: no answer of this question may be taken for one of the next
             self.close()
             raise
 

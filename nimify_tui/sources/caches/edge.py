@@ -20,8 +20,8 @@ from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from nimify_tui.backends.prometheus.errors import BadAnswer, known, silent
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.errors import ConfigurationError, NimifyError
-from nimify_tui.base.text import clean_line
+from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.base.text import clean_line, is_host
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.updates import CacheFailed, CacheSeen, Update
 from nimify_tui.sources.caches.redis import sentence
@@ -30,7 +30,10 @@ from nimify_tui.sources.caches.redis import sentence
 PROBE_S, LEAST_EVERY_S = 5.0, 10.0
 #: Words of CF-Cache-Status that are answered from the cache (developers.cloudflare.com, cache, default behaviour).
 _CF_HITS = frozenset({"HIT", "STALE", "UPDATING", "REVALIDATED"})
-_HIT, _MISS = re.compile(r"(?i)\b(tcp_)?(mem_|refresh_)?hit\b"), re.compile(r"(?i)\b(tcp_)?(refresh_)?miss\b")
+#: Each has words of its own that end so: TCP_MEM_HIT (Squid, Akamai), RefreshHit and OriginShieldHit (CloudFront).
+_HIT, _MISS = re.compile(r"(?i)hit\b"), re.compile(r"(?i)miss\b")
+#: Who says it, by a name of a host that may end so too.
+_FROM = re.compile(r"(?i)\bfrom [^,]*")
 _AGE = re.compile(r"\d{1,10}\Z")
 #: A member of a list of RFC 8941 ends at a comma outside of quotes; a parameter at a semicolon outside of them.
 _MEMBER = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
@@ -84,7 +87,8 @@ def _cloudflare(value: str) -> bool | None:
 
 def _x_cache(value: str) -> bool | None:
     """``HIT``, ``Hit from cloudfront``, ``MISS, HIT``, ``TCP_HIT from a-...``: a hit anywhere is one."""
-    return True if _HIT.search(value) else False if _MISS.search(value) else None
+    words = _FROM.sub("", value)
+    return True if _HIT.search(words) else False if _MISS.search(words) else None
 
 
 class EdgeProbe:
@@ -101,8 +105,8 @@ class EdgeProbe:
         while True:
             try:
                 sink([CacheSeen(self._clock.now(), self.told(await self.probe()))])
-            except NimifyError as error:
-                sink([CacheFailed(self._clock.now(), self._key, sentence(error))])
+            except Exception as error:  # noqa: BLE001 - sentence() logs it whole; it is said, and probed again
+                sink([CacheFailed(self._clock.now(), self._key, sentence(error, self._key.name))])
             await asyncio.sleep(self._every_s)
 
     def told(self, said: Said) -> CacheTold:
@@ -152,7 +156,7 @@ def check_url(url: str) -> None:
     """Whether that can be probed. Raises ConfigurationError."""
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fine = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         parts, fine = urlsplit(""), False
     if "@" in parts.netloc:

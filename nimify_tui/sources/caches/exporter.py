@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from nimify_tui.backends.prometheus.errors import QueryRefused
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row
 from nimify_tui.base.clock import Clock
-from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.caches import CacheKey, CacheTold
@@ -51,8 +50,8 @@ class ExportedRedis:
                 try:
                     sink(await self.look())
                     backoff.reset()
-                except NimifyError as error:
-                    now, why = self._clock.now(), sentence(error)
+                except Exception as error:  # noqa: BLE001 - sentence() logs it whole; it is said, and asked again
+                    now, why = self._clock.now(), sentence(error, self._server.who)
                     sink([CacheFailed(now, key, why) for key in self._known or {self._key}])
                     wait_s = max(EVERY_S, backoff.next_s())
                 await asyncio.sleep(wait_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from nimify_tui.backends.redis.server import Look, RedisServer
@@ -12,6 +13,7 @@ from nimify_tui.base.retry import Backoff
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.updates import CacheFailed, CacheSeen, Update
 
+log = logging.getLogger(__name__)
 #: It is asked so often; one in trouble after this at first, and at last after that, seconds.
 EVERY_S, TROUBLE_S, TROUBLE_CAP_S = 5.0, 2.0, 60.0
 #: Its uptime has whole seconds, and our looks take their time: beginnings that are nearer are the same, seconds.
@@ -36,8 +38,8 @@ class RedisWatch:
                     look = await self._server.look()
                     sink([CacheSeen(self._clock.now(), self.told(look))])
                     backoff.reset()
-                except NimifyError as error:
-                    sink([CacheFailed(self._clock.now(), self._key, sentence(error))])
+                except Exception as error:  # noqa: BLE001 - sentence() logs it whole; it is said, and asked again
+                    sink([CacheFailed(self._clock.now(), self._key, sentence(error, self._key.name))])
                     wait_s = max(EVERY_S, backoff.next_s())
                 await asyncio.sleep(wait_s)
         finally:
@@ -55,6 +57,9 @@ class RedisWatch:
         )  # fmt: skip
 
 
-def sentence(error: NimifyError) -> str:
-    """One sentence with what helps."""
+def sentence(error: Exception, who: str) -> str:
+    """One sentence with what helps; what nobody thought of is logged whole, and ends no watching."""
+    if not isinstance(error, NimifyError):
+        log.error("what %s answers could not be understood", who, exc_info=error)
+        return f"what {who} answers could not be understood: look at the log"
     return f"{error.message}: {error.remedy}" if error.remedy else error.message
