@@ -59,8 +59,9 @@ class _Seen(NamedTuple):
     status: Status
     silences: tuple[Silence, ...]
 
-    def has(self, silence: Silence) -> Silence | None:
-        return next((each for each in self.silences if each.means(silence)), None)
+    def has(self, silence: Silence, *, active: bool = False) -> Silence | None:
+        """It; with ``active`` only while it holds."""
+        return next((one for one in self.silences if one.means(silence) and (one.active or not active)), None)
 
 
 class _Look(NamedTuple):
@@ -70,9 +71,12 @@ class _Look(NamedTuple):
     seen: Mapping[str, _Seen]
     silent: Mapping[str, NimifyError]
 
-    def holding(self, silence: Silence) -> list[tuple[str, ...]]:
-        """The groups that have it."""
-        return [group for group in self.groups if any(self.seen[name].has(silence) for name in group)]
+    def holding(self, silence: Silence, *, active: bool = False) -> list[tuple[str, ...]]:
+        """The groups that have it; with ``active`` those where it holds."""
+        return [
+            group for group in self.groups
+            if any(self.seen[name].has(silence, active=active) for name in group)
+        ]  # fmt: skip
 
 
 class SilenceController:
@@ -89,7 +93,7 @@ class SilenceController:
 
     async def _new(self, part: ActionRequest, key: ServiceKey, silence: Silence, look: _Look) -> Draft:
         hits, elsewhere, dog = await self._hits(silence, look, key.region)
-        holding = [look.seen[name].has(silence) for group in look.groups for name in group]
+        holding = [look.seen[name].has(silence, active=True) for group in look.groups for name in group]
         like = [self._alike(silence, [look.seen[name] for name in group]) for group in look.groups]
         facts = [
             *(("matchers", clean_line(each.text, 200)) for each in silence.matchers),
@@ -112,7 +116,7 @@ class SilenceController:
         found = next((one for each in look.seen.values() if (one := each.has(silence)) is not None), None)
         if found is None:
             return Draft(part=part, precondition=Precondition(key, silence.id, 0), nothing_to_do="has no such silence")
-        again = msgspec.structs.replace(found, id="", starts_at=self._clock.now())
+        again = msgspec.structs.replace(found, id="", starts_at=self._clock.now(), active=False)
         facts = [
             ("silence", clean_line(found.id, 80)),
             *(("matchers", clean_line(each.text, 200)) for each in found.matchers),
@@ -183,18 +187,22 @@ class SilenceController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         silence = _wanted(part)
         look = await self._look(key.region)
-        holding = look.holding(silence)
-        text = f"{len(holding)} of {len(look.groups)} Alertmanagers that do not know each other have it"
+        made, there = part.verb is Verb.SILENCE, look.holding(silence)
+        holding = look.holding(silence, active=True) if made else there
+        waits = len(there) - len(holding)
+        text = f"{len(there)} of {len(look.groups)} Alertmanagers that do not know each other have it"
+        if waits:
+            text += f", and at {waits} of them it waits for its time"
         if len(look.groups) == 1:
-            text = "the silence is there" if holding else "the silence is not there"
-        made = part.verb is Verb.SILENCE
+            text = "the silence is there" if there else "the silence is not there"
+            text += " and waits for its time" if waits else ""
         if len(holding) == (len(look.groups) if made else 0):
             text = await self._done(silence, look) if made else "the silence has ended"
             return Standing(state=ActionState.OK, text=text)
-        return Standing(state=ActionState.UNKNOWN if made and holding else ActionState.FAILED, text=text)
+        return Standing(state=ActionState.UNKNOWN if made and there else ActionState.FAILED, text=text)
 
     async def _done(self, silence: Silence, look: _Look) -> str:
-        ids = {one.id for each in look.seen.values() if (one := each.has(silence)) is not None}
+        ids = {one.id for each in look.seen.values() if (one := each.has(silence, active=True)) is not None}
         held: set[str] = set()
         for each in look.seen.values():
             told = await each.server.alerts()
@@ -231,13 +239,14 @@ class SilenceController:
         elsewhere = f"it would also silence alerts of {', '.join(others)}" if others else ""
         return hits, elsewhere, any(alert.name in WATCHDOGS for alert in found.values())
 
-    def _alike(self, silence: Silence, those: Sequence[_Seen]) -> Silence | None:
+    @staticmethod
+    def _alike(silence: Silence, those: Sequence[_Seen]) -> Silence | None:
         """A silence that holds back the same at least as long."""
         return next(
             (
                 one for each in those for one in each.silences
                 if set(one.matchers) == set(silence.matchers) and one.ends_at >= silence.ends_at
-                and one.starts_at <= self._clock.now()
+                and one.active
             ), None,
         )  # fmt: skip
 

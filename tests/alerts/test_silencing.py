@@ -13,7 +13,7 @@ import pytest
 
 from nimify_tui.alerting import Alertmanagers
 from nimify_tui.base.audit import AuditLog, AuditPlaces
-from nimify_tui.base.clock import SystemClock
+from nimify_tui.base.clock import Clock, SystemClock, rfc3339
 from nimify_tui.base.errors import GateRefused, NetworkError, ValidationError
 from nimify_tui.cli import main
 from nimify_tui.config import load
@@ -35,10 +35,19 @@ KEY = ServiceKey("eu", "KubePodCrashLooping")
 POD = tuple(Matcher(name, value) for name, value in ONE.items())
 
 
+class Ahead(SystemClock):
+    """Ours, an hour ahead of the Alertmanager's."""
+
+    def now(self) -> float:
+        return super().now() + 3600.0
+
+
 class Shop:
     """Region eu (production, may be changed) and us (read-only), the desk of their silences, and the trail."""
 
-    def __init__(self, folder: Path, eu: list[str], us: list[str], *, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, eu: list[str], us: list[str], *, read_only: bool = False, clock: Clock | None = None
+    ) -> None:
         file = folder / "config.toml"
         file.write_text(
             f"[[region]]\nname='eu'\nproduction=true\nread_write=true\nalertmanager={json.dumps(eu)}\n"
@@ -46,7 +55,7 @@ class Shop:
             "[[region]]\nname='none'\nread_write=true\n"
         )
         config = load([file], {})
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.audit = AuditLog(AuditPlaces(folder / "audit", folder / "key", folder / "anchor"), self.clock)
         known = {each.name: each for each in config.regions}
         policy = GatePolicy(read_only=read_only)
@@ -251,6 +260,42 @@ def test_a_lost_answer_is_looked_for_and_never_asked_again(tmp_path: Path) -> No
     with managers(tmp_path, 1) as [real], lossy(real) as front:
         real.post(ONE)
         run(Shop(tmp_path, [front.url], []), work)
+
+
+def test_what_waits_for_its_time_is_not_done(tmp_path: Path) -> None:
+    """Seen failing with a start by our own clock (it waits for an hour), and where what waits was taken for done."""
+
+    async def ahead(shop: Shop) -> None:
+        plan, result = await shop.do(shop.wish(shop.silence(*POD)))
+        assert (result.state, held(real)) == (ActionState.OK, ["KubePodCrashLooping"]), result
+        assert result.undo is not None
+        assert (await shop.do(result.undo))[1].state is ActionState.OK
+        assert active(real) == []
+
+    async def waiting(shop: Shop) -> None:
+        wanted = shop.silence(*POD, comment="planned work")
+        plan = await shop.desk.plan(shop.wish(wanted))
+        body = {
+            "matchers": [{"name": each.name, "value": each.value, "isRegex": False} for each in POD],
+            "startsAt": rfc3339(wanted.starts_at + 3600.0), "endsAt": rfc3339(wanted.ends_at),
+            "createdBy": wanted.by, "comment": wanted.comment,
+        }  # fmt: skip
+        made = real.ask("POST", "/api/v2/silences", body)["silenceID"]
+        left = UnfinishedAction(plan=plan, actor="ann", begun_at=shop.clock.now())
+        told = await shop.desk.check(left)
+        assert (told.state, told.reality) == (ActionState.UNKNOWN, "the silence is there and waits for its time")
+        # It holds nothing back yet: another one is made, and the one that waits can be ended before its time.
+        assert (await shop.do(shop.wish(wanted)))[1].state is ActionState.OK
+        assert held(real) == ["KubePodCrashLooping"]
+        end = shop.wish(msgspec.structs.replace(wanted, id=made), Verb.UNSILENCE)
+        assert (await shop.do(end))[1].state is ActionState.OK
+        assert len(active(real)) == 1
+
+    with managers(tmp_path, 1) as [real]:
+        real.post(ONE)
+        (tmp_path / "ahead").mkdir()
+        run(Shop(tmp_path / "ahead", [real.url], [], clock=Ahead()), ahead)
+        run(Shop(tmp_path, [real.url], []), waiting)
 
 
 @pytest.mark.parametrize(
