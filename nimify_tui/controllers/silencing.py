@@ -93,8 +93,7 @@ class SilenceController:
 
     async def _new(self, part: ActionRequest, key: ServiceKey, silence: Silence, look: _Look) -> Draft:
         hits, elsewhere, dog = await self._hits(silence, look, key.region)
-        holding = [look.seen[name].has(silence, active=True) for group in look.groups for name in group]
-        like = [self._alike(silence, [look.seen[name] for name in group]) for group in look.groups]
+        like = [_alike(silence, [look.seen[name] for name in group]) for group in look.groups]
         facts = [
             *(("matchers", clean_line(each.text, 200)) for each in silence.matchers),
             ("hits", hits),
@@ -104,7 +103,7 @@ class SilenceController:
         ]
         if dog:
             facts.append(("warning", "it holds back the Watchdog, too, which shows others that alerts arrive"))
-        there = next((each for each in holding if each is not None), None) or (like[0] if all(like) else None)
+        there = like[0] if all(like) else None
         return Draft(
             part=part, precondition=Precondition(key, "", 0), facts=tuple(facts), calls=len(look.seen),
             undo=ActionRequest(verb=Verb.UNSILENCE, targets=(key,), silence=silence),
@@ -137,7 +136,10 @@ class SilenceController:
             look = await self._look(key.region)
         except NetworkError as error:
             raise ClusterError(f"nothing was sent: {error.message}", error.remedy) from error
-        groups = look.groups if part.verb is Verb.SILENCE else look.holding(silence)
+        groups = look.holding(silence)
+        if part.verb is Verb.SILENCE:  # where it holds it was made for another region, or before an answer was lost
+            has = set(look.holding(silence, active=True))
+            groups = [group for group in look.groups if group not in has]
         done: list[str] = []
         for number, group in enumerate(groups):
             say(f"asking {group[0]}", number, len(groups))
@@ -179,7 +181,7 @@ class SilenceController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         try:
             found = await self.reality(plan, part, key, world)
-        except (NetworkError, DeadlineError) as error:
+        except NimifyError as error:  # it was made: whatever the looking meets, it is looked again
             return Standing(state=ActionState.RUNNING, text=error.message)
         return found if found.state is ActionState.OK else Standing(state=ActionState.RUNNING, text=found.text)
 
@@ -203,12 +205,18 @@ class SilenceController:
 
     async def _done(self, silence: Silence, look: _Look) -> str:
         ids = {one.id for each in look.seen.values() if (one := each.has(silence, active=True)) is not None}
-        held: set[str] = set()
-        for each in look.seen.values():
-            told = await each.server.alerts()
-            held |= {alert.fingerprint for alert in told.alerts if ids & set(alert.silences)}
         until, named = _moment(silence.ends_at), clean_line(", ".join(sorted(ids)), 200)
-        return f"silenced until {until}, {_many(len(held))} held back (silence {named})"
+        held, left_out = set[str](), 0
+        try:
+            for each in look.seen.values():
+                told = await each.server.alerts()
+                held |= {alert.fingerprint for alert in told.alerts if ids & set(alert.silences)}
+                left_out = max(left_out, told.left_out)
+        except NimifyError as error:
+            why = f"how many alerts it holds back is not known: {error.message}"
+            return f"silenced until {until} (silence {named}); {why}"
+        more = f", {left_out} more not looked at" if left_out else ""
+        return f"silenced until {until}, {_many(len(held))} held back{more} (silence {named})"
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -239,16 +247,16 @@ class SilenceController:
         elsewhere = f"it would also silence alerts of {', '.join(others)}" if others else ""
         return hits, elsewhere, any(alert.name in WATCHDOGS for alert in found.values())
 
-    @staticmethod
-    def _alike(silence: Silence, those: Sequence[_Seen]) -> Silence | None:
-        """A silence that holds back the same at least as long."""
-        return next(
-            (
-                one for each in those for one in each.silences
-                if set(one.matchers) == set(silence.matchers) and one.ends_at >= silence.ends_at
-                and one.active
-            ), None,
-        )  # fmt: skip
+
+def _alike(silence: Silence, those: Sequence[_Seen]) -> Silence | None:
+    """The silence where it holds, or one that holds back the same at least as long."""
+    wanted = set(silence.matchers)
+    return next(
+        (
+            one for each in those for one in each.silences
+            if one.active and (one.means(silence) or (set(one.matchers) == wanted and one.ends_at >= silence.ends_at))
+        ), None,
+    )  # fmt: skip
 
 
 async def _ask(server: Alertmanager) -> _Seen | NimifyError:

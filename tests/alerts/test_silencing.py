@@ -46,12 +46,13 @@ class Shop:
     """Region eu (production, may be changed) and us (read-only), the desk of their silences, and the trail."""
 
     def __init__(
-        self, folder: Path, eu: list[str], us: list[str], *, read_only: bool = False, clock: Clock | None = None
-    ) -> None:
+        self, folder: Path, eu: list[str], us: list[str], *, read_only: bool = False, clock: Clock | None = None,
+        us_writes: bool = False,
+    ) -> None:  # fmt: skip
         file = folder / "config.toml"
         file.write_text(
             f"[[region]]\nname='eu'\nproduction=true\nread_write=true\nalertmanager={json.dumps(eu)}\n"
-            f"[[region]]\nname='us'\nread_write=false\nalertmanager={json.dumps(us)}\n"
+            f"[[region]]\nname='us'\nread_write={str(us_writes).lower()}\nalertmanager={json.dumps(us)}\n"
             "[[region]]\nname='none'\nread_write=true\n"
         )
         config = load([file], {})
@@ -239,34 +240,48 @@ def test_a_lost_answer_is_looked_for_and_never_asked_again(tmp_path: Path) -> No
         assert result.undo is not None
         _, undone = await shop.do(result.undo)
         assert (undone.state, front.changes) == (ActionState.OK, 2), undone
+        # Made, and then it is too busy to say more: what is known is told, and what was made is made.
+        front.loses, front.instead = False, lambda path: busy(path) if front.changes > 2 else None
+        plan, result = await shop.do(shop.wish(shop.silence(*POD, comment="busy")))
+        assert (result.state, front.changes) == (ActionState.OK, 3), result
+        assert "how many alerts it holds back is not known: Alertmanager 127.0.0.1:" in result.message
+        assert "asks for fewer requests (429)" in result.message
+        front.loses, front.instead = True, lambda _: None
+        assert result.undo is not None
+        assert (await shop.do(result.undo))[1].state is ActionState.OK
         # Swallowed: it is not there, and nobody asks again.
         front.forwards = False
         plan, result = await shop.do(shop.wish(shop.silence(*POD, comment="swallowed")))
-        assert (result.state, front.changes) == (ActionState.FAILED, 3), result
+        assert (result.state, front.changes) == (ActionState.FAILED, 5), result
         assert "the silence is not there" in result.message
         # Gone with the answer: nothing can be said, and nothing is sent to one that is gone.
         front.forwards, front.then = True, real.kill
         plan, result = await shop.do(shop.wish(shop.silence(*POD, comment="gone")))
-        assert (result.state, front.changes) == (ActionState.UNKNOWN, 4), result
+        assert (result.state, front.changes) == (ActionState.UNKNOWN, 6), result
         assert "it may have been done" in result.message
         assert result.undo is not None
         real.start()
         plan = await shop.desk.plan(shop.wish(shop.silence(*POD, comment="later")))
         real.kill()
         result = await shop.desk.carry_out(plan, "KubePodCrashLooping")
-        assert (result.state, front.changes) == (ActionState.FAILED, 4), result
+        assert (result.state, front.changes) == (ActionState.FAILED, 6), result
         assert result.message.startswith("nothing was sent: no Alertmanager of eu answers")
+
+    def busy(path: str) -> tuple[int, bytes] | None:
+        return (429, b"") if path == "/api/v2/alerts" else None
 
     with managers(tmp_path, 1) as [real], lossy(real) as front:
         real.post(ONE)
         run(Shop(tmp_path, [front.url], []), work)
 
 
-def test_what_waits_for_its_time_is_not_done(tmp_path: Path) -> None:
-    """Seen failing with a start by our own clock (it waits for an hour), and where what waits was taken for done."""
+def test_what_waits_for_its_time_is_not_done_and_what_holds_is_not_made_again(tmp_path: Path) -> None:
+    """Seen failing with a start by our own clock (it waits for an hour), where what waits was taken for done, and
+    where each of two regions with the same Alertmanager made one there.
+    """
 
     async def ahead(shop: Shop) -> None:
-        plan, result = await shop.do(shop.wish(shop.silence(*POD)))
+        _, result = await shop.do(shop.wish(shop.silence(*POD)))
         assert (result.state, held(real)) == (ActionState.OK, ["KubePodCrashLooping"]), result
         assert result.undo is not None
         assert (await shop.do(result.undo))[1].state is ActionState.OK
@@ -291,11 +306,24 @@ def test_what_waits_for_its_time_is_not_done(tmp_path: Path) -> None:
         assert (await shop.do(end))[1].state is ActionState.OK
         assert len(active(real)) == 1
 
+    async def shared(shop: Shop) -> None:
+        keys = (KEY, ServiceKey("us", KEY.name))
+        wanted = shop.silence(Matcher("alertname", "Other"))
+        plan = await shop.desk.plan(ActionRequest(verb=Verb.SILENCE, targets=keys, silence=wanted))
+        result = await shop.desk.carry_out(plan, "2 regions")
+        assert [each.state for each in result.targets] == [ActionState.OK] * 2, result
+        assert [each["matchers"][0]["value"] for each in active(real)].count("Other") == 1
+        assert result.undo is not None
+        back = await shop.desk.carry_out(await shop.desk.plan(result.undo), "2 regions")
+        assert back.state is ActionState.OK, back
+
     with managers(tmp_path, 1) as [real]:
         real.post(ONE)
         (tmp_path / "ahead").mkdir()
         run(Shop(tmp_path / "ahead", [real.url], [], clock=Ahead()), ahead)
         run(Shop(tmp_path, [real.url], []), waiting)
+        (tmp_path / "both").mkdir()
+        run(Shop(tmp_path / "both", [real.url], [real.url], us_writes=True), shared)
 
 
 @pytest.mark.parametrize(
