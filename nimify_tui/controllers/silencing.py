@@ -92,7 +92,7 @@ class SilenceController:
         return await (self._new if part.verb is Verb.SILENCE else self._end)(part, key, silence, look)
 
     async def _new(self, part: ActionRequest, key: ServiceKey, silence: Silence, look: _Look) -> Draft:
-        hits, elsewhere, dog = await self._hits(silence, look, key.region)
+        hits, elsewhere, warnings = await self._hits(silence, look, key.region)
         like = [_alike(silence, [look.seen[name] for name in group]) for group in look.groups]
         facts = [
             *(("matchers", clean_line(each.text, 200)) for each in silence.matchers),
@@ -101,8 +101,7 @@ class SilenceController:
             ("at", _where(look)),
             ("comment", f"{clean_line(silence.comment, 300)} (by {clean_line(silence.by, 80)})"),
         ]
-        if dog:
-            facts.append(("warning", "it holds back the Watchdog, too, which shows others that alerts arrive"))
+        facts += [("warning", each) for each in warnings]
         there = like[0] if all(like) else None
         return Draft(
             part=part, precondition=Precondition(key, "", 0), facts=tuple(facts), calls=len(look.seen),
@@ -233,19 +232,27 @@ class SilenceController:
             raise NetworkError(f"no Alertmanager of {region} answers: {why}", next(iter(silent.values())).remedy)
         return _Look(tuple(_groups({name: each.status for name, each in seen.items()})), seen, silent)
 
-    async def _hits(self, silence: Silence, look: _Look, region: str) -> tuple[str, str, bool]:
-        """Which alerts it holds back now, why it must not (alerts of other regions), and whether the Watchdog."""
+    async def _hits(self, silence: Silence, look: _Look, region: str) -> tuple[str, str, list[str]]:
+        """Which alerts it holds back now, why it must not (alerts of other regions), and what is to be thought of."""
         found: dict[tuple[str, str], ToldAlert] = {}
+        unread, warnings = 0, list[str]()
         for name, each in look.seen.items():
             told, asked = await each.server.hit_by(silence.matchers), self._managers.regions_of(name)
+            unread = max(unread, told.left_out)  # those that know each other leave out the same
             for alert in told.alerts:
                 found[place_of(alert, asked, self._managers.regions), alert.fingerprint] = alert
         others = sorted({place for place, _ in found if place != region})
         names = [clean_line(_name(alert), 100) for alert in list(found.values())[:_NAMED]]
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        hits = f"{_many(len(found))} now" + (f": {'; '.join(names)}{more}" if names else ", and those to come")
+        total = len(found) + unread
+        more = f" and {total - len(names)} more" if total > len(names) else ""
+        hits = f"{_many(total)} now" + (f": {'; '.join(names)}{more}" if names else ", and those to come")
         elsewhere = f"it would also silence alerts of {', '.join(others)}" if others else ""
-        return hits, elsewhere, any(alert.name in WATCHDOGS for alert in found.values())
+        if any(alert.name in WATCHDOGS for alert in found.values()):
+            warnings.append("it holds back the Watchdog, too, which shows others that alerts arrive")
+        if unread:
+            words = "were not read: whether those of other regions or the Watchdog are among them is not known"
+            warnings.append(f"{_many(unread)} that it holds back {words}")
+        return hits, elsewhere, warnings
 
 
 def _alike(silence: Silence, those: Sequence[_Seen]) -> Silence | None:

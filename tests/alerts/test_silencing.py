@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from nimify_tui.alerting import Alertmanagers
+from nimify_tui.backends.alertmanager import server as asking
 from nimify_tui.base.audit import AuditLog, AuditPlaces
 from nimify_tui.base.clock import Clock, SystemClock, rfc3339
 from nimify_tui.base.errors import GateRefused, NetworkError, ValidationError
@@ -166,7 +167,9 @@ def test_through_the_gate(tmp_path: Path) -> None:
         run(Shop(tmp_path, [first.url, second.url], []), one_cluster)
 
 
-def test_what_is_not_allowed_or_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_allowed_or_makes_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(shop: Shop) -> None:
         for broken, words in (
             (shop.silence(*POD, comment=" "), "needs a comment"),
@@ -184,6 +187,16 @@ def test_what_is_not_allowed_or_makes_no_sense(tmp_path: Path, capsys: pytest.Ca
         assert "Watchdog" in facts(wide, "warning")[0]
         with pytest.raises(GateRefused, match="also silence alerts of us"):
             await shop.desk.carry_out(wide, "KubePodCrashLooping")
+        # Of what is not read it is not known whose it is.
+        with monkeypatch.context() as narrow:
+            narrow.setattr(asking, "MAX_ALERTS", 1)
+            most = await shop.desk.plan(shop.wish(shop.silence(Matcher("severity", ".+", regex=True))))
+            assert facts(most, "hits")[0].startswith("3 alerts now: ")
+            assert facts(most, "hits")[0].endswith(" and 2 more")
+            assert facts(most, "warning")[-1] == (
+                "2 alerts that it holds back were not read: whether those of other regions or the Watchdog are among"
+                " them is not known"
+            )
         # A region that is read-only stays as it is, and so does all in a read-only console.
         us = shop.silence(Matcher("cluster", "us"))
         there = await shop.desk.plan(shop.wish(us, key=ServiceKey("us", "DiskFull")))
