@@ -228,12 +228,10 @@ class Forwarded:
         assert wanted is not None
         for each in reversed(self._forwards()):
             service, pod = each.key.service, each.key.replica
-            named = pod == wanted.pod or pod.startswith(f"{wanted.pod}-")
             there = (service.region, service.namespace, each.pod_port) == (self._region, wanted.space, wanted.port)
-            if there and named and not each.ended:
+            if there and wanted.fits(pod) and not each.ended:
                 return f"http://127.0.0.1:{each.local_port}{wanted.path}"
-        remedy = f"open it: F on a pod of {wanted.pod} in {wanted.space}, port {wanted.port}"
-        raise ServerGone(f"{self.place.who}: no port-forward to it is open", remedy)
+        raise ServerGone(f"{self.place.who}: no port-forward to it is open", f"open it: {wanted.key}")
 
 
 class Opened(Protocol):
