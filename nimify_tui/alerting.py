@@ -124,8 +124,9 @@ def server_of(place: ServerPlace, link: Callable[[], Connection | None], verify:
     from nimify_tui.backends.alertmanager.server import Alertmanager
     from nimify_tui.backends.prometheus.ways import Direct, Through
 
-    way = Through(place, link, verify) if place.inside else Direct(place, refused=from_status, verify=verify)
-    return Alertmanager(way)
+    if place.inside:
+        return Alertmanager(Through(place, link, refused=from_status, verify=verify))
+    return Alertmanager(Direct(place, refused=from_status, verify=verify))
 
 
 async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:

@@ -59,8 +59,9 @@ class _Seen(NamedTuple):
     status: Status
     silences: tuple[Silence, ...]
 
-    def has(self, silence: Silence) -> Silence | None:
-        return next((each for each in self.silences if each.means(silence)), None)
+    def has(self, silence: Silence, *, active: bool = False) -> Silence | None:
+        """It; with ``active`` only while it holds."""
+        return next((one for one in self.silences if one.means(silence) and (one.active or not active)), None)
 
 
 class _Look(NamedTuple):
@@ -70,9 +71,12 @@ class _Look(NamedTuple):
     seen: Mapping[str, _Seen]
     silent: Mapping[str, NimifyError]
 
-    def holding(self, silence: Silence) -> list[tuple[str, ...]]:
-        """The groups that have it."""
-        return [group for group in self.groups if any(self.seen[name].has(silence) for name in group)]
+    def holding(self, silence: Silence, *, active: bool = False) -> list[tuple[str, ...]]:
+        """The groups that have it; with ``active`` those where it holds."""
+        return [
+            group for group in self.groups
+            if any(self.seen[name].has(silence, active=active) for name in group)
+        ]  # fmt: skip
 
 
 class SilenceController:
@@ -88,9 +92,8 @@ class SilenceController:
         return await (self._new if part.verb is Verb.SILENCE else self._end)(part, key, silence, look)
 
     async def _new(self, part: ActionRequest, key: ServiceKey, silence: Silence, look: _Look) -> Draft:
-        hits, elsewhere, dog = await self._hits(silence, look, key.region)
-        holding = [look.seen[name].has(silence) for group in look.groups for name in group]
-        like = [self._alike(silence, [look.seen[name] for name in group]) for group in look.groups]
+        hits, elsewhere, warnings = await self._hits(silence, look, key.region)
+        like = [_alike(silence, [look.seen[name] for name in group]) for group in look.groups]
         facts = [
             *(("matchers", clean_line(each.text, 200)) for each in silence.matchers),
             ("hits", hits),
@@ -98,9 +101,8 @@ class SilenceController:
             ("at", _where(look)),
             ("comment", f"{clean_line(silence.comment, 300)} (by {clean_line(silence.by, 80)})"),
         ]
-        if dog:
-            facts.append(("warning", "it holds back the Watchdog, too, which shows others that alerts arrive"))
-        there = next((each for each in holding if each is not None), None) or (like[0] if all(like) else None)
+        facts += [("warning", each) for each in warnings]
+        there = like[0] if all(like) else None
         return Draft(
             part=part, precondition=Precondition(key, "", 0), facts=tuple(facts), calls=len(look.seen),
             undo=ActionRequest(verb=Verb.UNSILENCE, targets=(key,), silence=silence),
@@ -112,7 +114,7 @@ class SilenceController:
         found = next((one for each in look.seen.values() if (one := each.has(silence)) is not None), None)
         if found is None:
             return Draft(part=part, precondition=Precondition(key, silence.id, 0), nothing_to_do="has no such silence")
-        again = msgspec.structs.replace(found, id="", starts_at=self._clock.now())
+        again = msgspec.structs.replace(found, id="", starts_at=self._clock.now(), active=False)
         facts = [
             ("silence", clean_line(found.id, 80)),
             *(("matchers", clean_line(each.text, 200)) for each in found.matchers),
@@ -133,7 +135,10 @@ class SilenceController:
             look = await self._look(key.region)
         except NetworkError as error:
             raise ClusterError(f"nothing was sent: {error.message}", error.remedy) from error
-        groups = look.groups if part.verb is Verb.SILENCE else look.holding(silence)
+        groups = look.holding(silence)
+        if part.verb is Verb.SILENCE:  # where it holds it was made for another region, or before an answer was lost
+            has = set(look.holding(silence, active=True))
+            groups = [group for group in look.groups if group not in has]
         done: list[str] = []
         for number, group in enumerate(groups):
             say(f"asking {group[0]}", number, len(groups))
@@ -175,7 +180,7 @@ class SilenceController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         try:
             found = await self.reality(plan, part, key, world)
-        except (NetworkError, DeadlineError) as error:
+        except NimifyError as error:  # it was made: whatever the looking meets, it is looked again
             return Standing(state=ActionState.RUNNING, text=error.message)
         return found if found.state is ActionState.OK else Standing(state=ActionState.RUNNING, text=found.text)
 
@@ -183,24 +188,34 @@ class SilenceController:
         """See :class:`nimify_tui.controllers.world.Controller`."""
         silence = _wanted(part)
         look = await self._look(key.region)
-        holding = look.holding(silence)
-        text = f"{len(holding)} of {len(look.groups)} Alertmanagers that do not know each other have it"
+        made, there = part.verb is Verb.SILENCE, look.holding(silence)
+        holding = look.holding(silence, active=True) if made else there
+        waits = len(there) - len(holding)
+        text = f"{len(there)} of {len(look.groups)} Alertmanagers that do not know each other have it"
+        if waits:
+            text += f", and at {waits} of them it waits for its time"
         if len(look.groups) == 1:
-            text = "the silence is there" if holding else "the silence is not there"
-        made = part.verb is Verb.SILENCE
+            text = "the silence is there" if there else "the silence is not there"
+            text += " and waits for its time" if waits else ""
         if len(holding) == (len(look.groups) if made else 0):
             text = await self._done(silence, look) if made else "the silence has ended"
             return Standing(state=ActionState.OK, text=text)
-        return Standing(state=ActionState.UNKNOWN if made and holding else ActionState.FAILED, text=text)
+        return Standing(state=ActionState.UNKNOWN if made and there else ActionState.FAILED, text=text)
 
     async def _done(self, silence: Silence, look: _Look) -> str:
-        ids = {one.id for each in look.seen.values() if (one := each.has(silence)) is not None}
-        held: set[str] = set()
-        for each in look.seen.values():
-            told = await each.server.alerts()
-            held |= {alert.fingerprint for alert in told.alerts if ids & set(alert.silences)}
+        ids = {one.id for each in look.seen.values() if (one := each.has(silence, active=True)) is not None}
         until, named = _moment(silence.ends_at), clean_line(", ".join(sorted(ids)), 200)
-        return f"silenced until {until}, {_many(len(held))} held back (silence {named})"
+        held, left_out = set[str](), 0
+        try:
+            for each in look.seen.values():
+                told = await each.server.alerts()
+                held |= {alert.fingerprint for alert in told.alerts if ids & set(alert.silences)}
+                left_out = max(left_out, told.left_out)
+        except NimifyError as error:
+            why = f"how many alerts it holds back is not known: {error.message}"
+            return f"silenced until {until} (silence {named}); {why}"
+        more = f", {left_out} more not looked at" if left_out else ""
+        return f"silenced until {until}, {_many(len(held))} held back{more} (silence {named})"
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -217,29 +232,38 @@ class SilenceController:
             raise NetworkError(f"no Alertmanager of {region} answers: {why}", next(iter(silent.values())).remedy)
         return _Look(tuple(_groups({name: each.status for name, each in seen.items()})), seen, silent)
 
-    async def _hits(self, silence: Silence, look: _Look, region: str) -> tuple[str, str, bool]:
-        """Which alerts it holds back now, why it must not (alerts of other regions), and whether the Watchdog."""
+    async def _hits(self, silence: Silence, look: _Look, region: str) -> tuple[str, str, list[str]]:
+        """Which alerts it holds back now, why it must not (alerts of other regions), and what is to be thought of."""
         found: dict[tuple[str, str], ToldAlert] = {}
+        unread, warnings = 0, list[str]()
         for name, each in look.seen.items():
             told, asked = await each.server.hit_by(silence.matchers), self._managers.regions_of(name)
+            unread = max(unread, told.left_out)  # those that know each other leave out the same
             for alert in told.alerts:
                 found[place_of(alert, asked, self._managers.regions), alert.fingerprint] = alert
         others = sorted({place for place, _ in found if place != region})
         names = [clean_line(_name(alert), 100) for alert in list(found.values())[:_NAMED]]
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        hits = f"{_many(len(found))} now" + (f": {'; '.join(names)}{more}" if names else ", and those to come")
+        total = len(found) + unread
+        more = f" and {total - len(names)} more" if total > len(names) else ""
+        hits = f"{_many(total)} now" + (f": {'; '.join(names)}{more}" if names else ", and those to come")
         elsewhere = f"it would also silence alerts of {', '.join(others)}" if others else ""
-        return hits, elsewhere, any(alert.name in WATCHDOGS for alert in found.values())
+        if any(alert.name in WATCHDOGS for alert in found.values()):
+            warnings.append("it holds back the Watchdog, too, which shows others that alerts arrive")
+        if unread:
+            words = "were not read: whether those of other regions or the Watchdog are among them is not known"
+            warnings.append(f"{_many(unread)} that it holds back {words}")
+        return hits, elsewhere, warnings
 
-    def _alike(self, silence: Silence, those: Sequence[_Seen]) -> Silence | None:
-        """A silence that holds back the same at least as long."""
-        return next(
-            (
-                one for each in those for one in each.silences
-                if set(one.matchers) == set(silence.matchers) and one.ends_at >= silence.ends_at
-                and one.starts_at <= self._clock.now()
-            ), None,
-        )  # fmt: skip
+
+def _alike(silence: Silence, those: Sequence[_Seen]) -> Silence | None:
+    """The silence where it holds, or one that holds back the same at least as long."""
+    wanted = set(silence.matchers)
+    return next(
+        (
+            one for each in those for one in each.silences
+            if one.active and (one.means(silence) or (set(one.matchers) == wanted and one.ends_at >= silence.ends_at))
+        ), None,
+    )  # fmt: skip
 
 
 async def _ask(server: Alertmanager) -> _Seen | NimifyError:

@@ -49,7 +49,10 @@ def matcher_of(text: str) -> Matcher:
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts that match all ``matchers`` notify nobody until ``ends_at`` (unix seconds). ``id`` "": not made yet."""
+    """Alerts that match all ``matchers`` notify nobody until ``ends_at`` (unix seconds). ``id`` "": not made yet.
+
+    ``active``: its Alertmanager says that it holds now; one that is there may wait for its time.
+    """
 
     matchers: tuple[Matcher, ...]
     ends_at: float
@@ -57,6 +60,7 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     comment: str
     id: str = ""
     starts_at: float = 0.0
+    active: bool = False
 
     def means(self, other: Silence) -> bool:
         """Whether it is the same: by its id, or where one has none by all else (an Alertmanager moves the start)."""

@@ -18,6 +18,7 @@ from nimify_tui.base.audit_check import verify as verify_trail
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.files import private_dir, runtime_home, state_home
 from nimify_tui.config.caching import is_exported
+from nimify_tui.config.monitoring import place_of
 from nimify_tui.config.schema import RegionConfig
 from nimify_tui.headless.output import emit
 from nimify_tui.wanted import read_config
@@ -100,13 +101,25 @@ def _monitors(options: argparse.Namespace) -> Iterator[Finding]:
         return  # the configuration's own line says it
     for item in regions:
         if item.prometheus:
-            yield _tried(f"Prometheus of {item.name}", partial(_monitor, item, options.kubeconfig or ""))
+            yield _forwarded(item) or _tried(
+                f"Prometheus of {item.name}", partial(_monitor, item, options.kubeconfig or "")
+            )
         if item.alertmanager:
             yield _tried(f"Alertmanager of {item.name}", partial(_alertmanager, item, options.kubeconfig or ""))
         if item.redis and not is_exported(item.redis):
             yield _tried(f"Redis of {item.name}", partial(_redis, item))
         if item.edge:
             yield _tried(f"edge of {item.name}", partial(_edge, item))
+
+
+def _forwarded(item: RegionConfig) -> Finding | None:
+    """What can be said of one behind a port-forward, which only a running console has."""
+    assert item.prometheus is not None
+    place = place_of(item.prometheus)
+    if place.behind is None:
+        return None
+    text = f"{place.who}: only an open console can answer that, through its port-forward"
+    return Finding(f"Prometheus of {item.name}", None, text, f"open it there: {place.behind.key}")
 
 
 def _monitor(item: RegionConfig, kubeconfig: str) -> str:

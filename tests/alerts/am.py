@@ -122,6 +122,8 @@ class Lossy:
     loses: bool = False
     forwards: bool = True
     changes: int = 0
+    #: What it answers instead to a question, as a status and a body; None: what is behind it answers.
+    instead: Callable[[str], tuple[int, bytes] | None] = lambda _: None
     #: What happens when an answer was lost.
     then: Callable[[], None] = lambda: None
 
@@ -139,7 +141,10 @@ def lossy(behind: Manager) -> Iterator[Lossy]:
             made.changes += change
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             said, status = b"", 502
-            if made.forwards or not change:
+            instead = None if change else made.instead(self.path)
+            if instead is not None:
+                status, said = instead
+            elif made.forwards or not change:
                 connection = http.client.HTTPConnection("127.0.0.1", behind.port, timeout=10.0)
                 connection.request(self.command, self.path, body or None, {"Content-Type": "application/json"})
                 answer = connection.getresponse()

@@ -9,6 +9,7 @@ import pytest
 from nimify_tui.backends.alertmanager.errors import SilenceRefused, from_status
 from nimify_tui.backends.alertmanager.server import _alerts, _silences, _status
 from nimify_tui.backends.prometheus.errors import BadAnswer, LoginRefused, ServerTrouble, Throttled
+from nimify_tui.backends.prometheus.errors import from_status as of_prometheus
 from nimify_tui.base.clock import rfc3339
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.ui.format import date_clock
@@ -38,6 +39,11 @@ def test_statuses(status: int, body: bytes, kind: type[NimifyError], words: str)
     assert words in str(made)
     if isinstance(made, Throttled):
         assert made.retry_after_s == 7.0
+        for asked in ("0", "00"):  # seen failing: it was asked again without a pause
+            for of in (from_status, of_prometheus):
+                now = of(status, body, "am", asked)
+                assert isinstance(now, Throttled)
+                assert now.retry_after_s == 1.0
 
 
 def test_times_of_no_calendar_are_bounded() -> None:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from nimify_tui.backends.alertmanager.errors import SilenceRefused
 from nimify_tui.domain.alertmanagers import Matcher, Silence
 from nimify_tui.domain.alerts import Alert
 from nimify_tui.domain.gpus import Gpu
@@ -141,12 +143,26 @@ def test_alerts_and_silences_go_through_the_service_proxy(cluster: Cluster, pod:
         request = ActionRequest(verb=Verb.SILENCE, targets=(key,), silence=wanted)
         refused = it.carry_out(it.replan(request), "y")
         assert (refused.state, am.ask("GET", "/api/v2/silences")) == (ActionState.FAILED, []), refused
-        assert f"no right to services/proxy in ns {SPACE}" in refused.message
+        assert f"no right to services/proxy in ns {SPACE}: ask for `create` and `delete` on" in refused.message
         grant(cluster, SPACE, "viewer", *READS, PROXY | {"verbs": ["get", "create", "delete"]})
+        # What the Alertmanager does not take is told in its own words.
+
+        def asks(value: str) -> ActionRequest:
+            silence = msgspec.structs.replace(wanted, matchers=(Matcher("pod", value, regex=True),))
+            return msgspec.structs.replace(request, silence=silence)
+
+        with pytest.raises(SilenceRefused, match=r"error parsing regexp"):
+            it.replan(asks("("))
+        wrong = it.carry_out(it.replan(asks(".*")), "y")
+        assert (wrong.state, am.ask("GET", "/api/v2/silences")) == (ActionState.FAILED, []), wrong
+        assert wrong.message == (
+            "Alertmanager monitored/alertmanager:9090: silence invalid:"
+            " at least one matcher must not match the empty string"
+        )
         done = it.do(it.replan(request))
         assert "1 alert held back" in done.message
         wait_for(lambda: (held := found()) and held.held_back, 30, why="it is shown as silenced")
         assert it.undo(done).message == "the silence has ended"
     changed = [each for each in written(cluster, begin) if each.endswith("services/proxy")]
     # The server notes the begin and the end of each.
-    assert changed[::2] == changed[1::2] == ["create services/proxy", "create services/proxy", "delete services/proxy"]
+    assert changed[::2] == changed[1::2] == [*["create services/proxy"] * 3, "delete services/proxy"]

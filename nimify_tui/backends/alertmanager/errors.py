@@ -10,12 +10,11 @@ import msgspec
 
 from nimify_tui.backends.kubernetes.errors import said_by
 from nimify_tui.backends.prometheus.errors import (
-    MAX_RETRY_S,
-    RETRY_S,
     BadAnswer,
     LoginRefused,
     ServerTrouble,
     Throttled,
+    patience_s,
 )
 from nimify_tui.base.errors import ClusterError, NimifyError
 
@@ -52,8 +51,7 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     if status == 404:
         return BadAnswer(f"{who} has no Alertmanager API there (404)", _NOT_THERE)
     if status == 429:
-        asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else RETRY_S
-        return Throttled(f"{who} asks for fewer requests (429)", "raise its limit", min(asked, MAX_RETRY_S))
+        return Throttled(f"{who} asks for fewer requests (429)", "raise its limit", patience_s(retry_after))
     if 300 <= status < 400:
         return BadAnswer(f"{who} sends us on (status {status})", "a login page? give the url of the API itself")
     if status >= 500:

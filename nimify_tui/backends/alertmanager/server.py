@@ -23,9 +23,12 @@ QUESTION_S, CHANGE_S = 5.0, 15.0
 MAX_BYTES, MAX_ALERTS, MAX_SILENCES = 8 * 1024 * 1024, 2000, 2000
 #: Its status quotes its whole configuration.
 _STATUS_BYTES = 4 * 1024 * 1024
-#: An alert has some ten labels; what is more than this is no alert that anybody reads.
 #: A day before the end of the year 9999, unix seconds.
 _LAST_S = 253_402_214_400.0
+#: A silence is asked to begin so long ago, seconds: an Alertmanager moves that to its own now, and lets one wait whose
+#: begin is later than that, as ours is where our clock is ahead.
+_AGO_S = 86_400.0
+#: An alert has some ten labels; what is more than this is no alert that anybody reads.
 _MOST_LABELS, _ANNOTATION_CHARS = 64, 1000
 
 T = TypeVar("T")
@@ -165,7 +168,7 @@ class Alertmanager:
                 {"name": each.name, "value": each.value, "isRegex": each.regex, "isEqual": each.equal}
                 for each in silence.matchers
             ],
-            "startsAt": rfc3339(silence.starts_at), "endsAt": rfc3339(silence.ends_at),
+            "startsAt": rfc3339(silence.starts_at - _AGO_S), "endsAt": rfc3339(silence.ends_at),
             "createdBy": silence.by, "comment": silence.comment,
         }  # fmt: skip
         answer = await self._way.send(
@@ -241,7 +244,7 @@ def _silences(body: bytes) -> tuple[Silence, ...]:
     return tuple(
         Silence(
             id=each.id, by=each.created_by, comment=each.comment, starts_at=_at(each.starts_at),
-            ends_at=_at(each.ends_at),
+            ends_at=_at(each.ends_at), active=each.status.state == "active",
             matchers=tuple(Matcher(one.name, one.value, one.is_regex, one.is_equal) for one in each.matchers),
         )
         for each in found[:MAX_SILENCES]

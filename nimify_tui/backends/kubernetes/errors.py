@@ -145,7 +145,8 @@ class Status(msgspec.Struct):
     details: _Details | None = None
 
 
-_DECODE = msgspec.json.Decoder(Status).decode
+#: A string: what stands behind a service's proxy has said it (an Alertmanager does so).
+_DECODE = msgspec.json.Decoder(Status | str).decode
 
 _KINDS: dict[int, type[Refused]] = {
     401: Unauthorized,
@@ -172,9 +173,10 @@ def from_status(
     says that the body is no API server's (a proxy's page). Its text is cleaned and redacted here.
     """
     try:
-        status = _DECODE(body) if body else Status()
+        read = _DECODE(body) if body else Status()
     except msgspec.DecodeError:
-        status, foreign = Status(), True
+        read, foreign = "", True
+    status = Status(message=read) if isinstance(read, str) else read
     code = code or status.code or 500
     details = status.details or _Details()
     causes = details.causes or []

@@ -25,8 +25,9 @@ from nimify_tui.base.errors import (
     RateLimited,
 )
 
-#: A throttling server that does not say how long is let be for so long; a longer wish is not believed, seconds.
-RETRY_S, MAX_RETRY_S = 10.0, 300.0
+#: A throttling server that does not say how long is let be for so long; a shorter or a longer wish than these is not
+#: believed, seconds.
+RETRY_S, MIN_RETRY_S, MAX_RETRY_S = 10.0, 1.0, 300.0
 #: Words of Prometheus ("query processing would load too many samples into memory"), Mimir ("the query exceeded the
 #: maximum number of series", "... maximum chunks") and Thanos ("exceeded series limit") for a question that asks for
 #: more than the server is set up to answer.
@@ -110,8 +111,7 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     if status == 403:
         return LoginRefused(f"{who} does not allow it (403)", "check the rights of the login, and the tenant")
     if status == 429:
-        asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else RETRY_S
-        return Throttled(f"{who} asks for fewer queries (429)", "raise its limit", min(asked, MAX_RETRY_S))
+        return Throttled(f"{who} asks for fewer queries (429)", "raise its limit", patience_s(retry_after))
     if answer.error_type == "timeout" or "query timed out" in said:
         return ServerSilent(f"{who}: the query took too long", "look at its load")
     if any(part in said.lower() for part in _TOO_MUCH):
@@ -123,6 +123,12 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     if status >= 500:
         return ServerTrouble(words, "look at its log")
     return QueryRefused(words, "is a tenant missing?" if "org id" in said.lower() else "")
+
+
+def patience_s(retry_after: str) -> float:
+    """How long one that says 429 with this Retry-After is let be, seconds."""
+    asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else RETRY_S
+    return min(max(MIN_RETRY_S, asked), MAX_RETRY_S)
 
 
 def silent(who: str, timeout_s: float) -> ServerSilent:

@@ -22,6 +22,10 @@ _FORWARDED = re.compile(
     r"forward://(?P<space>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<pod>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)"
     r":(?P<port>[1-9][0-9]{0,4})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?\Z"
 )
+#: What Kubernetes appends to a name for its pods: a number (StatefulSet), five characters (DaemonSet, ReplicaSet), or
+#: the hash of a template (a number of 32 bits) and five characters (Deployment), both of the alphabet without vowels of
+#: k8s.io/apimachinery/pkg/util/rand.
+_APPENDED = re.compile(r"-[0-9]+|(?:-[bcdf-hj-np-tv-xz2456789]{6,10})?-[bcdf-hj-np-tv-xz2456789]{5}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
 _MAX_SECRET_BYTES = 64 * 1024
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -54,12 +58,22 @@ class Secret:
 
 @dataclass(frozen=True)
 class Behind:
-    """A port of a pod; ``pod`` is its name or the name's beginning ("prometheus" for "prometheus-0")."""
+    """A port of a pod; ``pod`` is its name, or that of what it is a pod of ("prometheus" for "prometheus-0")."""
 
     space: str
     pod: str
     port: int
     path: str
+
+    @property
+    def key(self) -> str:
+        """How a port-forward to it is opened, in words."""
+        return f"F on a pod of {self.pod} in {self.space}, port {self.port}"
+
+    def fits(self, pod: str) -> bool:
+        """Whether it is meant by ``pod``; a name that only begins alike is another program's, which gets no login."""
+        rest = pod.removeprefix(self.pod)
+        return pod == self.pod or (rest != pod and _APPENDED.fullmatch(rest) is not None)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
+import msgspec
+
 from nimify_tui import __version__
 from nimify_tui.backends.kubernetes.errors import (
     Forbidden,
@@ -226,12 +228,10 @@ class Forwarded:
         assert wanted is not None
         for each in reversed(self._forwards()):
             service, pod = each.key.service, each.key.replica
-            named = pod == wanted.pod or pod.startswith(f"{wanted.pod}-")
             there = (service.region, service.namespace, each.pod_port) == (self._region, wanted.space, wanted.port)
-            if there and named and not each.ended:
+            if there and wanted.fits(pod) and not each.ended:
                 return f"http://127.0.0.1:{each.local_port}{wanted.path}"
-        remedy = f"open it: F on a pod of {wanted.pod} in {wanted.space}, port {wanted.port}"
-        raise ServerGone(f"{self.place.who}: no port-forward to it is open", remedy)
+        raise ServerGone(f"{self.place.who}: no port-forward to it is open", f"open it: {wanted.key}")
 
 
 class Opened(Protocol):
@@ -280,9 +280,12 @@ class Through:
     """
 
     def __init__(
-        self, place: ServerPlace, link: Callable[[], Link | None], verify: Verify = no_changes
-    ) -> None:
+        self, place: ServerPlace, link: Callable[[], Link | None], *, refused: Refusal | None = None,
+        verify: Verify = no_changes,
+    ) -> None:  # fmt: skip
         self.place = place
+        #: What a no of the server behind means; without it its words are not handed on.
+        self._refused = refused
         self._link, self._verify = link, verify
 
     def close(self) -> None:
@@ -293,11 +296,12 @@ class Through:
         link = self._link()
         if link is None or not link.is_open:
             raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
+        where = f"{self.place.proxy_path}{path}"
         try:
             async with (
                 asyncio.timeout(timeout_s),
                 link.get(
-                    f"{self.place.proxy_path}{path}", dict(query), accept="application/json",
+                    where, dict(query), accept="application/json",
                     read_timeout_s=3 * timeout_s, limit_bytes=limit_bytes,
                 ) as answer,
             ):  # fmt: skip
@@ -305,7 +309,7 @@ class Through:
         except TimeoutError as error:
             raise silent(self.place.who, timeout_s) from error
         except NimifyError as error:
-            raise self._told(error, limit_bytes) from error
+            raise self._told(error, limit_bytes, f"GET {where}") from error
 
     async def send(
         self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
@@ -314,25 +318,26 @@ class Through:
         link = self._link()
         if link is None or not link.is_open:
             raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
+        where = f"{self.place.proxy_path}{path}"
         try:
             return await link.writer(self._verify).pass_on(
-                method, f"{self.place.proxy_path}{path}", body, permit=permit, plan=plan, deadline_s=timeout_s
+                method, where, body, permit=permit, plan=plan, deadline_s=timeout_s
             )
         except (OutcomeUnknown, GateRefused):
             raise
         except NimifyError as error:
-            raise self._told(error, _MAX_ERROR_BYTES) from error
+            raise self._told(error, _MAX_ERROR_BYTES, f"{method} {where}", "`create` and `delete`") from error
 
-    def _told(self, error: NimifyError, limit_bytes: int) -> NimifyError:
-        """What the API server's answer means for who asks the server behind it."""
+    def _told(self, error: NimifyError, limit_bytes: int, asked: str, right: str = "`get`") -> NimifyError:
+        """What the API server's answer to ``asked`` means for who asks the server behind it; ``right`` is needed."""
         who, space = self.place.who, self.place.url.removeprefix("k8s://").partition("/")[0]
         match error:
-            case Forbidden() if "services" in error.message:
+            case Forbidden() if "services/proxy" in error.message:
                 text = f"no right to services/proxy in ns {space}"
-                return errors.LoginRefused(f"{who}: {text}", "ask for `get` on services/proxy, or give its url")
+                return errors.LoginRefused(f"{who}: {text}", f"ask for {right} on services/proxy, or give its url")
             case Unauthorized() | Forbidden():
                 return errors.LoginRefused(f"{who} does not accept us ({error.status})", "give its url and a token")
-            case NotFound() if "services" in error.message:
+            case NotFound() if 'services "' in error.message:  # of the API server; the path has no such quote
                 return ServerGone(f"{who}: there is no such service", "check its url in the configuration")
             case ServerTrouble() if "no endpoints" in error.message:
                 return ServerGone(f"{who}: no pod of it is ready", "look at its pods")
@@ -340,10 +345,14 @@ class Through:
                 return ServerGone(f"{who} does not answer the API server", "look at its pods and its port")
             case Unreachable():
                 return ServerGone(f"{who}: {error.message}", "see the region's own state")
+            case Refused() if self._refused is not None:
+                said = msgspec.json.encode({"message": error.message.removeprefix(f"{asked}: ")})
+                return self._refused(error.status, said, who, "")
             case Refused():
-                # Its words are not handed on; 422 is what it says to a query that is too much for it.
+                # 422 is what it says to a query that is too much for it.
                 words = f"{who} answers {error.status}"
-                return QueryRefused(words, "raise its query limits", too_much=error.status == 422)
+                much = error.status == 422
+                return QueryRefused(words, "raise its query limits" if much else "check its url", too_much=much)
         return too_large(who, limit_bytes) if "more than" in error.message else error
 
 
