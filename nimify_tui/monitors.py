@@ -120,9 +120,9 @@ async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
         if link is not None:
             await link.close()
     if not Reader().wanted_with(found.names) and Mesh.anchors.isdisjoint(found.names):
-        text = f"{server.who} has none of the metrics that are understood here"
+        text = f"{server.part} has none of the metrics that are understood here"
         raise ConfigurationError(text, "is it the right one, and the right tenant?")
-    said = f"{server.who} has {len(found.names)} of the metrics that are understood here"
+    said = f"{server.part} has {len(found.names)} of the metrics that are understood here"
     if item.kind == "kubernetes" and not any(set(pair) <= found.labels for pair in POD_LABELS):
         raise ConfigurationError(f"{said}, and no label of pods", "relabel its targets: namespace, pod")
     return said + (f"; its clock is {server.ahead_s:+.0f} s from ours" if server.ahead_s else "")

@@ -18,7 +18,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.config.caching import caches
 from nimify_tui.config.layers import PREFIX, Merged, Problem, path_text
 from nimify_tui.config.lines import Path
-from nimify_tui.config.monitoring import servers
+from nimify_tui.config.monitoring import apart, servers
 from nimify_tui.config.schema import SecretRef
 from nimify_tui.domain.names import check_name
 
@@ -147,6 +147,7 @@ def sense(merged: Merged) -> Iterator[Problem]:
             )
         seen.setdefault(name, where)
         yield from _beyond(path, item, merged)
+    yield from apart(merged)
     for index, _ in enumerate(merged.data.get("feed", [])):
         where = merged.where(("feed", index))
         yield Problem(where, f"feed[{index}]", "this version reads no further security feeds", "remove it")

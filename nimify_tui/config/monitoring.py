@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from nimify_tui.backends.prometheus.place import Secret, ServerPlace, check_url
+from nimify_tui.backends.prometheus.place import Secret, ServerPlace, check_url, matchers_of
 from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.config.layers import Merged, Problem, path_text
 from nimify_tui.config.lines import Path
-from nimify_tui.config.schema import Endpoint, RegionConfig, SecretRef
+from nimify_tui.config.schema import Endpoint, PrometheusConfig, RegionConfig, SecretRef
 
 _PORTS = {"prometheus": 9090, "alertmanager": 9093}
 _LOGIN = ("token", "username", "password", "ca_file", "cert_file", "key_file", "tenant")
@@ -46,6 +47,10 @@ def _server(
     except ConfigurationError as error:
         yield problem("url", error.message, error.remedy)
         return
+    try:
+        matchers_of(table.get("match") or {})
+    except ConfigurationError as error:
+        yield problem("match", error.message, error.remedy)
     if table["url"].startswith("k8s://"):
         for each in (each for each in _LOGIN if table.get(each)):
             yield problem(each, "an API server passes it on to no service", "give the server's own url, or remove it")
@@ -63,6 +68,38 @@ def _server(
                           'write {env = "NAME"} or {file = "PATH"}')  # fmt: skip
 
 
+def apart(merged: Merged) -> Iterator[Problem]:
+    """One server named by two regions that no label tells apart: each would take the series of both for its own."""
+    known: dict[tuple[object, ...], list[tuple[str, Mapping[str, str]]]] = {}
+    for index, item in enumerate(merged.data.get("region", [])):
+        told = item.get("prometheus")
+        table: Mapping[str, Any] = {"url": told} if isinstance(told, str) else told or {}
+        server, match = _server_of(table), table.get("match") or {}
+        if server is None:
+            continue
+        others = known.setdefault(server, [])
+        for name, other in others:
+            if not any(match[label] != other[label] for label in match.keys() & other.keys()):
+                here = ("region", index, "prometheus")
+                text = f"is the server of the region {name!r} too: what it has would be counted once for each"
+                remedy = 'add match = {LABEL = "VALUE"} to both, with another value each, as in {cluster = "us-east-1"}'
+                yield Problem(merged.where(here), path_text(here), text, remedy)
+                break
+        others.append((item["name"], match))
+
+
+def _server_of(table: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """What is the same for the same server and tenant; None where each region has its own behind the same words."""
+    try:
+        parts = urlsplit(table.get("url", ""))
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    if port is None or parts.scheme not in ("http", "https"):
+        return None
+    return parts.hostname, port, parts.path.rstrip("/"), table.get("tenant") or ""
+
+
 def place_of(endpoint: Endpoint | str, what: str = "Prometheus") -> ServerPlace:
     """Where the server of a checked configuration is; ``what`` it is, in words."""
     if isinstance(endpoint, str):
@@ -70,6 +107,7 @@ def place_of(endpoint: Endpoint | str, what: str = "Prometheus") -> ServerPlace:
     return ServerPlace(
         endpoint.url.rstrip("/"), _secret(endpoint.token), endpoint.username or "", _secret(endpoint.password),
         endpoint.ca_file or "", endpoint.cert_file or "", endpoint.key_file or "", endpoint.tenant or "", what,
+        matchers_of(endpoint.match) if isinstance(endpoint, PrometheusConfig) else "",
     )  # fmt: skip
 
 

@@ -51,6 +51,15 @@ class Endpoint(_Table, frozen=True):
     tenant: Text | None = None
 
 
+class PrometheusConfig(Endpoint, frozen=True):
+    """The Prometheus of a region. ``match``: the labels, with their exact values, that its series bear there.
+
+    Where several clusters tell one server, nothing else says which series are whose.
+    """
+
+    match: dict[str, Text] = {}
+
+
 class RedisConfig(_Table, frozen=True):
     """The Redis that a region's services share: its own address, or "prometheus" for what redis_exporter tells there.
 
@@ -96,7 +105,7 @@ class RegionConfig(_Table, frozen=True):
     namespaces: tuple[Text, ...] = ()
     production: bool | None = None
     read_write: bool | None = None
-    prometheus: Endpoint | Text | None = None
+    prometheus: PrometheusConfig | Text | None = None
     #: One, or several: those of a cluster of Alertmanagers are named one by one.
     alertmanager: Endpoint | Text | tuple[Endpoint | Text, ...] | None = None
     redis: RedisConfig | Text | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -85,10 +85,6 @@ class Cards:
             self._watches.pop(key, None)
         self._made.pop(region, None)
         self._all = None
-
-    def told(self) -> Iterable[GpuPanel]:
-        """The panels as they were told, for those who judge."""
-        return self._panels.values()
 
     def all(self, regions: Mapping[str, RegionTrack], at: float) -> tuple[GpuPanel, ...]:
         """This host's first, then by region, as of ``at``; the same object for a while in which nothing was told."""

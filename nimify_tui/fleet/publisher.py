@@ -290,7 +290,7 @@ class Publisher:
                 alarms.look(track, at, self._skew_s(track))
         alarms.pass_time(at)
         seen = [(each.name, each.health) for each in self._world.regions.values() if each.health is not None]
-        alarms.things(self._world.gpus.told(), seen, at)
+        alarms.things(self._world.gpus.all(self._world.regions, at), seen, at)
         self._alerts = self._managed.merged(alarms.told(), self._world.managers, self._services, at)
 
     def _services(self) -> Services:

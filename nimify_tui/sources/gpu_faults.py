@@ -26,7 +26,7 @@ def fault_event(region: str, node: str, index: int, fault: GpuFault, source: str
     """The fault as an event of the feed."""
     when = "by now: " if fault.latest else ""
     return SecurityEvent(
-        id=f"xid-{node}-{index}-{fault.xid}-{fault.at:.3f}", at=fault.at,
+        id=f"xid-{region}-{node}-{index}-{fault.xid}-{fault.at:.3f}", at=fault.at,
         severity=Severity.HIGH if fault.hardware else Severity.MED, region=region, key=None,
         category=f"gpu XID {fault.xid}", text=f"{node}/{index}: {when}{fault.text}", action=fault.remedy,
         source=source,

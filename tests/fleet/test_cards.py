@@ -14,7 +14,7 @@ from nimify_tui.domain.updates import GpuMapSeen, GpusSeen, RegionGone, ReplicaS
 from tests.fleet.town import Town, replica_fact
 from tests.ui.pieces import gpu
 
-US = "us-east-1"
+US, EU = "us-east-1", "eu-west-1"
 
 
 def card(at: float, busy: float, node: str = "n1", index: int = 0, **more: Any) -> Gpu:
@@ -116,3 +116,18 @@ def test_numbers_that_nobody_tells_anew_grow_old() -> None:
     assert town.fleet.publish(town.at + 80).gpus[0].gpus[0].utilisation.state is MeasureState.FRESH
     old = town.fleet.publish(town.at + 120).gpus[0].gpus[0].utilisation
     assert (old.state, old.value, old.reason) == (MeasureState.STALE, 50, "told 120 s ago")
+
+
+def test_gpus_that_one_server_tells_two_regions_are_judged_once() -> None:
+    """Seen failing with what was told judged as it came: each card had an alert in both regions."""
+    town = Town({US: {"chat": 1}, EU: {"chat": 1}})
+    for region, node in ((US, "n1"), (EU, "n2")):
+        cards = tuple(
+            msgspec.structs.replace(card(town.at, 50, each), region=region, uuid=each) for each in ("n1", "n2")
+        )
+        panel = GpuPanel(at=town.at, gpus=cards, reason="", source="DCGM", region=region)
+        town.fleet.apply(GpusSeen(town.at, region, panel))
+        town.fleet.apply(GpuMapSeen(town.at, region, GpuMap(rooms=(room(node),))))
+    town.run(2)
+    rules = {each.rule: each for each in town.fleet.frame.alerts.rules}
+    assert rules["UtilisationHigh"].judged == 2

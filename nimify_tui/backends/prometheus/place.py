@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -26,6 +27,10 @@ _FORWARDED = re.compile(
 #: the hash of a template (a number of 32 bits) and five characters (Deployment), both of the alphabet without vowels of
 #: k8s.io/apimachinery/pkg/util/rand.
 _APPENDED = re.compile(r"-[0-9]+|(?:-[bcdf-hj-np-tv-xz2456789]{6,10})?-[bcdf-hj-np-tv-xz2456789]{5}")
+#: https://prometheus.io/docs/concepts/data_model/: names that begin with "__" are Prometheus' own.
+_LABEL = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+#: Labels of a match, and characters of a value: they stand in each question.
+MAX_MATCH, _MAX_VALUE = 8, 256
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
 _MAX_SECRET_BYTES = 64 * 1024
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -90,6 +95,8 @@ class ServerPlace:
     tenant: str = ""
     #: What it is, in words.
     what: str = "Prometheus"
+    #: The matchers that every question to it has, of those series alone that are meant: ``cluster="us-east-1"``.
+    match: str = ""
 
     @property
     def inside(self) -> bool:
@@ -160,6 +167,29 @@ class ServerPlace:
                 text = f"the client certificate {self.cert_file} cannot be used"
                 raise ConfigurationError(text, "cert_file and key_file: PEM, unlocked, and a pair") from error
         return context
+
+
+def matchers_of(labels: Mapping[str, str]) -> str:
+    """The matchers of exactly these labels, "" for none. Raises ConfigurationError for what is none."""
+    if len(labels) > MAX_MATCH:
+        raise ConfigurationError(f"has more than {MAX_MATCH} labels", "a cluster is told from others by one or two")
+    for name, value in labels.items():
+        if _LABEL.match(name) is None:
+            raise ConfigurationError("has what is no name of a label", "letters, digits and _, as in cluster")
+        if not value or len(value) > _MAX_VALUE or not value.isprintable():
+            raise ConfigurationError(f"has no value of a label for {name}", "write it as the server lists it")
+    return ",".join(f"{name}={text_of(labels[name])}" for name in sorted(labels))
+
+
+def text_of(value: str) -> str:
+    """A PromQL string. https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals"""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def both(*matchers: str) -> str:
+    """Several matchers, of which some may be ""."""
+    return ",".join(filter(None, matchers))
 
 
 def check_url(url: str, *, cluster: bool, port: int = 9090, forwards: bool = False) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from nimify_tui.backends.kubernetes.errors import said_by
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
+from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.ways import Way
 from nimify_tui.base.clock import Clock
 
@@ -94,6 +95,16 @@ class PrometheusServer:
     def who(self) -> str:
         """The server in words."""
         return self._way.place.who
+
+    @property
+    def match(self) -> str:
+        """The matchers that every selector asked of it has; "" where all of it is the region's."""
+        return self._way.place.match
+
+    @property
+    def part(self) -> str:
+        """The server in words, and of what of it one asks."""
+        return f"{self.who} ({self.match})" if self.match else self.who
 
     @property
     def near(self) -> bool:
@@ -185,7 +196,7 @@ class PrometheusServer:
         bridge = _Bridge(self._way, asyncio.get_running_loop())
         at += self.ahead_s
         params = {
-            "match[]": '{__name__=~"' + "|".join(names) + '"}',
+            "match[]": "{" + both(f'__name__=~"{"|".join(names)}"', self.match) + "}",
             "start": f"{at - within_s:.0f}", "end": f"{at + 60.0:.0f}",
         }  # fmt: skip
         try:

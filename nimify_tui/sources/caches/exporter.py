@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nimify_tui.backends.prometheus.errors import QueryRefused
+from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.retry import Backoff
@@ -37,7 +38,7 @@ class ExportedRedis:
 
     def __init__(self, region: str, server: PrometheusServer, clock: Clock, instance: str = "") -> None:
         self._region, self._server, self._clock = region, server, clock
-        self._query = query(instance)
+        self._query = query(instance, server.match)
         self._key = CacheKey(region, "l2", f"{server.who}, redis_exporter")
         self._known: set[CacheKey] = set()
 
@@ -66,7 +67,7 @@ class ExportedRedis:
             if row.values and (len(found) < MAX_SERVERS or _who(row.metric) in found):
                 found.setdefault(_who(row.metric), []).append(row)
         if not found:
-            what = f"{self._server.who} has no series of redis_exporter"
+            what = f"{self._server.part} has no series of redis_exporter"
             raise QueryRefused(what, "is it scraped? else give the url of the Redis itself")
         updates = [self._told(name or at, rows) for (name, at), rows in found.items()]
         self._known = {each.told.key if isinstance(each, CacheSeen) else each.key for each in updates}
@@ -88,10 +89,10 @@ class ExportedRedis:
         return CacheSeen(at, told)
 
 
-def query(instance: str) -> str:
-    """The range selector. ``instance`` "" is every one."""
-    names = '{__name__=~"' + "|".join(_NAMES) + '"'
-    return f'{names},instance="{instance}"}}[{WINDOW_S}s]' if instance else f"{names}}}[{WINDOW_S}s]"
+def query(instance: str, match: str = "") -> str:
+    """The range selector. ``instance`` "" is every one; ``match`` are more matchers."""
+    names = '__name__=~"' + "|".join(_NAMES) + '"'
+    return "{" + both(names, f'instance="{instance}"' if instance else "", match) + f"}}[{WINDOW_S}s]"
 
 
 def _who(metric: Mapping[str, str]) -> tuple[str, str]:

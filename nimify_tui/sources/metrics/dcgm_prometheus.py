@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from nimify_tui.backends.prometheus.errors import QueryRefused
+from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
@@ -82,7 +83,7 @@ class RegionCards:
         gpus, events = self._history.told(found, source)
         if events:
             await asyncio.to_thread(self._history.write)
-        reason = "" if gpus else f"{self._server.who} has no series of dcgm-exporter: is it there, and scraped?"
+        reason = "" if gpus else f"{self._server.part} has no series of dcgm-exporter: is it there, and scraped?"
         newest_at = max((each.at for each in found), default=at)
         partial = _LEFT_OUT if self._fields is FEW and gpus else ""
         panel = GpuPanel(at=newest_at, gpus=tuple(gpus), reason=reason, source=source, region=self.name,
@@ -93,7 +94,7 @@ class RegionCards:
         """The rows of all fields, or of the few that matter most where all are too much."""
         while True:
             try:
-                return (await self._server.samples(_question(self._fields), at)).rows
+                return (await self._server.samples(_question(self._fields, self._server.match), at)).rows
             except QueryRefused as error:
                 if not error.too_much or self._fields is FEW:
                     raise
@@ -140,5 +141,5 @@ def newest(rows: Sequence[Row], at: float) -> tuple[list[Said], float]:
     return said, every_s
 
 
-def _question(fields: Sequence[str]) -> str:
-    return '{__name__=~"' + "|".join(fields) + f'"}}[{WINDOW_S}s]'
+def _question(fields: Sequence[str], match: str) -> str:
+    return "{" + both(f'__name__=~"{"|".join(fields)}"', match) + f"}}[{WINDOW_S}s]"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeGuard
 
 from nimify_tui.backends.prometheus.errors import QueryRefused, ServerSilent
+from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer, Row, Samples
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError
@@ -151,7 +152,8 @@ class PrometheusPast:
         """Its panel, by the replicas that it has now, and how often it is scraped."""
         # By metric, too: another panel's metrics may be there without this one's.
         known = self._found.get((demand.key, demand.metric))
-        for labels, matchers in self._selectors(demand.key, near=server.near):
+        for labels, own in self._selectors(demand.key, near=server.near):
+            matchers = both(own, server.match)
             if known is not None and known.labels == labels:
                 return _panel(known.family, labels, matchers), known.scrape_s
             if known is not None:
@@ -168,7 +170,7 @@ class PrometheusPast:
             for old in list(self._found)[:-KEPT]:
                 del self._found[old]
             return panel, found.scrape_s
-        raise ClusterError(f"{server.who} has no series of it in this time", "is it scraped, and by these labels?")
+        raise ClusterError(f"{server.part} has no series of it in this time", "is it scraped, and by these labels?")
 
     def _selectors(self, key: ServiceKey, *, near: bool) -> Iterable[tuple[tuple[str, str], str]]:
         """(labels that tell replicas, matchers) that may find the series of a service, the surest first."""

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from nimify_tui.backends.prometheus.errors import QueryRefused, Throttled
+from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import Found, PrometheusServer, Row
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
@@ -174,7 +175,7 @@ class RegionScrapes:
                 self._meshed = not Mesh.anchors.isdisjoint(self._found.names)
                 self._discover_s = self._clock.mono_s() + (DISCOVER_S if self._names or self._meshed else AGAIN_S)
             if not self._names and not self._meshed:
-                self._fail((spot.key for spot in spots), f"{self.server.who} has none of the metrics that are "
+                self._fail((spot.key for spot in spots), f"{self.server.part} has none of the metrics that are "
                            "understood here; is it the right one, and the right tenant?")  # fmt: skip
                 return
             waiting = batches(self._within(services), self._per_question)
@@ -275,7 +276,7 @@ class RegionScrapes:
             self._look_s[spot.key] = now_s + AGAIN_S
             where = self._label_words(spot)
             what = f"one scrape of it in {LOOK_S} s" if rows else f"no series of it ({where}): is it scraped?"
-            self._fail([spot.key], f"{self.server.who} has {what}")
+            self._fail([spot.key], f"{self.server.part} has {what}")
 
     async def _read(self, batch: list[Spot], at: float, window_s: int) -> None:
         by_replica, warning = await self._ask(self._names, batch, at, window_s)
@@ -313,7 +314,8 @@ class RegionScrapes:
         variants = [pair for pair in POD_LABELS if set(pair) <= self._found.labels] if self._pods else [INSTANCE]
         for labels in variants if metrics else ():
             await self._pace()
-            samples = await self.server.samples(expression(metrics, spots, labels, window_s, also), at)
+            wanted = expression(metrics, spots, labels, window_s, both(also, self.server.match))
+            samples = await self.server.samples(wanted, at)
             of = owner(spots, labels)
             for row in samples.rows:
                 if (key := of(row.metric)) is not None and row.values:

@@ -68,7 +68,7 @@ def batches(services: Iterable[Sequence[Spot]], size: int) -> list[list[Spot]]:
 def expression(
     metrics: Collection[str], spots: Iterable[Spot], labels: tuple[str, str], window_s: int, also: str = ""
 ) -> str:
-    """The range selector of these metrics of these replicas; ``also`` is one more matcher."""
+    """The range selector of these metrics of these replicas; ``also`` are more matchers."""
     space_label, label = labels
     spots = list(spots)
     matchers = ["__name__=~" + _any(metrics), f"{label}=~" + _any(name for spot in spots for name in spot.names)]
