@@ -93,9 +93,9 @@ def server_of(
     from nimify_tui.backends.prometheus.ways import Direct, Forwarded, Through, Way
 
     place = place_of(endpoint)
-    way: Way = Through(place, link) if place.inside else Direct(place)
+    way: Way = Through(place, link, clock=clock) if place.inside else Direct(place, clock=clock)
     if place.behind is not None:
-        way = Forwarded(place, region, forwards)
+        way = Forwarded(place, region, forwards, clock)
     return PrometheusServer(way, clock)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from nimify_tui.domain.history import ChartMetric, History, Step
@@ -26,13 +27,42 @@ class Stretch(NamedTuple):
 
 
 def merged(histories: Sequence[History], metric: ChartMetric) -> list[Stretch]:
-    """All steps of some histories of one metric, oldest first; a step that only some of them tell is of those."""
+    """All steps of some histories of one metric, oldest first; a step that only some of them tell is of those.
+
+    A sum is none where one of them lacks that tells steps before and after: it would look like a fall.
+    """
     steps: dict[float, list[tuple[Bounds, Step]]] = {}
     for history in histories:
         for step in history.steps:
-            steps.setdefault(step.at, []).append((history.bounds, step))
+            steps.setdefault(_grid(step.at, history.step_s), []).append((history.bounds, step))
     made = {ChartMetric.LATENCY: _latency, ChartMetric.REQUESTS: _requests, ChartMetric.ERRORS: _errors}[metric]
-    return [Stretch(at, made(steps[at])) for at in sorted(steps)]
+    gaps = _gaps(histories, steps) if metric is ChartMetric.REQUESTS else frozenset[float]()
+    return [Stretch(at, (None,) if at in gaps else made(steps[at])) for at in sorted(steps)]
+
+
+def told_between(history: History) -> tuple[float, float] | None:
+    """The ends (unix seconds) of the first and of the last step with requests; None where it tells none."""
+    found = _totals(history)
+    return (min(found), max(found)) if found else None
+
+
+def _totals(history: History) -> frozenset[float]:
+    return frozenset(_grid(each.at, history.step_s) for each in history.steps if each.total is not None)
+
+
+def _gaps(histories: Sequence[History], steps: Collection[float]) -> frozenset[float]:
+    found: set[float] = set()
+    for history in histories:
+        told = _totals(history)
+        if told:
+            first, last = min(told), max(told)
+            found.update(at for at in steps if first < at < last and at not in told)
+    return frozenset(found)
+
+
+def _grid(at: float, step_s: float) -> float:
+    """The whole multiple of the step: a server whose clock is apart has its own, which are no others."""
+    return math.floor(at / step_s + 0.5) * step_s if step_s else at
 
 
 def _latency(told: Sequence[tuple[Bounds, Step]]) -> tuple[Extent | None, ...]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nimify_tui.domain.history import ChartMetric, History, Step
-from nimify_tui.fleet.past import merged
+from nimify_tui.fleet.past import merged, told_between
 from nimify_tui.fleet.quantiles import quantile
 
 BOUNDS = (0.5, 1.0, 2.0, 4.0)
@@ -47,3 +47,24 @@ def test_percentiles_of_regions_are_those_of_all_their_requests_and_the_highest_
     )[0].lines
     assert errors is not None
     assert errors.value == pytest.approx(0.05)
+
+
+def total(history: History, at: float) -> float | None:
+    """The sum at a step of that history and of one that tells 200 all the time."""
+    steady = History(at=0.0, step_s=60.0, steps=tuple(Step(at=60.0 * k, total=200.0) for k in range(1, 11)))
+    found = {each.at: each.lines[0] for each in merged([steady, history], ChartMetric.REQUESTS)}
+    extent = found[at]
+    return extent.value if extent is not None else None
+
+
+def test_a_sum_is_a_gap_where_a_region_lacks_for_a_while_and_without_it_before_and_after() -> None:
+    """Seen failing with the sum of whoever tells a step: it fell from 300 to 200 and rose again."""
+    told = (3, 4, 6, 7)
+    one = History(at=0.0, step_s=60.0, steps=tuple(Step(at=60.0 * k, total=100.0) for k in told))
+    assert [total(one, 60.0 * k) for k in range(1, 11)] == [200, 200, 300, 300, None, 300, 300, 200, 200, 200]
+    # A server whose clock is apart has steps of its own: they are the same ones.
+    apart = History(at=0.0, step_s=60.0, steps=tuple(Step(at=60.0 * k - 2.3, total=100.0) for k in told))
+    assert [total(apart, 60.0 * k) for k in range(3, 8)] == [300, 300, None, 300, 300]
+    assert (told_between(one), told_between(apart)) == ((180.0, 420.0), (180.0, 420.0))
+    unknown = History(at=0.0, step_s=60.0, steps=(Step(at=60.0), Step(at=120.0)))
+    assert (total(unknown, 60.0), told_between(unknown)) == (200, None)

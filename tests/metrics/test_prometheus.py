@@ -336,7 +336,7 @@ def test_clocks_apart_make_no_number_old_or_young(scene: Scene) -> None:
 
     async def go() -> float:
         clock, found = Behind(), list[Update]()
-        server = PrometheusServer(Direct(ServerPlace(scene.prometheus.url)), clock)
+        server = PrometheusServer(Direct(ServerPlace(scene.prometheus.url), clock=clock), clock)
         one = RegionScrapes("cluster", scene.fleet(), server, clock, pods=True)
         await one.turn(clock.now(), found.extend)
         server.close()

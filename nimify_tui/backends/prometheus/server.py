@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,7 +21,7 @@ import msgspec
 from nimify_tui.backends.kubernetes.errors import said_by
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
 from nimify_tui.backends.prometheus.place import both
-from nimify_tui.backends.prometheus.ways import Way
+from nimify_tui.backends.prometheus.ways import Got, Way
 from nimify_tui.base.clock import Clock
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _MAX_WARNINGS = 3
 RANGE_S, MAX_RANGE_BYTES, MAX_RANGE_SERIES, MAX_POINTS = 15.0, 4 * 1024 * 1024, 300, 2000
 #: Below this the clocks of two hosts are called the same: a Date has whole seconds, and an answer its way, seconds.
 SAME_CLOCK_S = 2.0
+#: How far apart two clocks are is the median of so many answers.
+_ANSWERS = 5
 
 
 class Row(msgspec.Struct, gc=False):
@@ -90,6 +93,7 @@ class PrometheusServer:
         self._max_bytes, self._max_series = max_bytes, max_series
         #: How far its clock is ahead of ours, seconds; 0 while it is about the same.
         self.ahead_s = 0.0
+        self._apart: deque[float] = deque(maxlen=_ANSWERS)
 
     @property
     def who(self) -> str:
@@ -143,7 +147,7 @@ class PrometheusServer:
         ]  # fmt: skip
         path = "/api/v1/label/__name__/values"
         got = await self._way.ask(path, query, timeout_s=RANGE_S, limit_bytes=_MAX_LIST_BYTES)
-        self._compare(got.served_at)
+        self._compare(got)
         try:
             answer = msgspec.json.decode(got.body, type=_Names)
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -162,7 +166,7 @@ class PrometheusServer:
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int
     ) -> Samples:
         got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
-        self._compare(got.served_at)
+        self._compare(got)
         try:
             answer = _DECODE(got.body)
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -203,12 +207,26 @@ class PrometheusServer:
             return await asyncio.to_thread(_discover, bridge, f"http://{self._way.place.host or 'server'}", params)
         finally:
             bridge.end()
-            self._compare(bridge.served_at)
+            if bridge.got is not None:
+                self._compare(bridge.got)
 
-    def _compare(self, served_at: float | None) -> None:
-        if served_at is not None:
-            ahead_s = served_at + 0.5 - self._clock.now()
-            self.ahead_s = ahead_s if abs(ahead_s) > SAME_CLOCK_S else 0.0
+    def _compare(self, got: Got) -> None:
+        """How far apart the clocks are, by the latest answers: one that was long on its way is not believed alone."""
+        if got.served_at is None:
+            return
+        ahead_s = got.served_at + 0.5 - got.head_at
+        if self._apart and abs(ahead_s - _middle(self._apart)) > RANGE_S:  # no answer is so late: a clock was set
+            self._apart.clear()
+        self._apart.append(ahead_s)
+        ahead_s = _middle(self._apart)
+        # What is known to be apart stays so at the limit.
+        limit_s = SAME_CLOCK_S / 2 if self.ahead_s else SAME_CLOCK_S
+        self.ahead_s = ahead_s if abs(ahead_s) > limit_s else 0.0
+
+
+def _middle(values: Collection[float]) -> float:
+    """The median, of an even number the greater: being late makes a server seem behind, never ahead."""
+    return sorted(values)[len(values) // 2]
 
 
 def _discover(bridge: _Bridge, url: str, params: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -242,7 +260,7 @@ class _Bridge:
         self._way, self._loop = way, loop
         self._asking: concurrent.futures.Future[Any] | None = None
         self._ended = False
-        self.served_at: float | None = None
+        self.got: Got | None = None
 
     def end(self) -> None:
         """Nobody waits any more: the thread is let go at once."""
@@ -261,7 +279,7 @@ class _Bridge:
             raise concurrent.futures.CancelledError
         self._asking = asyncio.run_coroutine_threadsafe(work, self._loop)
         got = self._asking.result()
-        self.served_at = got.served_at
+        self.got = got
         return bytes(got.body)
 
     def adapter(self) -> requests.adapters.BaseAdapter:

@@ -42,6 +42,7 @@ from nimify_tui.backends.prometheus.errors import (
     silent,
 )
 from nimify_tui.backends.prometheus.place import ServerPlace
+from nimify_tui.base.clock import Clock, SystemClock
 from nimify_tui.base.errors import DeadlineError, GateRefused, InternalError, NetworkError, NimifyError
 from nimify_tui.domain.live import Forward
 from nimify_tui.domain.plans import Permit, Plan
@@ -54,13 +55,19 @@ _CONNECT_S = 4.0
 #: Of an error's body so much is read.
 _MAX_ERROR_BYTES = 64 * 1024
 Pairs = Sequence[tuple[str, str]]
+_SYSTEM = SystemClock()
 
 
 class Got(NamedTuple):
-    """A good answer. ``served_at`` is when the server says that it answered (whole unix seconds), None: not said."""
+    """A good answer.
+
+    ``served_at`` is when the server says that it answered (whole unix seconds), None: not said; ``head_at`` is when
+    that was here (unix seconds of our clock): a long body may come much later.
+    """
 
     body: bytes
     served_at: float | None
+    head_at: float
 
 
 class Way(Protocol):
@@ -104,10 +111,15 @@ class Direct:
     """Over connections of our own. Credentials are read for each request: a rotated token file just works."""
 
     def __init__(
-        self, place: ServerPlace, *, refused: Refusal = from_status, verify: Verify = no_changes
+        self,
+        place: ServerPlace,
+        *,
+        refused: Refusal = from_status,
+        verify: Verify = no_changes,
+        clock: Clock = _SYSTEM,
     ) -> None:
         self.place = place
-        self._refused, self._verify = refused, verify
+        self._refused, self._verify, self._clock = refused, verify, clock
         self._transport: Transport | None = None
         self._context: ssl.SSLContext | None = None
         self._opening = asyncio.Lock()
@@ -157,8 +169,9 @@ class Direct:
                     method, f"{place.prefix}{path}", headers, self._context, body=body, read_timeout_s=timeout_s,
                     on_sent=on_sent,
                 )  # fmt: skip
+                head_at = self._clock.now()
                 try:
-                    return await self._read(reply, limit_bytes)
+                    return await self._read(reply, limit_bytes, head_at)
                 finally:
                     reply.close()
         except TimeoutError as error:
@@ -178,7 +191,7 @@ class Direct:
             self._transport = Transport(Server(parts.hostname or "", port, https, proxy), _CONNECT_S)
         return self._transport
 
-    async def _read(self, reply: Reply, limit_bytes: int) -> Got:
+    async def _read(self, reply: Reply, limit_bytes: int, head_at: float) -> Got:
         good = reply.status == 200
         body = bytearray()
         async for chunk in reply.chunks():
@@ -190,15 +203,17 @@ class Direct:
         if not good:
             after = reply.headers.get("Retry-After", "")
             raise self._refused(reply.status, bytes(body), self.place.who, after)
-        return Got(bytes(body), _served_at(reply.headers))
+        return Got(bytes(body), _served_at(reply.headers), head_at)
 
 
 class Forwarded:
     """Through a port-forward of this session, which somebody opened (it passes the gate): none is opened from here."""
 
-    def __init__(self, place: ServerPlace, region: str, forwards: Callable[[], Sequence[Forward]]) -> None:
+    def __init__(
+        self, place: ServerPlace, region: str, forwards: Callable[[], Sequence[Forward]], clock: Clock = _SYSTEM
+    ) -> None:
         self.place = place
-        self._region, self._forwards = region, forwards
+        self._region, self._forwards, self._clock = region, forwards, clock
         self._direct: Direct | None = None
 
     def close(self) -> None:
@@ -212,7 +227,7 @@ class Forwarded:
         place = replace(self.place, url=self._near())
         if self._direct is None or self._direct.place != place:
             self.close()
-            self._direct = Direct(place)
+            self._direct = Direct(place, clock=self._clock)
         return await self._direct.ask(path, query, timeout_s=timeout_s, limit_bytes=limit_bytes)
 
     async def send(
@@ -280,13 +295,18 @@ class Through:
     """
 
     def __init__(
-        self, place: ServerPlace, link: Callable[[], Link | None], *, refused: Refusal | None = None,
+        self,
+        place: ServerPlace,
+        link: Callable[[], Link | None],
+        *,
+        refused: Refusal | None = None,
         verify: Verify = no_changes,
-    ) -> None:  # fmt: skip
+        clock: Clock = _SYSTEM,
+    ) -> None:
         self.place = place
         #: What a no of the server behind means; without it its words are not handed on.
         self._refused = refused
-        self._link, self._verify = link, verify
+        self._link, self._verify, self._clock = link, verify, clock
 
     def close(self) -> None:
         """The connection is the region's."""
@@ -305,7 +325,8 @@ class Through:
                     read_timeout_s=3 * timeout_s, limit_bytes=limit_bytes,
                 ) as answer,
             ):  # fmt: skip
-                return Got(await answer.read(), _served_at(answer.headers))
+                head_at = self._clock.now()
+                return Got(await answer.read(), _served_at(answer.headers), head_at)
         except TimeoutError as error:
             raise silent(self.place.who, timeout_s) from error
         except NimifyError as error:

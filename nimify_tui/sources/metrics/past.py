@@ -251,7 +251,7 @@ def _steps(rows: Sequence[Row], unit_s: float) -> tuple[tuple[float, ...], tuple
     lines: dict[str, dict[float, float]] = {}
     for row in rows:
         line = row.metric.get("line", "")
-        values = {when: value for when, value in row.values if math.isfinite(value) and value >= 0.0}
+        values = {at: value for at, value in row.values if math.isfinite(at) and math.isfinite(value) and value >= 0.0}
         if line != "counts":
             lines[line] = values
         elif (bound := _bound(row.metric.get("le", ""))) is not None and len(buckets) < _MAX_BUCKETS:

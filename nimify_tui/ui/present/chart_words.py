@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nimify_tui.base.text import clean_line
@@ -12,6 +12,7 @@ from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.promql import own_words
 from nimify_tui.fleet.details import MARKS
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
+from nimify_tui.fleet.past import told_between
 from nimify_tui.fleet.series import COLUMN_S
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Scene, format_of
@@ -147,11 +148,34 @@ def remarks(scene: Scene, drawings: Sequence[Drawn], monitored: Mapping[str, str
                 if answer.piece_s:
                     step, piece = fmt.span_words(answer.step_s), fmt.span_words(answer.piece_s)
                     points[f"each point is of {step}, its peak of {piece}"] = None
+        if scene.metric is ChartMetric.REQUESTS:
+            said.update(dict.fromkeys(_without(scene, each)))
     if scene.compare is not Compare.REGIONS and scene.window_s > KEPT_S and any(each.answers for each in drawings):
         regions = {key.region: None for each in drawings for key in each.group.keys if key.region not in monitored}
         if regions:
             said[f"{', '.join(clean_line(each, 40) for each in regions)}: the last hour alone"] = None
     return [*said, *points]
+
+
+def _without(scene: Scene, drawing: Drawn) -> Iterator[str]:
+    """The regions that a sum is without before they told something, or after."""
+    group, told = drawing.group, [(key, answer) for key, answer in drawing.answers if answer is not None]
+    between = {key: found for key, answer in told if (found := told_between(answer)) is not None}
+    if not between:
+        return
+    first, last = min(begin for begin, _ in between.values()), max(end for _, end in between.values())
+    for key, answer in told:
+        region, now = clean_line(key.region, 40), scene.axis.end_at
+        if key not in between:
+            if not answer.error:
+                yield f"without {region}"
+            continue
+        begin, end = between[key]
+        # A step ends at its time.
+        if begin > first and begin - scene.step_s > group.begin:
+            yield f"without {region} until {fmt.date_clock(begin - scene.step_s, now)}"
+        if end < last and end < group.end:
+            yield f"without {region} since {fmt.date_clock(end, now)}"
 
 
 def empty_words(scene: Scene, drawings: Sequence[Drawn], detail: ServiceDetail | None, said: Sequence[str]) -> str:
