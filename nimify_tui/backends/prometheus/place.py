@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from nimify_tui.backends.prometheus.errors import SecretMissing
+from nimify_tui.backends.tls_files import client_context
 from nimify_tui.base.errors import ConfigurationError
 
 #: ``k8s://NAMESPACE/[https:]SERVICE:PORT[/PATH]``: through the service proxy of the region's own API server.
@@ -153,20 +154,7 @@ class ServerPlace:
         """For https. Raises ConfigurationError for what is no certificate; blocks for files."""
         if not self.url.startswith("https://"):
             return None
-        try:
-            context = ssl.create_default_context(cafile=os.path.expanduser(self.ca_file) or None)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError(f"{self.ca_file} holds no certificate (PEM)", "correct ca_file") from error
-        if self.cert_file:
-            try:
-                # Without a passphrase function OpenSSL would ask on the terminal.
-                context.load_cert_chain(
-                    os.path.expanduser(self.cert_file), os.path.expanduser(self.key_file) or None, password=lambda: ""
-                )
-            except (ssl.SSLError, OSError, ValueError) as error:
-                text = f"the client certificate {self.cert_file} cannot be used"
-                raise ConfigurationError(text, "cert_file and key_file: PEM, unlocked, and a pair") from error
-        return context
+        return client_context(self.ca_file, self.cert_file, self.key_file)
 
 
 def matchers_of(labels: Mapping[str, str]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from nimify_tui.backends.prometheus.place import Secret
+from nimify_tui.backends.tls_files import client_context
 from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.base.text import is_host
 
@@ -49,20 +49,7 @@ class RedisPlace:
         """For TLS. Raises ConfigurationError for what is no certificate; blocks for files."""
         if not self.url.startswith("rediss://"):
             return None
-        try:
-            context = ssl.create_default_context(cafile=os.path.expanduser(self.ca_file) or None)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError(f"{self.ca_file} holds no certificate (PEM)", "correct ca_file") from error
-        if self.cert_file:
-            try:
-                # Without a passphrase function OpenSSL would ask on the terminal.
-                context.load_cert_chain(
-                    os.path.expanduser(self.cert_file), os.path.expanduser(self.key_file) or None, password=lambda: ""
-                )
-            except (ssl.SSLError, OSError, ValueError) as error:
-                text = f"the client certificate {self.cert_file} cannot be used"
-                raise ConfigurationError(text, "cert_file and key_file: PEM, unlocked, and a pair") from error
-        return context
+        return client_context(self.ca_file, self.cert_file, self.key_file)
 
 
 def check_url(url: str) -> None:

@@ -19,6 +19,7 @@ from nimify_tui.backends.kubernetes.http1 import NotHttp
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from nimify_tui.backends.prometheus.errors import BadAnswer, known, silent
+from nimify_tui.backends.tls_files import client_context
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ConfigurationError
 from nimify_tui.base.text import clean_line, is_host
@@ -146,10 +147,7 @@ class EdgeProbe:
         return said
 
     def _context(self) -> ssl.SSLContext:
-        try:
-            return ssl.create_default_context(cafile=os.path.expanduser(self._ca_file) or None)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError(f"{self._ca_file} holds no certificate (PEM)", "correct ca_file") from error
+        return client_context(self._ca_file, "", "")
 
 
 def check_url(url: str) -> None:
