@@ -227,9 +227,9 @@ class PtyRun:
                 break
             if not data:
                 break
-            self._feed(data)
-            if rate is not None:
+            if rate is not None:  # what has come has been on its way for that long
                 self._stop.wait(len(data) / rate)
+            self._feed(data)
         with self._changed:
             self._changed.notify_all()
 

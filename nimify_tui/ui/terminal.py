@@ -166,13 +166,16 @@ class FlowControl:
     LOST_S = 5.0
     #: A frame this large tells how fast the line is; a smaller one only how far away the terminal is.
     RATE_BYTES = 2000
+    #: A frame up to this large, with nothing before it on its way, tells how far away the terminal is.
+    NEAR_BYTES = 500
 
     def __init__(self) -> None:
         self.answers = 0
         self._rates_bytes_s: deque[float] = deque(maxlen=2)
         self._round_trip_s = math.inf
         self._asked = 0
-        self._waiting: list[tuple[float, int]] = []
+        #: When each was sent, its bytes, and whether nothing else was on its way then.
+        self._waiting: list[tuple[float, int, bool]] = []
         self._settled = threading.Event()
 
     @property
@@ -186,24 +189,26 @@ class FlowControl:
     @property
     def unshown_bytes(self) -> int:
         """Bytes sent and not known to be shown."""
-        return sum(size for _, size in self._waiting)
+        return sum(size for _, size, _ in self._waiting)
 
     def sent(self, size: int, mono_s: float) -> str:
         """A frame of ``size`` bytes goes out: what to append to it."""
         if not self.answers and self._asked >= 8:
             return ""  # this terminal does not answer
         self._asked += 1
-        self._waiting.append((mono_s, size))
+        self._waiting.append((mono_s, size, not self._waiting))
         return self.QUERY
 
     def answered(self, mono_s: float) -> None:
         """The terminal answered the oldest question (called in the input thread)."""
         self.answers += 1
         if self._waiting:
-            sent_s, size = self._waiting[0]
+            sent_s, size, alone = self._waiting[0]
             took_s = mono_s - sent_s
-            self._round_trip_s = min(self._round_trip_s, took_s)
-            if size >= self.RATE_BYTES:
+            # What went out behind another frame has waited for that one: it tells neither.
+            if alone and size <= self.NEAR_BYTES:
+                self._round_trip_s = min(self._round_trip_s, took_s)
+            if alone and size >= self.RATE_BYTES:
                 # The nearest answer so far stands for the way there and back; until there was a small
                 # frame it is this one's own, and the whole time counts as the line's.
                 away_s = self._round_trip_s if self._round_trip_s < took_s else 0.0

@@ -167,3 +167,18 @@ def test_a_far_terminal_alone_is_no_slow_line() -> None:
     flow.sent(6_000, 1.0)
     flow.answered(1.45)
     assert not SlowLine().sample(0.0, flow.rate_bytes_s)
+
+
+def test_a_frame_that_waited_behind_another_is_no_measure_of_the_way() -> None:
+    """As over 20 kB/s: seen failing (70 kB/s) when the second frame's wait was taken for the way there and back."""
+    flow, line = FlowControl(), SlowLine()
+    flow.sent(4136, 0.0)
+    flow.sent(1746, 0.1)
+    flow.answered(0.29)
+    flow.answered(0.31)
+    flow.sent(2899, 0.5)
+    flow.answered(0.74)
+    assert flow.rate_bytes_s is not None
+    assert flow.rate_bytes_s < 20_000
+    assert line.sample(0.0, flow.rate_bytes_s)
+    assert line.text.startswith("line slow: ")
