@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-#: glibc's M_MMAP_THRESHOLD (malloc.h).
-_MMAP_THRESHOLD = -3
-#: Blocks from this size on lie apart, bytes: a page of a list is 3 MB, a record of TLS 16 kB.
-LARGE_BYTES = 256 * 1024
+#: glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (malloc.h).
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+#: Blocks from this size on lie apart, bytes: a page of a list is 3 MB. A piece of a watch is up to 256 kB; a hundred of
+#: them come in a second while thousands of pods roll, and memory that is new each time costs a fifth of a core then.
+LARGE_BYTES = 1024 * 1024
+#: For the same reason so much at the end of a heap is kept for what comes next.
+SPARE_BYTES = 4 * 1024 * 1024
 
 
 def keep_large_blocks_apart() -> bool:
@@ -20,4 +23,4 @@ def keep_large_blocks_apart() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False  # another C library: it has rules of its own
-    return bool(mallopt(_MMAP_THRESHOLD, LARGE_BYTES))
+    return bool(mallopt(_MMAP_THRESHOLD, LARGE_BYTES)) and bool(mallopt(_TRIM_THRESHOLD, SPARE_BYTES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -110,12 +110,20 @@ class LogSink(Protocol):
         ...
 
 
-class Looks(Protocol):
+class Demands(Protocol):
     """What is looked at now; the fleet is one."""
 
     def demands(self) -> Collection[Demand]:
         """What somebody looks at, from any thread."""
         ...
+
+    def on_demand(self, listener: Callable[[Demand, bool], None]) -> None:
+        """Tell ``listener`` what comes up (True) and what ends, in any thread."""
+        ...
+
+
+class Looks(Demands, Protocol):
+    """What is looked at now, with where its log lines go."""
 
     def log_tail(self, demand: LogDemand) -> LogSink:
         """Where the lines of a demand go."""

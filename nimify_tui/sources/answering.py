@@ -12,10 +12,9 @@ from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.demands import Demand, Looks, ObjectDemand
 from nimify_tui.domain.objects import ObjectText
 from nimify_tui.domain.updates import ObjectRead, Update
+from nimify_tui.sources.waking import Wake
 
 log = logging.getLogger(__name__)
-#: How often it is looked for new demands, seconds.
-LOOK_S = 0.2
 
 Sink = Callable[[Sequence[Update]], None]
 Sleep = Callable[[float], Awaitable[None]]
@@ -30,13 +29,13 @@ class Lookout(Generic[D]):
         looks: Looks,
         wanted: Callable[[Demand], TypeGuard[D]],
         answer: Callable[[D, Sink], Coroutine[Any, Any, None]],
-        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._looks, self._wanted, self._answer, self._sleep = looks, wanted, answer, sleep
+        self._looks, self._wanted, self._answer = looks, wanted, answer
         self._tasks: dict[D, asyncio.Task[None]] = {}
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""
+        wake = Wake(self._looks, self._wanted)
         try:
             while True:
                 wanted = {each for each in self._looks.demands() if self._wanted(each)}
@@ -44,7 +43,7 @@ class Lookout(Generic[D]):
                     self._tasks.pop(demand).cancel()
                 for demand in wanted - self._tasks.keys():
                     self._tasks[demand] = asyncio.create_task(self._answer(demand, sink), name="answer a demand")
-                await self._sleep(LOOK_S)
+                await wake.wait()
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -59,10 +58,9 @@ class Answering:
         ours: Callable[[str], bool],
         read: Callable[[ObjectDemand], Awaitable[ObjectText]],
         clock: Clock,
-        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._ours, self._read, self._clock = ours, read, clock
-        self._lookout = Lookout(looks, self._is_ours, self._answer, sleep)
+        self._lookout = Lookout(looks, self._is_ours, self._answer)
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeGuard, TypeVar
 
 from nimify_tui.base.clock import Clock
-from nimify_tui.domain.demands import LogDemand, LogSink, Looks
+from nimify_tui.domain.demands import Demand, LogDemand, LogSink, Looks
 from nimify_tui.sources.answering import Sleep
+from nimify_tui.sources.waking import Wake
 
 #: How often lines are handed on, and how often it is looked at which containers there are; seconds.
 FLUSH_S, LOOK_S = 0.2, 0.5
@@ -54,7 +55,7 @@ class Following(Generic[F]):
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        look_at_s = 0.0
+        look_at_s, wake = 0.0, Wake(self._looks, self._wanted)
         try:
             while True:
                 self._take_up()
@@ -64,17 +65,16 @@ class Following(Generic[F]):
                         self._look(one)
                 for one in self.followed.values():
                     one.flush()
-                await self._sleep(FLUSH_S)
+                await (self._sleep(FLUSH_S) if self.followed else wake.wait())
         finally:
             for one in self.followed.values():
                 one.end()
 
+    def _wanted(self, demand: Demand) -> TypeGuard[LogDemand]:
+        return isinstance(demand, LogDemand) and self._ours(demand.key.region)
+
     def _take_up(self) -> None:
-        wanted = {
-            each
-            for each in self._looks.demands()
-            if isinstance(each, LogDemand) and self._ours(each.key.region)
-        }
+        wanted = {each for each in self._looks.demands() if self._wanted(each)}
         for demand, one in list(self.followed.items()):
             # One that was given back and wanted again between two looks has a new tail.
             if demand not in wanted or self._looks.log_tail(demand) is not one.tail:

@@ -6,15 +6,15 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nimify_tui.backends.local import LocalBackend
 from nimify_tui.base.clock import SystemClock
-from nimify_tui.domain.demands import Demand, DetailDemand, LogDemand, LogLine
+from nimify_tui.domain.demands import DetailDemand, LogDemand, LogLine
 from nimify_tui.domain.services import ReplicaState
-from nimify_tui.fleet.logtail import LogTail
+from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.local import logs
 from nimify_tui.sources.local.logs import FileTail, LogSource
 from nimify_tui.supervisor.logs import cut_when_long
@@ -22,24 +22,18 @@ from tests.supervisor.support import Region, key
 from tests.support import Home
 
 
-class Looking:
-    """The part of the fleet that a log source knows."""
+class Looking(Fleet):
+    """A fleet of which somebody looks at logs, and at more."""
 
     def __init__(self, *demands: LogDemand) -> None:
-        self.wanted = list(demands)
-        self.tails = {demand: LogTail() for demand in demands}
-
-    def demands(self) -> Collection[Demand]:
-        """What is looked at; more than logs."""
-        return [DetailDemand("demo"), *self.wanted]
-
-    def log_tail(self, demand: LogDemand) -> LogTail:
-        """Where it goes."""
-        return self.tails[demand]
+        super().__init__()
+        self.demand(DetailDemand("demo"))
+        for demand in demands:
+            self.demand(demand)
 
     def lines(self, demand: LogDemand) -> list[LogLine]:
         """What came."""
-        return self.tails[demand].since(0)[1]
+        return self.log_tail(demand).since(0)[1]
 
 
 async def until(probe: Callable[[], Any], deadline_s: float = 10.0) -> Any:
@@ -110,12 +104,12 @@ def test_what_nobody_looks_at_is_not_read(home: Home) -> None:
 
         async def work() -> None:
             await until(lambda: looking.lines(demand))
-            looking.wanted.clear()
+            looking.release(demand)
             await until(_loops(3))
             append(path, b"unseen\n")
             await until(_loops(3))
             assert "unseen" not in texts(looking.lines(demand))
-            looking.wanted.append(demand)
+            looking.demand(demand)
             await until(lambda: "unseen" in texts(looking.lines(demand)))
 
         asyncio.run(following(region, looking, work))

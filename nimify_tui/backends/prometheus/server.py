@@ -1,9 +1,10 @@
-"""Questions to one Prometheus-compatible server: what it has (discovery), and the newest raw samples of some series.
+"""Questions to one Prometheus-compatible server: what it has (discovery), one value now, and samples over some time.
 
-Discovery is prometheus-api-client's. It is imported in a thread when the first region wants it (80 ms), runs there,
-and reaches the server through our own way (:class:`_Bridge`), so that deadlines, limits, logins, TLS and API servers'
-proxies are the same for it. The samples themselves we ask for and decode ourselves: its ``custom_query`` drops what the
-server says beside the result (``warnings``: a partial response of Thanos or Mimir), and needs ten times as long.
+Discovery and instant queries are prometheus-api-client's. It is imported in a thread when the first region wants it
+(80 ms), runs there, and reaches the server through our own way (:class:`_Bridge`), so that deadlines, limits, logins,
+TLS and API servers' proxies are the same for it. Samples over time we ask for and decode ourselves, in a tenth of the
+time. The library drops what a server says beside the result (``warnings``: a partial response of Thanos or Mimir): an
+instant query reads it from the answer that passed the bridge.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import asyncio
 import concurrent.futures
 import math
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -26,6 +27,9 @@ from nimify_tui.base.clock import Clock
 
 if TYPE_CHECKING:
     import requests
+    from prometheus_api_client import PrometheusConnect
+
+T = TypeVar("T")
 
 #: One question, and one look at what there is, at most so long, seconds.
 QUERY_S, DISCOVER_S = 5.0, 10.0
@@ -56,6 +60,13 @@ class Samples(NamedTuple):
     warning: str
 
 
+class Instant(NamedTuple):
+    """The values of an instant query, each with its labels, and in one line what the server warns of ("": nothing)."""
+
+    values: list[tuple[dict[str, str], float]]
+    warning: str
+
+
 class Found(NamedTuple):
     """What a server has of what was asked for: names of metrics, and the labels they bear."""
 
@@ -71,6 +82,15 @@ class _Data(msgspec.Struct):
 class _Answer(msgspec.Struct):
     status: str
     data: _Data = msgspec.field(default_factory=_Data)
+    warnings: list[str] | None = None
+
+
+class _Value(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, float]
+
+
+class _Warned(msgspec.Struct):
     warnings: list[str] | None = None
 
 
@@ -182,7 +202,25 @@ class PrometheusServer:
         if self.ahead_s:
             for row in rows:
                 row.values = [(when - self.ahead_s, value) for when, value in row.values]
-        return Samples(rows, "; ".join(said_by(each, 120) for each in (answer.warnings or ())[:_MAX_WARNINGS]))
+        return Samples(rows, _said(answer.warnings))
+
+    async def instant(self, expression: str, at: float) -> Instant:
+        """What an expression that gives numbers is ``at`` (unix seconds of our clock). For small answers.
+
+        Raises the errors of this package, ClientMissing among them.
+        """
+        params = {"time": f"{at + self.ahead_s:.3f}", "timeout": f"{QUERY_S:g}s"}
+
+        def ask(client: PrometheusConnect) -> object:
+            return client.custom_query(expression, params)
+
+        result, got = await self._by_library(ask)
+        try:
+            values = msgspec.convert(result, list[_Value], strict=False)
+            warned = msgspec.json.decode(got.body if got is not None else b"{}", type=_Warned)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadAnswer(f"{self.who} answers with something else than a value", "check the url") from error
+        return Instant([(each.metric, each.value[1]) for each in values], _said(warned.warnings))
 
     async def discover(self, names: Sequence[str], at: float, within_s: float) -> Found:
         """Which of these metrics it has had since ``within_s`` seconds before ``at``, and the labels they bear.
@@ -197,18 +235,31 @@ class PrometheusServer:
         return Found(frozenset(filter(wanted.__contains__, found[0])), frozenset(map(str, found[1])))
 
     async def _discover(self, names: Sequence[str], at: float, within_s: float) -> tuple[list[str], list[str]]:
-        bridge = _Bridge(self._way, asyncio.get_running_loop())
         at += self.ahead_s
         params = {
             "match[]": "{" + both(f'__name__=~"{"|".join(names)}"', self.match) + "}",
             "start": f"{at - within_s:.0f}", "end": f"{at + 60.0:.0f}",
         }  # fmt: skip
+
+        def ask(client: PrometheusConnect) -> tuple[list[str], list[str]]:
+            return client.get_label_values("__name__", dict(params)), client.get_label_names(dict(params))
+
+        lists, _ = await self._by_library(ask)
+        for each in lists:
+            if not isinstance(each, list):
+                raise BadAnswer("what answers is no Prometheus", "check the url")
+        return lists
+
+    async def _by_library(self, ask: Callable[[PrometheusConnect], T]) -> tuple[T, Got | None]:
+        """Let the library ask, in a thread; with the last answer as it came."""
+        bridge = _Bridge(self._way, asyncio.get_running_loop())
         try:
-            return await asyncio.to_thread(_discover, bridge, f"http://{self._way.place.host or 'server'}", params)
+            found = await asyncio.to_thread(_connected, bridge, f"http://{self._way.place.host or 'server'}", ask)
         finally:
             bridge.end()
             if bridge.got is not None:
                 self._compare(bridge.got)
+        return found, bridge.got
 
     def _compare(self, got: Got) -> None:
         """How far apart the clocks are, by the latest answers: one that was long on its way is not believed alone."""
@@ -229,8 +280,12 @@ def _middle(values: Collection[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _discover(bridge: _Bridge, url: str, params: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Names and labels by the library's own calls. Blocks; for a thread."""
+def _said(warnings: Sequence[str] | None) -> str:
+    return "; ".join(said_by(each, 120) for each in (warnings or ())[:_MAX_WARNINGS])
+
+
+def _connected(bridge: _Bridge, url: str, ask: Callable[[PrometheusConnect], T]) -> T:
+    """What the library's own client answers. Blocks; for a thread."""
     try:
         import requests
         from prometheus_api_client import PrometheusConnect
@@ -244,13 +299,9 @@ def _discover(bridge: _Bridge, url: str, params: Mapping[str, str]) -> tuple[lis
         client = PrometheusConnect(url, session=session)
         session.mount(url, bridge.adapter())
         try:
-            lists = (client.get_label_values("__name__", dict(params)), client.get_label_names(dict(params)))
+            return ask(client)
         except (ValueError, KeyError, TypeError) as error:
             raise BadAnswer("what answers is no Prometheus", "check the url") from error
-    for each in lists:
-        if not isinstance(each, list):
-            raise BadAnswer("what answers is no Prometheus", "check the url")
-    return lists
 
 
 class _Bridge:

@@ -18,7 +18,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.demands import Looks, ObjectDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.objects import ObjectEvent, ObjectText
-from nimify_tui.sources.answering import Answering, Sink, Sleep
+from nimify_tui.sources.answering import Answering, Sink
 from nimify_tui.sources.docker.host import Known
 from nimify_tui.sources.docker.reach import port_words
 from nimify_tui.sources.docker.region import Link
@@ -41,10 +41,9 @@ class ContainerReader:
         link: Callable[[str], Link | None],
         ours: Callable[[str], bool],
         clock: Clock,
-        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._members, self._link, self._clock = members, link, clock
-        self._answering = Answering(looks, ours, self._read, clock, sleep)
+        self._answering = Answering(looks, ours, self._read, clock)
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""

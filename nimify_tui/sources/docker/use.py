@@ -16,6 +16,7 @@ from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.domain.updates import Update, Used
 from nimify_tui.sources.docker.region import Link, Sleep
 from nimify_tui.sources.docker.stats import Stats, cpu_ratio, memory_bytes
+from nimify_tui.sources.waking import Wake
 
 Sink = Callable[[Sequence[Update]], None]
 #: (region, replica, container id) of what runs in a row.
@@ -82,21 +83,21 @@ class UseSource:
 
     async def run(self, sink: Sink) -> None:
         """Measure until cancelled."""
-        flush_at_s = 0.0
+        flush_at_s, wake = 0.0, Wake(self._looks, lambda demand: isinstance(demand, DetailDemand))
         try:
             while True:
                 if self._streams and self._clock.mono_s() >= flush_at_s:
                     flush_at_s = self._clock.mono_s() + FLUSH_S
                     if found := await self._samples():
                         sink(found)
-                self._look()
-                await self._sleep(LOOK_S)
+                looked_at = self._look()
+                await (self._sleep(LOOK_S) if looked_at else wake.wait())
         finally:
             for _, task in self._streams.values():
                 task.cancel()
 
-    def _look(self) -> None:
-        """Measure what is shown, and nothing else."""
+    def _look(self) -> bool:
+        """Measure what is shown, and nothing else. Returns whether anything is looked at."""
         rows = [each.row_id for each in self._looks.demands() if isinstance(each, DetailDemand)]
         wanted = list(dict.fromkeys(one for row_id in rows for one in self._shown(row_id)))[:MOST_STREAMS]
         for gone in self._streams.keys() - set(wanted):
@@ -106,6 +107,7 @@ class UseSource:
                 stream = _Stream(*one)
                 task = asyncio.create_task(self._follow(stream), name=f"use of {one[2][:12]}")
                 self._streams[one] = stream, task
+        return bool(rows)
 
     async def _samples(self) -> list[Update]:
         """What came on all streams since the last time."""

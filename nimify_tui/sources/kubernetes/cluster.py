@@ -79,6 +79,8 @@ class Cluster:
         self.judged: dict[str, Judged] = {}
         self.nodes: dict[str, Node] = {}
         self.dirty: set[str] = set()
+        #: A name has, or has no more, a workload since this was last set to False.
+        self.renamed = False
         self._pods_of: dict[str, dict[str, None]] = {}
         self._sets_of: dict[str, dict[str, None]] = {}
         self._names: dict[tuple[str, str], dict[str, str]] = {}
@@ -124,6 +126,7 @@ class Cluster:
         same = self._names.setdefault((meta.namespace, meta.name), {})
         if same.get(kind.name) != meta.uid:
             same[kind.name] = meta.uid
+            self.renamed = True
             self.dirty.update(same.values())  # another one may have had the plain name
         self.dirty.add(meta.uid)
         self.nearby.place(kind.name, one)
@@ -138,6 +141,7 @@ class Cluster:
         same = self._names[(meta.namespace, meta.name)]
         if same.get(kind.name) == meta.uid:
             del same[kind.name]
+            self.renamed = True
         self.dirty.update(same.values())
         self.dirty.add(meta.uid)
         if not same:
@@ -286,6 +290,13 @@ class Cluster:
         for owner in (uid, *self._sets_of.get(uid, ())):
             for each in self._pods_of.get(owner, ()):
                 yield self.pods[each]
+
+    def pods_by_owner(self, uid: str) -> Iterator[tuple[Workload | None, list[Pod]]]:
+        """The same, the workload's own (None) and those of each of its ReplicaSets."""
+        pods = self.pods
+        for owner in (uid, *self._sets_of.get(uid, ())):
+            if found := self._pods_of.get(owner):
+                yield self.replica_sets.get(owner), [pods[each] for each in found]
 
     def owner_of(self, pod: Pod) -> str:
         """The uid of the workload that a pod belongs to; "" when it is none that is shown."""

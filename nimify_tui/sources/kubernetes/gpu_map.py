@@ -9,7 +9,7 @@ import msgspec
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import GpuMap, GpuRoom
 from nimify_tui.sources.kubernetes.kinds import Node, Pod
-from nimify_tui.sources.kubernetes.ledger import wanted_of, whole
+from nimify_tui.sources.kubernetes.ledger import OVER, holds_the_same, wanted_of, whole
 
 #: Resources of NVIDIA's device plugin: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-1g.10gb.
 _RESOURCE = "nvidia.com/"
@@ -31,7 +31,9 @@ class GpuBook:
     def pod(self, before: Pod | None, now: Pod | None) -> None:
         """A pod is another one than before (None: it was not, or is no more)."""
         uid = (now or before or Pod()).metadata.uid
-        over = now is None or now.status.phase in ("Succeeded", "Failed")
+        if before is not None and now is not None and holds_the_same(before, now) and uid not in self.exporters:
+            return  # nor has it another name: that is the pod's for life
+        over = now is None or now.status.phase in OVER
         self._keep(self._pods, uid, None if over or now is None or not gpus_of(now) else now)
         self._keep(self.exporters, uid, None if over or now is None or not _exports(now) else now)
 

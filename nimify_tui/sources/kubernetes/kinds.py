@@ -6,7 +6,6 @@ for what holds for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from sys import intern
 from typing import Any, Protocol
@@ -282,26 +281,18 @@ class Event(Object, frozen=True):
     series: Series | None = None
 
 
-class ListMeta(Part, frozen=True):
-    """Metadata of a list: the version to watch from, and where the next page begins."""
-
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-    remaining_item_count: int | None = None
-
-
-class Page(Part, frozen=True):
-    """A page of a list, its items still as text: one that cannot be read must not cost the others."""
-
-    metadata: ListMeta = ListMeta()
-    items: list[msgspec.Raw] | None = None
-
-
 class WatchEvent(msgspec.Struct, gc=False, frozen=True):
     """One line of a watch."""
 
     type: str = ""
     object: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class PodEvent(msgspec.Struct, gc=False, frozen=True):
+    """The same of pods, read in one go: while a fleet rolls they are most of what comes."""
+
+    type: str = ""
+    object: Pod = Pod()
 
 
 class Status(Part, frozen=True):
@@ -320,6 +311,14 @@ class Reads(Protocol):
         ...
 
 
+class ReadsLines(Protocol):
+    """A decoder of lines of a watch, each with a ``type`` and the whole ``object``."""
+
+    def decode_lines(self, data: bytes, /) -> list[Any]:
+        """The events. Raises msgspec.MsgspecError when one of them is something else."""
+        ...
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of object: where it is listed and how one of it is read.
@@ -328,6 +327,7 @@ class Kind:
     ``needed``: without it the region cannot be shown as complete; the others only add to it.
     ``bookmarks``: the server tells its version now and then, also when nothing happens.
     ``custom``: only some clusters have it; it is read where the server says that it does.
+    ``events``: reads its events with their objects, where it has many; of other kinds each object is read by itself.
     """
 
     name: str
@@ -340,6 +340,7 @@ class Kind:
     needed: bool = False
     bookmarks: bool = True
     custom: bool = False
+    events: ReadsLines | None = None
 
     def path(self, namespace: str = "") -> str:
         """Where the objects lie, in one namespace or (``""``) in the whole cluster."""
@@ -360,31 +361,15 @@ STATEFUL_SET = Kind("StatefulSet", _APPS, "statefulsets", msgspec.json.Decoder(W
 DAEMON_SET = Kind("DaemonSet", _APPS, "daemonsets", msgspec.json.Decoder(Workload))
 REPLICA_SET = _kind("ReplicaSet", _APPS, "replicasets", Workload)
 REVISION = _kind("ControllerRevision", _APPS, "controllerrevisions", ControllerRevision)
-POD = Kind("Pod", _CORE, "pods", msgspec.json.Decoder(Pod), needed=True)
+POD = Kind(
+    "Pod", _CORE, "pods", msgspec.json.Decoder(Pod), needed=True, events=msgspec.json.Decoder(PodEvent)
+)  # fmt: skip
 NODE = Kind("Node", _CORE, "nodes", msgspec.json.Decoder(Node), namespaced=False)
 EVENT = Kind(
     "Event", _CORE, "events", msgspec.json.Decoder(Event), query=(("fieldSelector", "type!=Normal"),),
     keep=EVENTS_KEPT, bookmarks=False,  # an API server keeps no watch cache of events
 )  # fmt: skip
 
-PAGE = msgspec.json.Decoder(Page)
 WATCH = msgspec.json.Decoder(WatchEvent)
 BOOKMARK = msgspec.json.Decoder(Object)
 STATUS = msgspec.json.Decoder(Status)
-
-
-def read_items(
-    kind: Kind, items: Iterable[msgspec.Raw], shared: dict[str, Any]
-) -> tuple[list[Any], int]:
-    """The objects of a page, and how many could not be read (a field of another type than the API says).
-
-    ``shared``: see :meth:`Object.packed`.
-    """
-    found, bad = [], 0
-    decode = kind.decoder.decode
-    for item in items:
-        try:
-            found.append(decode(item).packed(shared))
-        except (msgspec.MsgspecError, RecursionError):
-            bad += 1
-    return found, bad

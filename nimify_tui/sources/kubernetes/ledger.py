@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from nimify_tui.base.text import clean_line
 from nimify_tui.sources.kubernetes.kinds import Node, Pod
 
+#: Phases of pods that hold nothing any more.
+OVER = ("Succeeded", "Failed")
 #: So many holders are named.
 _NAMED = 3
 _NOUNS = {"nvidia.com/gpu": ("GPU", "GPUs"), "nvidia.com/gpu.shared": ("shared GPU", "shared GPUs")}
@@ -25,6 +27,15 @@ def wanted_of(pod: Pod) -> dict[str, int]:
     return found
 
 
+def holds_the_same(before: Pod, now: Pod) -> bool:
+    """Whether it is plain to see that a pod takes what it took: most events of a pod are about something else."""
+    return (
+        before.spec.containers is now.spec.containers
+        and before.spec.node_name == now.spec.node_name
+        and (before.status.phase in OVER) == (now.status.phase in OVER)
+    )
+
+
 def whole(value: str | int | float) -> int:
     """A quantity of whole things; 0 for what is none."""
     text = str(value)
@@ -40,6 +51,8 @@ class Ledger:
 
     def count(self, before: Pod | None, now: Pod | None) -> bool:
         """A pod is another one than before (None: it was not, or is no more); True when somebody holds other things."""
+        if before is not None and now is not None and holds_the_same(before, now):
+            return False
         old, new = (_held(each) if each is not None else _NONE for each in (before, now))
         if old == new:
             return False
@@ -93,7 +106,7 @@ _NONE: _Held = ("", "", {})
 
 def _held(pod: Pod) -> _Held:
     """(node, owner, what it holds there)."""
-    if not pod.spec.node_name or pod.status.phase in ("Succeeded", "Failed"):
+    if not pod.spec.node_name or pod.status.phase in OVER:
         return _NONE
     wanted = wanted_of(pod)
     if not wanted:

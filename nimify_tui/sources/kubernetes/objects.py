@@ -19,8 +19,8 @@ from nimify_tui.domain.objects import ObjectEvent, ObjectText
 from nimify_tui.sources.answering import Answering, Sink
 from nimify_tui.sources.kubernetes.cluster import Cluster
 from nimify_tui.sources.kubernetes.describing import words_of
-from nimify_tui.sources.kubernetes.kinds import EVENT, PAGE, POD, Event, read_items
-from nimify_tui.sources.kubernetes.pace import Sleep
+from nimify_tui.sources.kubernetes.kinds import EVENT, POD, Event
+from nimify_tui.sources.kubernetes.pages import PAGE, read_items
 from nimify_tui.sources.kubernetes.pods import seconds
 from nimify_tui.sources.kubernetes.wire import Api
 from nimify_tui.sources.masking import shown
@@ -73,14 +73,13 @@ class ObjectReader:
         link: Callable[[str], Api | None],
         ours: Callable[[str], bool],
         clock: Clock,
-        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._looks, self._place, self._link, self._ours = looks, place, link, ours
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
 
     async def run(self, sink: Sink) -> None:
         """Answer until cancelled."""
-        await Answering(self._looks, self._ours, self._read, self._clock, self._sleep).run(sink)
+        await Answering(self._looks, self._ours, self._read, self._clock).run(sink)
 
     async def _read(self, demand: ObjectDemand) -> ObjectText:
         place, link = self._place(demand), self._link(demand.key.region)

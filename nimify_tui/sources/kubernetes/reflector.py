@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -27,8 +27,9 @@ from nimify_tui.backends.kubernetes.errors import (
 )
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NetworkError, NimifyError
-from nimify_tui.sources.kubernetes.kinds import BOOKMARK, PAGE, WATCH, Kind, Object, WatchEvent, read_items
+from nimify_tui.sources.kubernetes.kinds import BOOKMARK, WATCH, Kind, Object, WatchEvent
 from nimify_tui.sources.kubernetes.pace import Pace
+from nimify_tui.sources.kubernetes.pages import PAGE, read_items
 from nimify_tui.sources.kubernetes.wire import Api
 
 PAGE_ITEMS = 500
@@ -261,28 +262,46 @@ class Reflector:
         self._gone_in_a_row = 0
 
     def _take(self, lines: bytes) -> None:
+        batch = _Batch()
+        try:
+            for what, one in self._together(lines) or self._each(lines):
+                self._apply(what, one, batch)
+        finally:
+            # Half of what comes while a fleet rolls is old by the end of its piece, and is not worth the packing.
+            for uid, one in batch.seen.items():
+                batch.seen[uid] = self.rows[uid] = one.packed(self._shared)
+            if batch.gone or batch.seen:
+                self._feed.delta(self.kind, list(batch.gone.values()), list(batch.seen.values()))
+
+    def _together(self, lines: bytes) -> list[tuple[str, Any]] | None:
+        """Each event's type and object in one go; None when one of them has to be looked at by itself."""
+        if self.kind.events is None:
+            return None
+        try:
+            events = self.kind.events.decode_lines(lines)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        found = [(each.type, each.object) for each in events]
+        return None if any(what == "ERROR" for what, _ in found) else found
+
+    def _each(self, lines: bytes) -> Iterator[tuple[str, Any]]:
+        """The same, one after the other. Raises what an ERROR event says."""
         try:
             events = WATCH.decode_lines(lines)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise Garbled(f"the watch of {self.kind.plural} sends something else than events") from error
-        batch = _Batch()
-        try:
-            for event in events:
-                self._apply(event, batch)
-        finally:
-            if batch.gone or batch.seen:
-                self._feed.delta(self.kind, list(batch.gone.values()), list(batch.seen.values()))
+        for event in events:
+            if event.type == "ERROR":
+                raise from_status(0, bytes(event.object), what=f"watch of {self.kind.plural}")
+            yield event.type, self._object(event)
 
-    def _apply(self, event: WatchEvent, batch: _Batch) -> None:
-        if event.type == "ERROR":
-            raise from_status(0, bytes(event.object), what=f"watch of {self.kind.plural}")
-        one = self._object(event)
+    def _apply(self, what: str, one: Any, batch: _Batch) -> None:
         meta = one.metadata
         uid = meta.uid
-        if event.type == "DELETED":
+        if what == "DELETED":
             if uid in self.rows:
                 batch.drop(uid, self.rows.pop(uid))
-        elif event.type in ("ADDED", "MODIFIED") and type(one) is not Object:
+        elif what in ("ADDED", "MODIFIED") and type(one) is not Object:
             if self.kind.keep and uid not in self.rows and len(self.rows) >= self.kind.keep:
                 oldest = next(iter(self.rows))
                 batch.drop(oldest, self.rows.pop(oldest))
@@ -297,7 +316,7 @@ class Reflector:
         try:
             if event.type != "BOOKMARK":
                 try:
-                    return self.kind.decoder.decode(event.object).packed(self._shared)
+                    return self.kind.decoder.decode(event.object)
                 except msgspec.ValidationError:
                     self.unreadable += 1
             return BOOKMARK.decode(event.object)

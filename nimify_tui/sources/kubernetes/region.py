@@ -30,8 +30,9 @@ from nimify_tui.sources.kubernetes.telling import Telling
 from nimify_tui.sources.kubernetes.wire import Api
 
 Sink = Callable[[Sequence[Update]], None]
-#: What changed is told at most so often, seconds.
-FLUSH_S = 0.2
+#: What changed is told at most so often, seconds; less often where the telling would take more than its share of the
+#: loop, because thousands of pods change at once.
+FLUSH_S, FLUSH_MOST_S, FLUSH_SHARE = 0.2, 1.0, 0.1
 #: While it is read for the first time somebody waits for it: so often, seconds.
 FIRST_FLUSH_S = 0.05
 #: The age of the last contact is told at least so often, seconds.
@@ -347,7 +348,8 @@ class KubernetesSource:
                 if updates:
                     sink(updates)
             self._tell_health(sink)
-            await self._sleep(FLUSH_S if self._listed else FIRST_FLUSH_S)
+            least_s = FLUSH_S if self._listed else FIRST_FLUSH_S
+            await self._sleep(min(FLUSH_MOST_S, max(least_s, self._telling.took_s / FLUSH_SHARE)))
 
     def _preview(self, sink: Sink) -> None:
         """The names are known, the pods not yet: rows that say that they are still read."""

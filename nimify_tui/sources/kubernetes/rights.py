@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nimify_tui.backends.kubernetes.rights import Access, Review, needed, needed_on_pods
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
-from nimify_tui.domain.demands import Demand, RightsDemand
+from nimify_tui.domain.demands import Demands, RightsDemand
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import Rights, Verb
 from nimify_tui.domain.updates import RightsSeen, Update
+from nimify_tui.sources.waking import Wake
 
 #: An answer holds so long for the next look, seconds; a plan asks anew in any case.
 HOLDS_S = 300.0
@@ -39,18 +40,6 @@ class Asking(Protocol):
         ...
 
 
-class Demands(Protocol):
-    """What is looked at now; the fleet is one."""
-
-    def demands(self) -> Collection[Demand]:
-        """What somebody looks at, from any thread."""
-        ...
-
-    def on_demand(self, listener: Callable[[Demand, bool], None]) -> None:
-        """Tell ``listener`` what comes up and what ends, in any thread."""
-        ...
-
-
 class RightsSource:
     """Answers every RightsDemand in a cluster.
 
@@ -73,17 +62,9 @@ class RightsSource:
 
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Answer until cancelled."""
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
-
-        def hear(demand: Demand, wanted: bool) -> None:
-            if wanted and isinstance(demand, RightsDemand):
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(wake.set)
-
-        self._fleet.on_demand(hear)
+        wake = Wake(self._fleet, lambda demand: isinstance(demand, RightsDemand))
         async with asyncio.TaskGroup() as group:
             while True:
-                wake.clear()
                 for demand in self._due():
                     group.create_task(self._answer(demand, sink), name=f"rights: {demand.key.row_id}")
                 with contextlib.suppress(TimeoutError):

@@ -26,6 +26,7 @@ from nimify_tui.sources.kubernetes.pace import Sleep
 from nimify_tui.sources.kubernetes.pods import seconds
 from nimify_tui.sources.kubernetes.startup import Phase, phase_of
 from nimify_tui.sources.kubernetes.wire import Api
+from nimify_tui.sources.waking import Wake
 
 log = logging.getLogger(__name__)
 #: How often it is looked for pods to ask, and how often one of them is asked; after a failure; seconds.
@@ -76,19 +77,22 @@ class StartReader:
 
     async def run(self, _sink: Callable[[Sequence[Update]], None]) -> None:
         """Ask until cancelled."""
+        wake = Wake(self._looks, lambda demand: isinstance(demand, StartDemand))
         try:
             while True:
-                self._look()
-                await self._sleep(LOOK_S)
+                looked_at = self._look()
+                await (self._sleep(LOOK_S) if looked_at else wake.wait())
         finally:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Ask who is due. Returns whether anybody looks."""
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
         now_s, there = self._clock.mono_s(), dict[tuple[str, str], Asked]()
-        for demand in sorted((each for each in self._looks.demands() if isinstance(each, StartDemand)), key=_of):
+        demands = sorted((each for each in self._looks.demands() if isinstance(each, StartDemand)), key=_of)
+        for demand in demands:
             region = demand.key.region
             cluster, link = self._cluster(region), self._link(region)
             if cluster is None or link is None:
@@ -107,6 +111,7 @@ class StartReader:
             if (region, uid) not in there and (known := self._cluster(region)) is not None:
                 self._tell(region, known, one, "")
         self._asked = there
+        return bool(demands)
 
     def _tell(self, region: str, cluster: Cluster, one: Asked, words: str) -> None:
         new = cluster.started_on(one.pod, words) if one.cache is None else cluster.nearby.filled_on(one.cache, words)

@@ -102,6 +102,8 @@ class Story:
 
     def pod(self, before: Pod | None, one: Pod, now: float) -> Iterator[Change]:
         """The differences between two looks at a pod."""
+        if one.status.phase != "Failed" and not _restarts(one):
+            return  # most of what comes: nothing of it ever ended
         uid = self._cluster.owner_of(one)
         if not uid:
             return

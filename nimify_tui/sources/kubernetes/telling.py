@@ -22,6 +22,8 @@ class Telling:
     def __init__(self, cluster: Cluster, region: str) -> None:
         self._cluster = cluster
         self._region = region
+        #: How long the last telling took of this loop, what others did meanwhile left out; seconds.
+        self.took_s = 0.0
         self._services: dict[str, Service] = {}
         self._replicas: dict[str, dict[str, Replica]] = {}
 
@@ -29,6 +31,7 @@ class Telling:
         """All services and all replicas."""
         self._cluster.dirty.update(self._cluster.workloads, self._cluster.nearby.every_alone())
         await self.news(clock)
+        self.took_s = 0.0  # it was no news
         self._cluster.gpus.again()
         replicas = tuple(each for some in self._replicas.values() for each in some.values())
         return tuple(self._services.values()), replicas
@@ -39,15 +42,27 @@ class Telling:
         return [msgspec.structs.replace(each, progress="", failure="") for each in found]
 
     async def news(self, clock: Clock) -> list[Update]:
-        """What is other than it was told; lets other regions run in between."""
+        """What is other than it was told; lets other regions run in between.
+
+        What changes meanwhile is told the next time: while thousands of pods roll, every workload would be looked at
+        again and again. Only where a name has another owner by now, the rest is told at once, so that no row is given
+        away in one telling and taken over in another.
+        """
         gone: list[Update] = []
         seen: list[Update] = []
-        dirty, looked_at = self._cluster.dirty, 0
-        while dirty:
-            looked_at += self._one(dirty.pop(), clock.now(), gone, seen)
+        cluster, looked_at, since_s = self._cluster, 0, clock.mono_s()
+        waiting, cluster.renamed, self.took_s = list(cluster.dirty), False, 0.0
+        cluster.dirty.clear()
+        for uid in waiting:
+            looked_at += self._one(uid, clock.now(), gone, seen)
             if looked_at >= SLICE:
                 looked_at = 0
+                self.took_s += clock.mono_s() - since_s
                 await asyncio.sleep(0)
+                since_s = clock.mono_s()
+        self.took_s += clock.mono_s() - since_s
+        while cluster.renamed and cluster.dirty:
+            self._one(cluster.dirty.pop(), clock.now(), gone, seen)
         if (places := self._cluster.gpus.news(self._cluster.nodes.values())) is not None:
             seen.append(GpuMapSeen(clock.now(), self._region, places))
         # Services that are gone come first: another one may have their name by now.

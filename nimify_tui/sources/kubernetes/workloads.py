@@ -30,7 +30,6 @@ from nimify_tui.sources.kubernetes.kept import kept_of
 from nimify_tui.sources.kubernetes.kinds import (
     DAEMON_SET,
     DEPLOYMENT,
-    REPLICA_SET,
     Kind,
     Pod,
     Workload,
@@ -157,34 +156,27 @@ def _hash(pod: Pod) -> str:
     return pod.metadata.labels.revision_hash if pod.metadata.labels is not None else ""
 
 
-def _pod_revision(cluster: Cluster, uid: str, pod: Pod) -> int:
-    owner = pod.metadata.owner
-    if owner is not None and owner.kind == REPLICA_SET.name:
-        found = cluster.replica_sets.get(owner.uid)
-        return found.metadata.revision if found is not None else 0
-    return cluster.revision_number(uid, _hash(pod))
-
-
 def _replicas(cluster: Cluster, uid: str, key: ServiceKey, wanted: int, now: float) -> dict[str, Replica]:
     """A replica for each pod, by its uid; pods that are over are left out once others have taken their places."""
     made = {}
     numbers: dict[str, int] = {}
-    for pod in cluster.pods_of(uid):
-        pod_uid, owner = pod.metadata.uid, pod.metadata.owner
-        word = owner.uid if owner is not None and owner.kind == REPLICA_SET.name else _hash(pod)
-        number = numbers.get(word)
-        if number is None:
-            number = numbers[word] = _pod_revision(cluster, uid, pod)
-        warnings, node = cluster.warnings_of(pod_uid), cluster.nodes.get(pod.spec.node_name)
-        known = cluster.judged.get(pod_uid)
-        if known is not None and known.still(pod, node, key, number, warnings):
-            made[pod_uid] = known.replica
-            continue
-        name = clean_line(pod.metadata.name, 120)
-        lack, phase = partial(cluster.lack, pod), cluster.phase_of(pod)
-        replica = replica_of(pod, ReplicaKey(key, name), number, warnings, node, now, lack, phase)
-        made[pod_uid] = replica
-        cluster.judged[pod_uid] = Judged(pod, node, replica)
+    judged, nodes = cluster.judged, cluster.nodes
+    for owner, pods in cluster.pods_by_owner(uid):
+        number = owner.metadata.revision if owner is not None else 0
+        for pod in pods:
+            pod_uid = pod.metadata.uid
+            if owner is None and (number := numbers.get(word := _hash(pod), -1)) < 0:
+                number = numbers[word] = cluster.revision_number(uid, word)
+            warnings, node = cluster.warnings_of(pod_uid), nodes.get(pod.spec.node_name)
+            known = judged.get(pod_uid)
+            if known is not None and known.still(pod, node, key, number, warnings):
+                made[pod_uid] = known.replica
+                continue
+            name = clean_line(pod.metadata.name, 120)
+            lack, phase = partial(cluster.lack, pod), cluster.phase_of(pod)
+            replica = replica_of(pod, ReplicaKey(key, name), number, warnings, node, now, lack, phase)
+            made[pod_uid] = replica
+            judged[pod_uid] = Judged(pod, node, replica)
     alive = {uid: each for uid, each in made.items() if each.state is not ReplicaState.EXITED}
     return alive if len(alive) >= wanted else made
 

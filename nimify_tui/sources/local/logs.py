@@ -15,6 +15,7 @@ from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.demands import LogDemand, LogLine, LogSink, Looks
 from nimify_tui.domain.updates import Update
+from nimify_tui.sources.waking import Wake
 
 #: How often files are looked at, and how often the supervisor is asked which files there are; seconds.
 POLL_S = 0.25
@@ -131,19 +132,21 @@ class LogSource:
 
     async def run(self, _sink: Callable[[Sequence[Update]], None]) -> None:
         """Follow until cancelled."""
+        wake = Wake(self._fleet, lambda demand: isinstance(demand, LogDemand))
         try:
             while True:
-                self._take_up()
+                looked_at = self._take_up()
                 for followed in self._followed.values():
                     self._ask_when_due(followed)
                     self._read(followed)
-                await asyncio.sleep(POLL_S)
+                await (asyncio.sleep(POLL_S) if looked_at else wake.wait())
         finally:
             for followed in self._followed.values():
                 if followed.asking is not None:
                     followed.asking.cancel()
 
-    def _take_up(self) -> None:
+    def _take_up(self) -> bool:
+        """Follow what is looked at, and nothing else. Returns whether anything is."""
         wanted = {demand for demand in self._fleet.demands() if isinstance(demand, LogDemand)}
         for demand, followed in list(self._followed.items()):
             # One that was given back and wanted again between two looks has a new tail.
@@ -154,6 +157,7 @@ class LogSource:
         for demand in wanted - self._followed.keys():
             if self._backend(demand.key.region) is not None:
                 self._followed[demand] = _Followed(demand, self._fleet.log_tail(demand))
+        return bool(wanted)
 
     def _ask_when_due(self, followed: _Followed) -> None:
         now_s = self._clock.mono_s()

@@ -196,8 +196,8 @@ class PrometheusPast:
         """How often its replicas are scraped."""
         names = [name for name in panel.family.signs if name in panel.family.names]
         counted = " or ".join(f"count_over_time({name}{{{panel.matchers}}}[{_COUNTED_S}s])" for name in names)
-        samples = await server.past(f"{_COUNTED_S} / max({counted})", demand.end, demand.end, demand.step_s)
-        values = [value for row in samples.rows for _, value in row.values if math.isfinite(value)]
+        found = await server.instant(f"{_COUNTED_S} / max({counted})", demand.end)
+        values = [value for _, value in found.values if math.isfinite(value)]
         return min(300.0, max(1.0, values[0])) if values else USUAL_SCRAPE_S
 
 

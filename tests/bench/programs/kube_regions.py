@@ -22,7 +22,7 @@ from nimify_tui.base.heap import keep_large_blocks_apart
 from nimify_tui.domain.regions import Region, RegionKind, RegionState
 from nimify_tui.domain.updates import RegionSeen, Update
 from nimify_tui.fleet.store import Fleet
-from nimify_tui.sources.kubernetes.kinds import PAGE
+from nimify_tui.sources.kubernetes.pages import PAGE
 from nimify_tui.sources.kubernetes.reflector import PAGE_BYTES, PAGE_ITEMS
 from nimify_tui.sources.kubernetes.region import KubernetesSource
 from nimify_tui.sources.kubernetes.table import KINDS
