@@ -54,7 +54,9 @@ _TRITON_OK, _TRITON_BAD = "nv_inference_request_success", "nv_inference_request_
 _CLIENTS = 'handler!~"/(metrics|health|live|ready|docs|openapi).*",path!~"/(metrics|health|live|ready|docs|openapi).*"'
 _ROUTES = 'http_route!~"/(metrics|health|live|ready|docs|openapi).*"'
 _ASKED = 'endpoint=~"/(v1/|generate|encode|classify).*"'
-_OTEL = "http_server_request_duration_seconds"
+_TARGETS = _ROUTES.replace("http_route", "http_target")
+#: OpenTelemetry's conventions of today, and those before 1.23.
+_OTEL, _OTEL_OLD = "http_server_request_duration_seconds", "http_server_duration_milliseconds"
 _HTTP_OWN = ("handler", "path", "method", "status", "code", "status_code")
 
 #: Asked from the top: vLLM's pages have widespread names of HTTP requests, too.
@@ -104,6 +106,11 @@ FAMILIES: tuple[Family, ...] = (
         "http", (f"{_OTEL}_count",), Counter(f"{_OTEL}_bucket", _ROUTES),
         ("http_route", "http_request_method", "http_response_status_code"), (Counter(f"{_OTEL}_count", _ROUTES),),
         ((Counter(f"{_OTEL}_count", f'{_ROUTES},http_response_status_code=~"5.*"'),),),
+    ),
+    Family(
+        "http", (f"{_OTEL_OLD}_count",), Counter(f"{_OTEL_OLD}_bucket", _TARGETS),
+        ("http_target", "http_method", "http_status_code"), (Counter(f"{_OTEL_OLD}_count", _TARGETS),),
+        ((Counter(f"{_OTEL_OLD}_count", f'{_TARGETS},http_status_code=~"5.*"'),),), 1e-3,
     ),
 )  # fmt: skip
 

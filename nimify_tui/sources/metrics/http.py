@@ -20,15 +20,16 @@ from nimify_tui.sources.metrics.reading import (
     one,
     parts,
     there,
+    total,
 )
 
-_REQUESTS = "http_requests_total"
+_REQUESTS, _ACTIVE = "http_requests_total", "http_server_active_requests"
 #: Name and what makes seconds of it; one of them is taken, so that nothing counts twice.
 _DURATIONS = (
     ("http_request_duration_seconds", 1.0), ("http_server_request_duration_seconds", 1.0),
     ("http_server_duration_milliseconds", 1e-3),
 )  # fmt: skip
-_PATHS = ("handler", "path", "http_route", "endpoint")
+_PATHS = ("handler", "path", "http_route", "http_target", "endpoint")
 _STATUS = ("status", "code", "status_code", "http_response_status_code", "http_status_code")
 #: Who asks there is no client of the model.
 _OWN = ("/metrics", "/health", "/live", "/ready", "/docs", "/openapi")
@@ -39,7 +40,7 @@ class HttpAdapter:
 
     name = "http"
     announced = frozenset[str]()
-    wanted = frozenset({_REQUESTS, *parts(*(name for name, _ in _DURATIONS)), *PROCESS})
+    wanted = frozenset({_REQUESTS, _ACTIVE, *parts(*(name for name, _ in _DURATIONS)), *PROCESS})
 
     def __init__(self) -> None:
         self._histograms = Histograms()
@@ -62,6 +63,7 @@ class HttpAdapter:
             started_at=one(series.get(STARTED)),
             requests=requests,
             duration=duration,
+            in_flight=total(series.get(_ACTIVE)),
             latency_note="" if duration is not None else f"no histogram: it tells no {_DURATIONS[0][0]}",
             cpu_s=one(series.get(CPU)),
             rss_bytes=one(series.get(RSS)),

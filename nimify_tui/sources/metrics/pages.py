@@ -19,7 +19,8 @@ OWN = frozenset(
         "le", "quantile", "model", "version", "model_name", "engine", "code", "reason", "finished_reason", "category",
         "action", "tier", "result", "handler", "path", "method", "status", "status_code", "gpu_uuid", "http_code",
         "engine_type", "tp_rank", "pp_rank", "dp_rank", "moe_ep_rank", "is_streaming", "cache_source", "endpoint",
-        "request_type", "kv_cache_block_type", "http_route", "http_response_status_code", "http_status_code",
+        "request_type", "kv_cache_block_type", "http_route", "http_target", "http_status_code",
+        "http_response_status_code",
         "exported_namespace", "exported_service", "destination_service_namespace", "destination_service_name",
         "ingress", "reporter", "response_code", "envoy_cluster_name", "cluster_name", "envoy_response_code_class",
     }

@@ -28,7 +28,9 @@ _SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING = (
 _REQUEST_US, _QUEUE_US = f"{_N}request_duration_us", f"{_N}queue_duration_us"
 _COMPUTE_US = tuple(f"{_N}compute_{part}_duration_us" for part in ("input", "infer", "output"))
 _FIRST, _SUMMARY = f"{_N}first_response_histogram_ms", f"{_N}request_summary_us"
-_HITS, _MISSES = "nv_cache_num_hits_per_model", "nv_cache_num_misses_per_model"
+#: By model, and of the whole server where it does not tell by model (2.38).
+_HITS, _ALL_HITS = "nv_cache_num_hits_per_model", "nv_cache_num_hits"
+_MISSES, _ALL_MISSES = "nv_cache_num_misses_per_model", "nv_cache_num_misses"
 #: TensorRT-LLM inside Triton (triton-inference-server/tensorrtllm_backend: README, Triton Metrics): gauges by a label.
 _LLM, _BLOCKS = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
 _OF_MODEL = (_SUCCESS, _FAILURE, f"{_FIRST}_bucket", f"{_FIRST}_sum")
@@ -48,7 +50,7 @@ class TritonAdapter:
     wanted = frozenset(
         {
             _SUCCESS, _FAILURE, _COUNT, _EXECUTIONS, _PENDING, _REQUEST_US, _QUEUE_US, *_COMPUTE_US, _HITS, _MISSES,
-            _SUMMARY, _LLM, _BLOCKS, *parts(_FIRST),
+            _ALL_HITS, _ALL_MISSES, _SUMMARY, _LLM, _BLOCKS, *parts(_FIRST),
         }
     )  # fmt: skip
 
@@ -63,7 +65,8 @@ class TritonAdapter:
         answered = total(series.get(_SUCCESS))
         duration = self._histograms.read(page, _FIRST, 1e-3)
         note = FIRST_RESPONSE if duration is not None else SUMMARIES if there(page, _SUMMARY) else NO_HISTOGRAM
-        hits, misses = total(series.get(_HITS)), total(series.get(_MISSES))
+        hits = first((total(series.get(_HITS)), total(series.get(_ALL_HITS))))
+        misses = first((total(series.get(_MISSES)), total(series.get(_ALL_MISSES))))
         return ReplicaSample(
             at=at, source=source, runtime=self.name,
             requests=_requests(page),

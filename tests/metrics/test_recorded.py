@@ -1,0 +1,107 @@
+"""Pages that real servers wrote (samples/*.prom: each begins with who wrote it, and where), by their adapters.
+
+The figures asserted are those of the page itself: what was sent to the server, and what it counted.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.promql import family_of
+from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.triton import SUMMARIES
+
+SAMPLES = Path(__file__).with_name("samples")
+NAMES = sorted(each.name for each in SAMPLES.glob("*.prom"))
+
+
+def sample(name: str, more: str = "") -> ReplicaSample:
+    found = Reader().read((SAMPLES / name).read_bytes() + more.encode(), 1.0, "test")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_says_who_wrote_it_in_which_version_and_where_it_is_from(name: str) -> None:
+    head = " ".join(re.findall(r"^# (?!HELP|TYPE)(.*)$", (SAMPLES / name).read_text(encoding="utf-8"), re.MULTILINE))
+    version = re.search(r"-([0-9.b]+)(?:-\w+)?\.prom", name)
+    assert version is not None
+    assert version[1] in head
+    assert "taken by us" in head or re.search(r"\(\w+/[\w-]+, .*[0-9a-f]{8}\)", head)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_and_the_names_on_a_prometheus_are_of_the_same_runtime(name: str) -> None:
+    text = (SAMPLES / name).read_text(encoding="utf-8")
+    names = frozenset(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
+    family = family_of(names)
+    assert family is not None
+    producer = name.partition("-")[0]
+    http = producer in ("fastapi", "opentelemetry")
+    assert family.runtime == sample(name).runtime == ("http" if http else producer)
+
+
+def test_vllm_before_its_second_engine() -> None:
+    found = sample("vllm-0.4.3.prom")
+    assert (found.requests, found.in_flight, found.queued) == ({"200": 1.0}, 0.0, 0.0)
+    assert found.duration is not None
+    assert (found.duration.counts[-1], round(found.duration.sum_s, 4)) == (1.0, 0.5034)
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.ttft is not None
+    assert tokens.itl is not None
+    assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (1.0, 6.0), "seven tokens: a first one and six more"
+    assert (tokens.prompt_tokens, tokens.generation_tokens, tokens.kv_ratio, tokens.preemptions) == (5.0, 7.0, 0.0, 0.0)
+    assert tokens.prefix_queries is None, "without a prefix cache there is nothing to count"
+
+
+def test_nim_of_the_first_generation() -> None:
+    found = sample("nim-1.0.0.prom")
+    assert (found.requests, found.in_flight, found.queued) == ({"200": 5.0, "500": 0.0}, 1.0, 0.0)
+    assert found.started_at == 1730312854.9
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.ttft is not None
+    assert tokens.itl is not None
+    assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (5.0, 169.0), "174 tokens of five requests"
+    assert tokens.generation_tokens == 174.0
+    assert tokens.kv_ratio == pytest.approx(0.00028, rel=0.02)
+
+
+def test_triton_with_summaries_and_no_histogram() -> None:
+    found = sample("triton-2.38.0.prom")
+    assert (found.requests, found.queued, found.latency_note) == ({"200": 3.0, "500": 0.0}, 0.0, SUMMARIES)
+    assert found.duration is not None
+    assert (found.duration.bounds_s, found.duration.counts, round(found.duration.sum_s, 6)) == ((), (3.0,), 1.327965)
+    assert found.models is not None
+    assert found.models["densenet_onnx"].requests == {"200": 3.0, "500": 0.0}
+    assert found.cache == {("l1", "hit"): 0.0, ("l1", "miss"): 0.0}, "of the whole server: not told by model"
+    by_model = 'nv_cache_num_hits_per_model{model="a",version="1"} 2\n'
+    assert sample("triton-2.38.0.prom", by_model).cache == {("l1", "hit"): 2.0, ("l1", "miss"): 0.0}
+
+
+def test_fastapi_by_prometheus_instrumentator() -> None:
+    """It has two histograms of the same requests: one is read."""
+    found = sample("fastapi-instrumentator-8.1.0.prom")
+    assert found.requests == {"200": 20.0, "500": 2.0, "400": 1.0}
+    assert found.duration is not None
+    assert found.duration.counts == (23.0, 23.0, 23.0, 23.0)
+
+
+@pytest.mark.parametrize("generation", ["old", "new"])
+def test_fastapi_by_opentelemetry_in_both_its_conventions(generation: str) -> None:
+    name = f"opentelemetry-fastapi-0.66b2-{generation}.prom"
+    found = sample(name)
+    assert found.requests == {"200": 20.0, "503": 2.0, "404": 1.0}
+    assert found.in_flight == 0.0
+    assert found.duration is not None
+    assert found.duration.counts[-1] == 23.0
+    assert 0.04 < found.duration.sum_s < 0.05
+    probe = (SAMPLES / name).read_text(encoding="utf-8").replace('"/predict"', '"/health/ready"')
+    asked = Reader().read(probe.encode(), 1.0, "test")
+    assert asked is not None
+    assert asked.requests == {"503": 2.0, "404": 1.0}, "who asks for health is no client"
