@@ -41,7 +41,12 @@ class Manager:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.speaks_tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether it takes nothing else."""
+        return "tls_server_config" in self.web
 
     @property
     def origin(self) -> str:
@@ -110,7 +115,8 @@ class Manager:
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2.0)
             connection.request("GET", "/-/ready")
-            return connection.getresponse().status in (200, 401)
+            # 400: it was spoken to without TLS.
+            return connection.getresponse().status in ((400,) if self.speaks_tls else (200, 401))
         return False
 
 
