@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def told(place: ServerPlace) -> int:
     return asyncio.run(go())
 
 
-def refusal(place: ServerPlace, **other: str) -> str:
+def refusal(place: ServerPlace, **other: Any) -> str:
     with pytest.raises(NimifyError) as caught:
         told(dataclasses.replace(place, **other))
     return f"{caught.value.message}: {caught.value.remedy}"

@@ -33,6 +33,9 @@ RETRY_S, MIN_RETRY_S, MAX_RETRY_S = 10.0, 1.0, 300.0
 #: more than the server is set up to answer.
 _TOO_MUCH = ("too many samples", "exceeded the maximum", "exceeded series limit", "exceeded chunks limit", "limit: ")
 
+#: Go's net/http (server.go) to who speaks without TLS to a port that has it.
+_SPEAKS_TLS = b"HTTP request to an HTTPS server"
+
 
 class ServerGone(NetworkError):
     """Nobody answers there, or the connection broke."""
@@ -123,6 +126,11 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     if status >= 500:
         return ServerTrouble(words, "look at its log")
     return QueryRefused(words, "is a tenant missing?" if "org id" in said.lower() else "")
+
+
+def without_tls(body: bytes | bytearray, who: str) -> TlsFailed | None:
+    """The error of a 400 that says that TLS is spoken there; None where it says something else."""
+    return TlsFailed(f"{who} speaks TLS only", "write https in its url") if _SPEAKS_TLS in body else None
 
 
 def patience_s(retry_after: str) -> float:

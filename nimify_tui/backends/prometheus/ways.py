@@ -40,6 +40,7 @@ from nimify_tui.backends.prometheus.errors import (
     from_status,
     known,
     silent,
+    without_tls,
 )
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.base.clock import Clock, SystemClock
@@ -176,10 +177,10 @@ class Direct:
                     reply.close()
         except TimeoutError as error:
             raise silent(place.who, timeout_s) from error
+        except (OSError, NotHttp, ProxyRefused) as error:  # first: a bad certificate is a ValueError as well
+            raise known(error, place.who) or error from error
         except ValueError as error:
             raise InternalError(f"a request to {place.who} could not be made") from error
-        except (OSError, NotHttp, ProxyRefused) as error:
-            raise known(error, place.who) or error from error
 
     async def _open(self) -> Transport:
         if self._transport is None:
@@ -202,7 +203,8 @@ class Direct:
                 break
         if not good:
             after = reply.headers.get("Retry-After", "")
-            raise self._refused(reply.status, bytes(body), self.place.who, after)
+            plain = without_tls(body, self.place.who) if reply.status == 400 else None
+            raise plain or self._refused(reply.status, bytes(body), self.place.who, after)
         return Got(bytes(body), _served_at(reply.headers), head_at)
 
 
