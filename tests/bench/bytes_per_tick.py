@@ -74,7 +74,7 @@ class TableRun(FedRun):
 @contextlib.contextmanager
 def table_run(home: Home) -> Iterator[TableRun]:
     """Start the table program at 120x40 and wait until it stands still."""
-    with _started(home, "tests.bench.programs.table", (), "service-37") as (tty, report, pipe):
+    with started(home, "tests.bench.programs.table", (), "service-37") as (tty, report, pipe):
         yield TableRun(tty, report, pipe)
 
 
@@ -82,14 +82,15 @@ def table_run(home: Home) -> Iterator[TableRun]:
 def fleet_run(home: Home, source: str, env: Mapping[str, str] | None = None) -> Iterator[FedRun]:
     """Start the console at 120x40 and a standing clock, fed by ``source`` (see programs/fleet_screen.py)."""
     wanted = FLEET_SOURCES[source]
-    with _started(home, "tests.bench.programs.fleet_screen", (source,), wanted, env) as (tty, report, pipe):
+    with started(home, "tests.bench.programs.fleet_screen", (source,), wanted, env) as (tty, report, pipe):
         yield FedRun(tty, report, pipe)
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     home: Home, module: str, more: tuple[str, ...], wanted: str, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[PtyRun, Path, int]]:
+    """A program of ``programs/`` that obeys a FIFO, once it shows ``wanted`` and stands still: (pty, report, pipe)."""
     fifo, report = home.root / "fifo", home.root / "report"
     os.mkfifo(fifo)
     argv = [PYTHON, "-m", module, str(fifo), str(report), *more]

@@ -251,12 +251,19 @@ class PrometheusServer:
         return lists
 
     async def _by_library(self, ask: Callable[[PrometheusConnect], T]) -> tuple[T, Got | None]:
-        """Let the library ask, in a thread; with the last answer as it came."""
-        bridge = _Bridge(self._way, asyncio.get_running_loop())
+        """Let the library ask; with the last answer as it came.
+
+        In a thread of its own: it waits for the loop, whose way needs one of the shared threads. Six regions that
+        looked at once had taken all of them, and each waited for the others.
+        """
+        loop = asyncio.get_running_loop()
+        bridge, thread = _Bridge(self._way, loop), concurrent.futures.ThreadPoolExecutor(1, "prometheus-client")
+        url = f"http://{self._way.place.host or 'server'}"
         try:
-            found = await asyncio.to_thread(_connected, bridge, f"http://{self._way.place.host or 'server'}", ask)
+            found = await loop.run_in_executor(thread, _connected, bridge, url, ask)
         finally:
             bridge.end()
+            thread.shutdown(wait=False)
             if bridge.got is not None:
                 self._compare(bridge.got)
         return found, bridge.got

@@ -191,16 +191,19 @@ class LatencyChart(LineCanvas):
         glyphs = self.glyphs
         axis = glyphs.axis_cross if slo else glyphs.tick if tick else glyphs.axis
         runs: list[Run] = [(fit(tick, _LEFT, "right"), "dim"), (f" {axis}", "rule")]
-        for x in range(grid.width):
-            char, style = grid.char(x, y), grid.owner[y][x]
-            if char == " " and slo:
-                char, style = glyphs.slo, "rule"
-            if x == cursor:  # a curve stays what it is, marked; between curves there is a line
-                char, style = (glyphs.vertical, "key") if char in (" ", glyphs.slo) else (char, f"{style} reverse")
-            if runs[-1][1] == style and x:
-                runs[-1] = (runs[-1][0] + char, style)
-            else:
-                runs.append((char, style))
+        chars, owners = list(grid.chars(y)), grid.owner[y]
+        if slo:
+            owners = ["rule" if char == " " else owner for char, owner in zip(chars, owners, strict=True)]
+            chars = [glyphs.slo if char == " " else char for char in chars]
+        if 0 <= cursor < grid.width:  # a curve stays what it is, marked; between curves there is a line
+            bare, owners = chars[cursor] in (" ", glyphs.slo), list(owners)
+            owners[cursor] = "key" if bare else f"{owners[cursor]} reverse"
+            chars[cursor] = glyphs.vertical if bare else chars[cursor]
+        begin = 0
+        for x in range(1, grid.width + 1):
+            if x == grid.width or owners[x] != owners[begin]:
+                runs.append(("".join(chars[begin:x]), owners[begin]))
+                begin = x
         if label is not None:
             runs += [(" ", ""), (fit(label[0], _RIGHT - 1), label[1])]
         return tuple(runs)

@@ -14,6 +14,7 @@ Marker = Literal["braille", "blocks", "ascii"]
 DOTS: dict[Marker, tuple[int, int]] = {"braille": (2, 4), "blocks": (1, 2), "ascii": (1, 2)}
 # Unicode 1.1 Braille patterns: bit of the dot at (column, row from the top).
 _BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_PAIR = (1, 2)
 #: Forms of a line, so that several are told apart without colour: dot columns drawn, left out, drawn ... () is a whole
 #: line.
 FORMS: tuple[tuple[int, ...], ...] = ((), (3, 2), (1, 2), (6, 2, 1, 2), (1, 1), (9, 3))
@@ -40,15 +41,6 @@ class Grid:
     bits: list[list[int]] = None  # type: ignore[assignment]  # filled by __post_init__
     owner: list[list[str]] = None  # type: ignore[assignment]  # filled by __post_init__
 
-    def dot(self, column: int, row_up: int, style: str) -> None:
-        """Set the dot at ``column``, ``row_up`` dots above the bottom."""
-        row = self.height * self.down - 1 - row_up
-        x, dx = divmod(column, self.across)
-        y, dy = divmod(row, self.down)
-        if 0 <= x < self.width and 0 <= y < self.height:
-            self.bits[y][x] |= _BRAILLE[dx][dy] if self.marker == "braille" else 1 << dy
-            self.owner[y][x] = style
-
     def curve(self, spans: Sequence[Span], scale: Scale, style: str, form: int = 0, phase: int = 0) -> None:
         """Draw one series, a span for each dot column; neighbours are joined, gaps stay open.
 
@@ -57,35 +49,44 @@ class Grid:
         """
         rows = self.height * self.down
         drawn = _drawn(FORMS[form % len(FORMS)])
+        place = scale.placer(rows)
         before: tuple[int, int] | None = None
         for column, span in enumerate(spans):
             if span is None:
                 before = None
                 continue
-            low, high = scale.place(span[0], rows), scale.place(span[1], rows)
+            low = place(span[0])
+            high = low if span[1] == span[0] else place(span[1])
             first, last = low, high
             if before is not None:
                 if before[1] < low - 1:
                     first = (before[1] + low) // 2 + 1
-                    self._fill(column - 1, before[1], first - 1, style)
+                    self.fill(column - 1, before[1], first - 1, style)
                 elif before[0] > high + 1:
                     last = (before[0] + high) // 2
-                    self._fill(column - 1, last + 1, before[0], style)
+                    self.fill(column - 1, last + 1, before[0], style)
             ends = before is None or column + 1 == len(spans) or spans[column + 1] is None
             if first != last or ends or drawn[(column + phase) % len(drawn)]:
-                self._fill(column, first, last, style)
+                self.fill(column, first, last, style)
             before = (low, high)
 
-    def _fill(self, column: int, low: int, high: int, style: str) -> None:
-        for row in range(low, high + 1):
-            self.dot(column, row, style)
+    def fill(self, column: int, low: int, high: int, style: str) -> None:
+        """Set the dots of a column from ``low`` to ``high`` dots above the bottom."""
+        x, dx = divmod(column, self.across)
+        if not 0 <= x < self.width:
+            return
+        masks = _BRAILLE[dx] if self.marker == "braille" else _PAIR
+        down, top = self.down, self.height * self.down - 1
+        for row in range(max(0, top - high), min(top, top - low) + 1):
+            y, dy = divmod(row, down)
+            self.bits[y][x] |= masks[dy]
+            self.owner[y][x] = style
 
-    def char(self, x: int, y: int) -> str:
-        """The character of a cell; a blank where nothing was drawn."""
-        bits = self.bits[y][x]
-        if not bits:
-            return " "
-        return chr(0x2800 + bits) if self.marker == "braille" else _PAIRS[self.marker][bits]
+    def chars(self, y: int) -> str:
+        """The characters of a row of cells; a blank where nothing was drawn."""
+        if self.marker == "braille":
+            return "".join([chr(0x2800 + bits) if bits else " " for bits in self.bits[y]])
+        return "".join([_PAIRS[self.marker][bits] for bits in self.bits[y]])
 
 
 def _drawn(form: Sequence[int]) -> list[bool]:
@@ -97,4 +98,4 @@ def sample(form: int, marker: Marker) -> str:
     """A piece of a line of this form, for a legend."""
     grid = Grid(_SAMPLE // DOTS[marker][0], 1, marker)
     grid.curve([(0.5, 0.5)] * _SAMPLE, Scale("linear", 0.0, 1.0), "", form)
-    return "".join(grid.char(x, 0) for x in range(grid.width))
+    return grid.chars(0)

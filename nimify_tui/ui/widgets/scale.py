@@ -56,25 +56,24 @@ def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, g
     low = [math.inf] * count
     high = [-math.inf] * count
 
-    def put(column: int, value: float) -> None:
-        if 0 <= column < count:
-            low[column] = min(low[column], value)
-            high[column] = max(high[column], value)
-
-    before: tuple[float, float] | None = None
+    # Written out: this is most of what a chart costs, and it stands between a key press and its echo.
+    known, at_before, value_before, first = False, 0.0, 0.0, 0
     for at, value in points:
-        if value is None or not abs(value) < _ABSURD:  # also NaN and infinity
-            before = None
+        if value is None or not -_ABSURD < value < _ABSURD:  # also NaN and infinity
+            known = False
             continue
         column = math.floor((at - start_at) / step_s)
-        put(column, value)
-        if before is not None and 0 < at - before[0] <= gap_s:
-            first = math.floor((before[0] - start_at) / step_s)
+        if 0 <= column < count:
+            if value < low[column]:
+                low[column] = value
+            if value > high[column]:
+                high[column] = value
+        if known and column > first + 1 and 0 < at - at_before <= gap_s:
             for between in range(max(first + 1, 0), min(column, count)):
-                middle = start_at + (between + 0.5) * step_s
-                share = (middle - before[0]) / (at - before[0])
-                put(between, before[1] + (value - before[1]) * min(1.0, max(0.0, share)))
-        before = (at, value)
+                share = (start_at + (between + 0.5) * step_s - at_before) / (at - at_before)
+                middle = value_before + (value - value_before) * min(1.0, max(0.0, share))
+                low[between], high[between] = min(low[between], middle), max(high[between], middle)
+        known, at_before, value_before, first = True, at, value, column
     return [(a, b) if a <= b else None for a, b in zip(low, high, strict=True)]
 
 
@@ -95,12 +94,17 @@ class Scale:
 
     def place(self, value: float, rows: int) -> int:
         """The row (0 at the bottom) of ``value`` among ``rows``, clamped."""
+        return self.placer(rows)(value)
+
+    def placer(self, rows: int) -> Callable[[float], int]:
+        """:meth:`place` for many values among so many ``rows``."""
+        low, high, most = self.low, self.high, rows - 1
         if self.kind == "log":
-            bottom, top = math.log(self.low), math.log(self.high)
-            share = (math.log(max(value, self.low)) - bottom) / (top - bottom)
-        else:
-            share = (value - self.low) / (self.high - self.low)
-        return round(min(1.0, max(0.0, share)) * (rows - 1))
+            log, bottom = math.log, math.log(low)
+            each = most / (math.log(high) - bottom)
+            return lambda value: 0 if value <= low else most if value >= high else round((log(value) - bottom) * each)
+        each = most / (high - low)
+        return lambda value: 0 if value <= low else most if value >= high else round((value - low) * each)
 
     def value(self, row: int, rows: int) -> float:
         """The value at ``row``."""
