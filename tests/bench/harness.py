@@ -22,11 +22,14 @@ from typing import Any
 from tests.support import REPO
 
 BENCHES: tuple[str, ...] = (
-    "first_frame", "echo", "demo", "bytes_per_tick", "quiet", "store", "serving_cpu", "serving_load",
-    "serving_batching", "kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine",
+    "first_frame", "echo", "demo", "bytes_per_tick", "chart", "quiet", "store", "serving_cpu", "serving_load",
+    "serving_batching", "numbers", "kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages",
+    "docker_engine",
 )  # fmt: skip
 #: Of these, what takes minutes and gigabytes: measured when it is named, or with --all.
-HEAVY: tuple[str, ...] = ("kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine")
+HEAVY: tuple[str, ...] = (
+    "numbers", "kube", "kube_idle", "kube_six", "kube_tape", "kube_rolled", "kube_outages", "docker_engine",
+)  # fmt: skip
 #: Of these, what measures times alone: where only counts can be judged it is measured when it is named.
 TIMES: tuple[str, ...] = ("serving_cpu", "serving_batching")
 

@@ -27,7 +27,7 @@ from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled, Update
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.metrics.prometheus import RegionScrapes
 from nimify_tui.sources.metrics.scrape import ScrapeSource
-from tests.bench.harness import Result, at_most
+from tests.bench.harness import Result, at_most, pause
 from tests.metrics.prom import prometheus
 from tests.support import PYTHON, REPO
 
@@ -132,7 +132,7 @@ async def monitored(url: str) -> tuple[dict[str, float], bytes]:
             cpu_s += time.process_time() - before_s
             most = max(most, *(watch.asked_for_sight for watch in watches))
             told += sum(watch.told for watch in watches)
-        await asyncio.sleep(1.0)
+        await asyncio.to_thread(pause, 1.0)
     for each in servers:
         each.close()
     samples = sum(each.samples_seen for each in servers) - seen_before
@@ -169,9 +169,9 @@ async def scraped(port: int) -> tuple[float, int]:
         told += sum(isinstance(each, Sampled) for each in updates)
 
     task = asyncio.create_task(ScrapeSource(made.targets, clock, interval_s=EVERY_S).run(sink))
-    await asyncio.sleep(EVERY_S)  # its connections
+    await asyncio.to_thread(pause, EVERY_S)  # its connections
     before_s, begun_s, before = time.process_time(), time.monotonic(), told
-    await asyncio.sleep(OWN_S)
+    await asyncio.to_thread(pause, OWN_S)
     share = (time.process_time() - before_s) / (time.monotonic() - begun_s)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -41,7 +41,10 @@ class Series(NamedTuple):
 
     def label(self, name: str) -> str:
         """The value of a label, "" when it is not there (that is the same thing)."""
-        return next((value for each, value in self.labels if each == name), "")
+        for each, value in self.labels:
+            if each == name:
+                return value
+        return ""
 
 
 class Page(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from nimify_tui.sources.metrics.exposition import Series
 
@@ -42,20 +42,24 @@ class Row(Protocol):
         ...
 
 
-class Target(NamedTuple):
+class Target:
     """What one target told of a replica: when (newest first; what may still be coming in is left out), and the rows."""
 
-    labels: tuple[str, ...]
-    times: list[float]
-    rows: list[Row]
+    __slots__ = ("_named", "labels", "times")
+
+    def __init__(self, labels: tuple[str, ...], times: list[float], rows: list[Row]) -> None:
+        self.labels, self.times = labels, times
+        self._named = [(row.metric.get("__name__", ""), _labels(row.metric), row.values) for row in rows]
 
     def page(self, when: float) -> dict[str, list[Series]]:
         """The series of one scrape by their names, with the runtime's own labels."""
         found: dict[str, list[Series]] = {}
-        for row in self.rows:
-            value = next((value for each, value in reversed(row.values) if each == when), None)
-            if value is not None:
-                found.setdefault(row.metric.get("__name__", ""), []).append(Series(_labels(row.metric), value))
+        for name, labels, values in self._named:
+            for each, value in reversed(values):
+                if each <= when:
+                    if each == when:
+                        found.setdefault(name, []).append(Series(labels, value))
+                    break
         return found
 
     def since(self, before: float, apart_s: float) -> list[float]:
@@ -112,6 +116,7 @@ def _count(rows: list[Row], when: float) -> int:
 
 def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The runtime's own labels, by their own names."""
-    own = {name: value for name, value in metric.items() if name in OWN}
-    own.update((_EXPORTED[name], value) for name, value in metric.items() if name in _EXPORTED)
-    return tuple(own.items())
+    own = [pair for pair in metric.items() if pair[0] in OWN]
+    if _EXPORTED.keys().isdisjoint(metric):
+        return tuple(own)
+    return tuple((dict(own) | {_EXPORTED[name]: value for name, value in metric.items() if name in _EXPORTED}).items())

@@ -347,7 +347,10 @@ class RegionScrapes:
         best = targets[0].times[0]
         targets.sort(key=lambda each: (each.labels != before or best - each.times[0] > every_s, -each.times[0]))
         for target in targets:
-            sample = read(target, target.times[0])
+            newest = target.times[0]
+            if target.labels == before and newest <= since:
+                return  # nothing new
+            sample = read(target, newest)
             if sample is None:
                 continue
             own = sample.duration is not None and bool(sample.duration.bounds_s) and sample.latency_note not in HEARD
@@ -355,7 +358,7 @@ class RegionScrapes:
             self._target[key] = target.labels
             partial = f"{self.server.who} warns: {warning}" if warning else ""
             for when in target.since(since, every_s / 2.0):
-                earlier = read(target, when)
+                earlier = sample if when == newest else read(target, when)
                 if earlier is not None:
                     told = msgspec.structs.replace(earlier, every_s=every_s, via=self.server.who, partial=partial)
                     self._updates.append(Sampled(when, key, told))
