@@ -74,6 +74,8 @@ def test_a_thousand_clients_need_no_setting_of_the_shell() -> None:
 ROWS = 8000
 LARGE = json.dumps({"inputs": [tensor("x", [ROWS, 64], "FP32", [0.125] * (64 * ROWS))]}).encode()
 CLIENTS = 16
+#: A probe may wait for a few of them, never for most.
+HELD_UP = 4 / CLIENTS
 #: Sabotage: large bodies are decoded as soon as they are there.
 AT_ONCE = """
 import contextlib
@@ -116,11 +118,11 @@ def server_busy(connection: socket.socket) -> bool:
 
 
 def test_large_bodies_that_become_whole_at_once_hold_up_a_probe_for_one_of_them() -> None:
-    assert held_up() < 4 / CLIENTS
+    assert held_up() < HELD_UP
 
 
 def test_sabotage_without_turns_a_probe_waits_for_all_of_them() -> None:
-    assert held_up(AT_ONCE) > 6 / CLIENTS
+    assert held_up(AT_ONCE) > HELD_UP
 
 
 @pytest.mark.parametrize(
