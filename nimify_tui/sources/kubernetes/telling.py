@@ -53,13 +53,16 @@ class Telling:
         cluster, looked_at, since_s = self._cluster, 0, clock.mono_s()
         waiting, cluster.renamed, self.took_s = list(cluster.dirty), False, 0.0
         cluster.dirty.clear()
-        for uid in waiting:
-            looked_at += self._one(uid, clock.now(), gone, seen)
-            if looked_at >= SLICE:
-                looked_at = 0
-                self.took_s += clock.mono_s() - since_s
-                await asyncio.sleep(0)
-                since_s = clock.mono_s()
+        try:
+            while waiting:
+                looked_at += self._one(waiting.pop(), clock.now(), gone, seen)
+                if looked_at >= SLICE:
+                    looked_at = 0
+                    self.took_s += clock.mono_s() - since_s
+                    await asyncio.sleep(0)
+                    since_s = clock.mono_s()
+        finally:
+            cluster.dirty.update(waiting)  # who ended it early has seen nothing of these
         self.took_s += clock.mono_s() - since_s
         while cluster.renamed and cluster.dirty:
             self._one(cluster.dirty.pop(), clock.now(), gone, seen)
