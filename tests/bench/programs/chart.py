@@ -6,22 +6,18 @@ repaints, and the CPU that each took from the data to the frame.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import math
-import os
 import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from textual.app import ComposeResult
 
-from nimify_tui.ui.frugal import FrugalApp
-from nimify_tui.ui.terminal import probe
-from nimify_tui.ui.theme import style_path
 from nimify_tui.ui.widgets.chart import ChartData, ChartSeries, LatencyChart
 from nimify_tui.ui.widgets.timeaxis import ChartMark
+from tests.bench.programs.fed import FedApp
 
 START_AT, WINDOW_S, STEP_S = 1_800_000_000.0, 3600.0, 4.0
 
@@ -36,35 +32,29 @@ def points(base: float, until: float) -> list[tuple[float, float | None]]:
     return found
 
 
-class ChartApp(FrugalApp):
+class ChartApp(FedApp):
     """The chart alone."""
 
-    CSS_PATH = [style_path("base.tcss"), style_path("widgets.tcss")]
-
     def __init__(self, fifo: Path, report: Path) -> None:
-        super().__init__(probe())
-        self._fifo, self._report = fifo, report
-        self._pending = b""
-        self.applied = self.repaints = 0
+        super().__init__(fifo, report)
+        self.repaints = 0
         self.took_us: list[int] = []
         self._since: float | None = None
 
     def compose(self) -> ComposeResult:
         yield LatencyChart(id="chart")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
+        """The first picture."""
         self._show(0.0)
-        handle = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)  # also writing: never an end of file
-        asyncio.get_running_loop().add_reader(handle, self._read, handle)
-        self.call_after_refresh(self._tell)
 
-    def _read(self, handle: int) -> None:
-        *lines, self._pending = (self._pending + os.read(handle, 65536)).split(b"\n")
-        for line in lines:
-            self._show(float(line.decode().removeprefix("at ")))
-            self.applied += 1
-        self.call_after_refresh(self._tell)
+    def obey(self, command: str) -> None:
+        """See the module's text."""
+        self._show(float(command.removeprefix("at ")))
+
+    def counts(self) -> dict[str, Any]:
+        """Repaints, and what each took."""
+        return {"repaints": self.repaints, "took_us": self.took_us}
 
     def _show(self, later_s: float) -> None:
         now = START_AT + later_s
@@ -82,12 +72,6 @@ class ChartApp(FrugalApp):
         if self._since is not None:
             self.took_us.append(round((time.thread_time() - self._since) * 1e6))
             self._since = None
-
-    def _tell(self) -> None:
-        new = self._report.with_suffix(".new")
-        counts = {"applied": self.applied, "repaints": self.repaints, "took_us": self.took_us}
-        new.write_text(json.dumps(counts), encoding="utf-8")
-        new.rename(self._report)
 
 
 if __name__ == "__main__":

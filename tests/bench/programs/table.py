@@ -7,20 +7,16 @@ when its frame has been drawn, the counts go to a file.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from textual.app import ComposeResult
 
-from nimify_tui.ui.frugal import FrugalApp
-from nimify_tui.ui.terminal import probe
-from nimify_tui.ui.theme import style_path
 from nimify_tui.ui.widgets.columns import Column
 from nimify_tui.ui.widgets.table import Cell, Key, LiveTable, Row
+from tests.bench.programs.fed import FedApp
 
 ROWS = 40
 CHANGED = 20
@@ -41,17 +37,12 @@ def row(number: int, tick: int) -> Row:
     return Row((*start, Cell(f"{slow}ms", "warn" if slow > 700 else ""), "340ms", "0.0%", "0.1", "", ""), state="ok")
 
 
-class TableApp(FrugalApp):
+class TableApp(FedApp):
     """The table alone."""
 
-    CSS_PATH = [style_path("base.tcss"), style_path("widgets.tcss")]
-
     def __init__(self, fifo: Path, report: Path) -> None:
-        super().__init__(probe())
-        self._fifo, self._report = fifo, report
+        super().__init__(fifo, report)
         self._tick = 0
-        self._pending = b""
-        self.applied = 0
         self.frames = 0
         self.fills_us: list[int] = []
         self._filling_since: float | None = None
@@ -59,27 +50,25 @@ class TableApp(FrugalApp):
     def compose(self) -> ComposeResult:
         yield LiveTable(COLUMNS, gap=1)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
+        """The rows before the first tick."""
         self._show()
-        handle = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)  # also writing: never an end of file
-        asyncio.get_running_loop().add_reader(handle, self._read, handle)
-        self.call_after_refresh(self._tell)
 
-    def _read(self, handle: int) -> None:
-        *lines, self._pending = (self._pending + os.read(handle, 65536)).split(b"\n")
-        for line in lines:
-            word, _, number = line.decode().partition(" ")
-            if word == "tick":
-                self._tick = int(number)
-            if word == "waste":
-                self.redraw(forget=True)
-            if word == "fill":
-                self._fill(int(number))
-            else:
-                self._show()
-            self.applied += 1
-        self.call_after_refresh(self._tell)
+    def obey(self, command: str) -> None:
+        """See the module's text."""
+        word, _, number = command.partition(" ")
+        if word == "tick":
+            self._tick = int(number)
+        if word == "waste":
+            self.redraw(forget=True)
+        if word == "fill":
+            self._fill(int(number))
+        else:
+            self._show()
+
+    def counts(self) -> dict[str, Any]:
+        """Frames, and how long each filling took."""
+        return {"frames": self.frames, "fills_us": self.fills_us}
 
     def _show(self) -> None:
         rows: dict[Key, Row] = {number: row(number, self._tick) for number in range(ROWS)}
@@ -96,12 +85,6 @@ class TableApp(FrugalApp):
         if self._filling_since is not None:
             self.fills_us.append(round((time.perf_counter() - self._filling_since) * 1e6))
             self._filling_since = None
-
-    def _tell(self) -> None:
-        new = self._report.with_suffix(".new")
-        counts = {"applied": self.applied, "frames": self.frames, "fills_us": self.fills_us}
-        new.write_text(json.dumps(counts), encoding="utf-8")
-        new.rename(self._report)
 
 
 if __name__ == "__main__":
