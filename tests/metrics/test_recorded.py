@@ -79,7 +79,12 @@ def test_triton_with_summaries_and_no_histogram() -> None:
     assert (found.duration.bounds_s, found.duration.counts, round(found.duration.sum_s, 6)) == ((), (3.0,), 1.327965)
     assert found.models is not None
     assert found.models["densenet_onnx"].requests == {"200": 3.0, "500": 0.0}
-    assert found.cache == {("l1", "hit"): 0.0, ("l1", "miss"): 0.0}, "of the whole server: not told by model"
+    text = (SAMPLES / "triton-2.38.0.prom").read_text(encoding="utf-8")
+    used = text.replace("\nnv_cache_num_hits 0", "\nnv_cache_num_hits 5")
+    used = used.replace("\nnv_cache_num_misses 0", "\nnv_cache_num_misses 3")
+    asked = Reader().read(used.encode(), 1.0, "test")
+    assert asked is not None
+    assert asked.cache == {("l1", "hit"): 5.0, ("l1", "miss"): 3.0}, "of the whole server: not told by model"
     by_model = 'nv_cache_num_hits_per_model{model="a",version="1"} 2\n'
     assert sample("triton-2.38.0.prom", by_model).cache == {("l1", "hit"): 2.0, ("l1", "miss"): 0.0}
 

@@ -148,3 +148,22 @@ def test_how_long_it_took_leaves_out_what_others_did_meanwhile(monkeypatch: pyte
 
     asyncio.run(go())
     assert world.telling.took_s == 0.0
+
+
+def test_what_an_early_end_left_is_told_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen failing where a telling that was cancelled forgot whom it had not looked at."""
+    world = World(monkeypatch)
+    for number in range(5):
+        world.put(DEPLOYMENT, f"d{number}", f"u{number}")
+
+    async def cut() -> None:
+        task = asyncio.create_task(world.telling.news(ManualClock()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cut())
+    looked_at = world.looks
+    assert 0 < looked_at < 5
+    world.told()
+    assert world.looks == 5
