@@ -1,8 +1,9 @@
 """Ordinary clients that are refused since a roll-out: the new revision does not take what they send.
 
-By their count alone these refusals look like an attack. Three facts tell them apart: whether the revision
-changed here shortly before, which part of the inference requests is refused, and whether the usual
-well-formed traffic goes on. An attack comes on top of that traffic; these stand in its place.
+By their count alone these refusals look like an attack. Four facts tell them apart: whether the revision
+changed here shortly before, which part of the inference requests is refused, whether the usual well-formed
+traffic goes on, and whether more is turned away than inference requests. An attack comes on top of that traffic
+and tries other doors, too; these stand in its place.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import math
 from dataclasses import dataclass
 from itertools import chain
 
-from nimify_tui.fleet.baseline import Baseline
-from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, Series, Window
+from nimify_tui.fleet.baseline import ALPHA, Baseline
+from nimify_tui.fleet.series import CLIENT_ERRORS, COLUMN_S, HOSTILE, Series, Window
 from nimify_tui.fleet.words import percent
 
 #: A revision explains refusals that begin within this time of it: large models load for minutes.
@@ -21,6 +22,8 @@ REVISED_S = 300.0
 REFUSED_COUNT, REFUSED_SHARE, REFUSED_CLEAR = 5.0, 0.10, 0.05
 #: This part of the refusals has to be missing from the well-formed traffic, or this part of that traffic.
 IN_PLACE, GONE = 0.5, 0.5
+#: So much for each refused inference request is turned away elsewhere only in an attack: paths, headers, sizes.
+ELSEWHERE = 0.5
 #: What is missing has to stand so far above the scatter of counting, standard deviations (of a Poisson count).
 SCATTER = 2.0
 #: Found when it has been so for so long, over when it has not been so for so long, seconds.
@@ -50,11 +53,13 @@ class Refused:
 class Refusals:
     """The usual well-formed traffic of one service in one region, and whether refusals stand in its place."""
 
-    __slots__ = ("_grown", "_revised_at", "_revision", "_suspect_at", "found", "usual")
+    __slots__ = ("_elsewhere", "_grown", "_revised_at", "_revision", "_suspect_at", "found", "usual")
 
     def __init__(self) -> None:
         #: Well-formed requests per second, answered or failed.
         self.usual = Baseline()
+        #: What is usually turned away and is no inference request, per second: the internet's noise.
+        self._elsewhere = 0.0
         self.found: Refused | None = None
         self._revision: int | None = None
         self._revised_at: float | None = None
@@ -70,6 +75,7 @@ class Refusals:
     def learn(self, window: Window) -> None:
         """A column has become the past."""
         self.usual.learn(max((window.total - window.values[CLIENT_ERRORS]) / window.span_s, _LEAST_RPS))
+        self._elsewhere += max(ALPHA, 1.0 / self.usual.n) * (_elsewhere(window) / window.span_s - self._elsewhere)
 
     def note(
         self, before: tuple[str | float, ...] | None, requests: dict[str, float], at: float
@@ -127,6 +133,8 @@ class Refusals:
             return recent.total - refused < usual * recent.span_s * (1.0 - REFUSED_CLEAR)
         if self._revised_at is None or at - self._revised_at > REVISED_S:
             return False
+        if _elsewhere(recent) - self._elsewhere * recent.span_s > ELSEWHERE * refused:
+            return False
         # More columns scatter less; those before the change say nothing.
         first = max(series.newest - _COLUMNS + 1, int(self._revised_at // COLUMN_S) + 1)
         window = series.window(min(first, series.newest - 1), series.newest) or recent
@@ -160,6 +168,11 @@ class Refusals:
         most = sorted(counts, key=lambda code: (-counts[code], code))[:2]
         told = [code for code in most if counts[code] >= 0.1 * sum(counts.values())]
         return f"clients refused since r{revision}: {percent(min(1.0, share))} {' and '.join(told) or '4xx'}"
+
+
+def _elsewhere(window: Window) -> float:
+    """How many were turned away that are no inference requests."""
+    return max(0.0, window.values[HOSTILE] - window.values[CLIENT_ERRORS])
 
 
 def _refusal(code: str) -> bool:

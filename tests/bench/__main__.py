@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def is_time(result: Result) -> bool:
     """Whether a result depends on what else the machine does (a time, a ratio of times): bytes do not."""
-    return result.unit in ("ms", "s", "x", "% of a core")
+    return result.unit in ("ms", "s", "x", "% of a core") or result.unit.endswith(" of CPU")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,22 @@ def test_command_passes_when_all_pass(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert main(["good", "--json", str(tmp_path / "b.json"), "--markdown"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("unit", "gates"),
+    [("ms", False), ("s", False), ("x", False), ("% of a core", False), ("ms of CPU", False), ("us of CPU", False),
+     ("B", True), ("kB/s", True), ("MB RSS", True), ("", True)],
+)  # fmt: skip
+def test_where_counts_gate_a_missed_time_is_told_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unit: str, gates: bool
+) -> None:
+    """Seen failing while CPU was no time."""
+    monkeypatch.setattr("tests.bench.__main__.BENCHES", ("missed",))
+    fake(monkeypatch, "missed", at_most("missed", 9.0, unit, 8.0))
+    argv = ["missed", "--json", str(tmp_path / "b.json")]
+    assert main([*argv, "--counts-gate"]) == int(gates)
+    assert main(argv) == 1
+
+
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["no_such_benchmark", "--json", str(tmp_path / "b.json")])
