@@ -6,6 +6,9 @@ changed. Nothing ever asks for a layout; a line that looks as before is not touc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.events import Resize
@@ -16,6 +19,9 @@ from textual.widget import Widget
 from nimify_tui.ui.glyphs import UNICODE, Glyphs
 from nimify_tui.ui.theme import look
 from nimify_tui.ui.widgets.cells import Line
+
+#: What is painted over a widget's lines or beside them.
+_AROUND = ("outline_top", "outline_right", "outline_bottom", "outline_left", "hatch", "tint")
 
 
 class LineCanvas(Widget):
@@ -29,8 +35,11 @@ class LineCanvas(Widget):
         self._lines: list[Line | None] = []
         self._drawn_width = -1
         self._styles_by_name: dict[str, Style] = {}
-        self._styles_from: object = None
         self._offset_x = 0
+        #: Strips by line, with the line that each shows; and what they were painted under.
+        self._painted: dict[int, tuple[Line, Strip]] = {}
+        self._painted_as: tuple[object, ...] | None = None
+        self._filtered: dict[str, Style] = {}
 
     # -- what subclasses give ----------------------------------------------------------------
     def draw(self, y: int) -> Line:
@@ -84,42 +93,115 @@ class LineCanvas(Widget):
         return len(changed)
 
     # -- Textual -----------------------------------------------------------------------------
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Paint the lines of ``crop``: each once, until it looks otherwise.
+
+        Textual asks for all lines of a widget when one of them changed, and makes four strips of each new one (the
+        line, its width, its borders, its colours); without borders, padding and the like there is one.
+        """
+        if not self._plain():
+            return super().render_lines(crop)
+        self._resolve()
+        lines, width = self._shaped(), self.cols
+        strips = [self._strip(lines, y, width) for y in crop.line_range]
+        first, last = crop.column_span
+        return strips if (first, last) == (0, width) else [strip.crop(first, last) for strip in strips]
+
     def render_line(self, y: int) -> Strip:
-        """Paint line ``y`` (Textual's Line API)."""
+        """Paint line ``y`` without the screen's filters (Textual's Line API, for a widget with a border)."""
+        self._resolve()
+        segments, _ = self._segments(self._line(self._shaped(), y), self.style_named)
         width = self.cols
-        if len(self._lines) != self.rows_high or self._drawn_width != width:
+        return Strip(segments).crop(self._offset_x).adjust_cell_length(width, self.visual_style.rich_style)
+
+    def _plain(self) -> bool:
+        """Whether the widget is its content alone."""
+        styles = self.styles
+        return (
+            not styles.gutter
+            and not styles.has_any_rules(*_AROUND)
+            and styles.text_opacity == 1.0
+            and self.opacity == 1.0
+            and self.size == self.content_size
+        )
+
+    def _resolve(self) -> None:
+        """Forget what is painted when it would look otherwise now."""
+        filters, base = tuple(self.get_line_filters()), self.visual_style.rich_style
+        background, offset_x = self.background_colors[1], self._offset_x
+        now = (self.app.theme_variables, filters, base, background, self.cols, offset_x)
+        if self._painted_as is None or any(a is not b and a != b for a, b in zip(now, self._painted_as, strict=True)):
+            self._painted_as = now
+            self._painted.clear()
+            self._filtered.clear()
+            self._styles_by_name.clear()
+
+    def _shaped(self) -> list[Line | None]:
+        """The lines, as many and as wide as the widget is now."""
+        width, height = self.content_size
+        if len(self._lines) != height or self._drawn_width != width:
             if self._drawn_width != width:
                 self.sized()  # painted before the resize event came: never in the shape of the old width
-            self._lines = [None] * self.rows_high
+            self._lines = [None] * height
             self._drawn_width = width
-        base = self.visual_style.rich_style
-        if not 0 <= y < len(self._lines):
-            return Strip.blank(width, base)
-        line = self._lines[y]
+        return self._lines
+
+    def _line(self, lines: list[Line | None], y: int) -> Line:
+        """What line ``y`` shows, drawn when nobody did."""
+        if not 0 <= y < len(lines):
+            return ()
+        line = lines[y]
         if line is None:
-            line = self._lines[y] = self.draw(y)
-        segments: list[Segment] = []
-        last: tuple[str, Style] | None = None
-        for text, names in line:
-            style = self.style_named(names)
-            if last is not None and last[1] is style:
-                last = (last[0] + text, style)
-                continue
-            if last is not None:
-                segments.append(Segment(*last))
-            last = (text, style)
-        if last is not None:
-            segments.append(Segment(*last))
-        strip = Strip(segments)
+            line = lines[y] = self.draw(y)
+        return line
+
+    def _strip(self, lines: list[Line | None], y: int, width: int) -> Strip:
+        line = self._line(lines, y)
+        known = self._painted.get(y)
+        if known is not None and (known[0] is line or known[0] == line):
+            return known[1]
+        segments, length = self._segments(line, self._style_filtered)
         if self._offset_x:
-            strip = strip.crop(self._offset_x)
-        return strip.adjust_cell_length(width, base)
+            strip = Strip(segments, length).crop(self._offset_x).adjust_cell_length(width, self._style_filtered(""))
+        elif length <= width:
+            if length < width:
+                segments.append(Segment(" " * (width - length), self._style_filtered("")))
+            strip = Strip(segments, width)
+        else:
+            strip = Strip(segments, length).adjust_cell_length(width)
+        self._painted[y] = (line, strip)
+        return strip
+
+    def _segments(self, line: Line, styled: Callable[[str], Style]) -> tuple[list[Segment], int]:
+        """A line in Textual's terms, and how many cells it takes."""
+        segments: list[Segment] = []
+        length = 0
+        last: Style | None = None
+        texts: list[str] = []
+        for text, names in line:
+            length += len(text) if text.isascii() else cell_len(text)
+            style = styled(names)
+            if style is not last and texts and last is not None:
+                segments.append(Segment("".join(texts), last))
+                texts.clear()
+            texts.append(text)
+            last = style
+        if last is not None:
+            segments.append(Segment("".join(texts), last))
+        return segments, length
+
+    def _style_filtered(self, names: str) -> Style:
+        """The style of such a run as the screen's filters leave it; they look at nothing but styles."""
+        if (style := self._filtered.get(names)) is not None:
+            return style
+        segments = [Segment("x", self.style_named(names))]
+        for each in self.get_line_filters():
+            segments = each.apply(segments, self.background_colors[1])
+        style = self._filtered[names] = segments[0].style or Style.null()
+        return style
 
     def style_named(self, names: str) -> Style:
         """The Rich style of space-separated style names on the widget's own; later names win."""
-        if self._styles_from is not self.app.theme_variables:
-            self._styles_from = self.app.theme_variables
-            self._styles_by_name.clear()
         if (style := self._styles_by_name.get(names)) is not None:
             return style
         style = self.visual_style.rich_style
@@ -130,7 +212,7 @@ class LineCanvas(Widget):
 
     def notify_style_update(self) -> None:
         """Theme or style sheet changed: resolve the styles anew."""
-        self._styles_by_name.clear()
+        self._painted_as = None
         super().notify_style_update()
 
     def on_resize(self, _: Resize) -> None:

@@ -199,11 +199,12 @@ class LatencyChart(LineCanvas):
             bare, owners = chars[cursor] in (" ", glyphs.slo), list(owners)
             owners[cursor] = "key" if bare else f"{owners[cursor]} reverse"
             chars[cursor] = glyphs.vertical if bare else chars[cursor]
-        begin = 0
-        for x in range(1, grid.width + 1):
-            if x == grid.width or owners[x] != owners[begin]:
-                runs.append(("".join(chars[begin:x]), owners[begin]))
-                begin = x
+        begin, before = 0, owners[0]
+        for x, owner in enumerate(owners):
+            if owner != before:
+                runs.append(("".join(chars[begin:x]), before))
+                begin, before = x, owner
+        runs.append(("".join(chars[begin:]), before))
         if label is not None:
             runs += [(" ", ""), (fit(label[0], _RIGHT - 1), label[1])]
         return tuple(runs)

@@ -14,13 +14,21 @@ Marker = Literal["braille", "blocks", "ascii"]
 DOTS: dict[Marker, tuple[int, int]] = {"braille": (2, 4), "blocks": (1, 2), "ascii": (1, 2)}
 # Unicode 1.1 Braille patterns: bit of the dot at (column, row from the top).
 _BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-_PAIR = (1, 2)
+_PAIR = ((1, 2),)
 #: Forms of a line, so that several are told apart without colour: dot columns drawn, left out, drawn ... () is a whole
 #: line.
 FORMS: tuple[tuple[int, ...], ...] = ((), (3, 2), (1, 2), (6, 2, 1, 2), (1, 1), (9, 3))
 #: Dot columns in which every form is seen whole.
 _SAMPLE = 12
 _PAIRS: dict[Marker, str] = {"blocks": " ▀▄█", "ascii": " '.:"}
+_DOT_BITS: dict[Marker, tuple[tuple[int, ...], ...]] = {"braille": _BRAILLE, "blocks": _PAIR, "ascii": _PAIR}
+_MASKS = {
+    marker: tuple(
+        tuple(tuple(sum(column[first : last + 1]) for last in range(len(column))) for first in range(len(column)))
+        for column in columns
+    )
+    for marker, columns in _DOT_BITS.items()
+}
 
 
 @dataclass(slots=True)
@@ -33,11 +41,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         self.across, self.down = DOTS[self.marker]
+        self.masks = _MASKS[self.marker]
         self.bits = [[0] * self.width for _ in range(self.height)]
         self.owner = [[""] * self.width for _ in range(self.height)]
 
     across: int = 1
     down: int = 1
+    #: By dot column of a cell, first and last dot from the top: the bits of all dots between.
+    masks: tuple[tuple[tuple[int, ...], ...], ...] = ()
     bits: list[list[int]] = None  # type: ignore[assignment]  # filled by __post_init__
     owner: list[list[str]] = None  # type: ignore[assignment]  # filled by __post_init__
 
@@ -75,12 +86,19 @@ class Grid:
         x, dx = divmod(column, self.across)
         if not 0 <= x < self.width:
             return
-        masks = _BRAILLE[dx] if self.marker == "braille" else _PAIR
         down, top = self.down, self.height * self.down - 1
-        for row in range(max(0, top - high), min(top, top - low) + 1):
-            y, dy = divmod(row, down)
-            self.bits[y][x] |= masks[dy]
-            self.owner[y][x] = style
+        first, last = max(0, top - high), min(top, top - low)
+        if first > last:
+            return
+        masks, bits, owner = self.masks[dx], self.bits, self.owner
+        y, dy = divmod(first, down)
+        end, end_dy = divmod(last, down)
+        while y < end:  # a cell at a time: a spike is many dots high
+            bits[y][x] |= masks[dy][down - 1]
+            owner[y][x] = style
+            y, dy = y + 1, 0
+        bits[y][x] |= masks[dy][end_dy]
+        owner[y][x] = style
 
     def chars(self, y: int) -> str:
         """The characters of a row of cells; a blank where nothing was drawn."""

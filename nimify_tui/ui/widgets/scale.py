@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import sub
 from typing import Literal
 
 #: ``(unix seconds, value or None where nothing was measured)``, in the order of time.
@@ -57,12 +57,13 @@ def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, g
     high = [-math.inf] * count
 
     # Written out: this is most of what a chart costs, and it stands between a key press and its echo.
+    floor, least, most = math.floor, -_ABSURD, _ABSURD
     known, at_before, value_before, first = False, 0.0, 0.0, 0
     for at, value in points:
-        if value is None or not -_ABSURD < value < _ABSURD:  # also NaN and infinity
+        if value is None or not least < value < most:  # also NaN and infinity
             known = False
             continue
-        column = math.floor((at - start_at) / step_s)
+        column = floor((at - start_at) / step_s)
         if 0 <= column < count:
             if value < low[column]:
                 low[column] = value
@@ -79,7 +80,8 @@ def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, g
 
 def usual_gap(points: Sequence[Point], step_s: float) -> float:
     """How far apart two points may be and still belong together: three usual distances."""
-    distances = sorted(b[0] - a[0] for a, b in pairwise(points))
+    times = [at for at, _ in points]
+    distances = sorted(map(sub, times[1:], times))
     usual = distances[len(distances) // 2] if distances else step_s
     return max(3.0 * usual, 1.5 * step_s)
 
