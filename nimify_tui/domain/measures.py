@@ -96,7 +96,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     away, and its clock is another one. The code "" of ``requests`` is one that is not told. Histograms without
     bounds are a count and a sum: a mean, no percentile. ``latency_note`` says why there is no percentile, or what
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
-    of what stands before other services, which it tells of. ``via`` is
+    of what stands before other services, which it tells of. ``digests``
+    are the SHA-256 of the models that it has loaded, where it tells those. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
     part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
     """
@@ -128,6 +129,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     runtime: str = ""
     tokens: TokenSample | None = None
     front: Front | None = None
+    digests: tuple[str, ...] | None = None
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -23,8 +23,7 @@ class Looks(enum.StrEnum):
     CERTIFICATE = "certificates on the way to a region"
     CACHE = "the hit ratio of its caches"
     TRAFFIC = "traffic, against its own past"
-    #: Nothing here tells it: the rule's ``unjudged`` says what is missing.
-    NOTHING = "nothing"
+    MODEL = "the digest of the model that each replica serves"
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     ``for_s``: it has to be so for so many seconds before it fires. ``hold_s``: a firing one has to be over for so
     many seconds before it ends. ``threshold`` is in ``unit`` (see ``Measure.unit``); ``words`` say what is the
-    matter, ``remedy`` what to do. ``unjudged``: why the console cannot judge it at all, "" when it can.
+    matter, ``remedy`` what to do.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     words: str
     remedy: str
-    unjudged: str = ""
     hold_s: float = 60.0
 
 
@@ -67,10 +65,9 @@ RULES: tuple[Rule, ...] = (
     Rule(name="ErrorsHigh", title="errors", severity=_CRITICAL, for_s=120.0, looks=Looks.ERRORS,
          threshold=0.05, unit="ratio", words="more than 5 % of requests fail",
          remedy="open its logs and events; roll back when a new revision came just before"),
-    Rule(name="SecurityBreach", title="security breach", severity=_CRITICAL, for_s=0.0, looks=Looks.NOTHING,
-         threshold=0.0, unit="count", words="somebody got in",
-         remedy="isolate what is affected, keep the evidence, change its credentials",
-         unjudged="no feed of intrusions: what is read here are refused requests (attempts) and crashes"),
+    Rule(name="SecurityBreach", title="security breach", severity=_CRITICAL, for_s=0.0, looks=Looks.MODEL,
+         threshold=0.0, unit="count", words="a replica serves a model that nobody deployed",
+         remedy="isolate what is affected, keep the file as evidence, deploy the model anew, change the logins"),
     Rule(name="CertificateExpiring", title="certificate", severity=_CRITICAL, for_s=0.0, looks=Looks.CERTIFICATE,
          threshold=86400.0, unit="s", words="a certificate ends within 24 h",
          remedy="renew the certificate, then look whether the server has loaded the new one"),
@@ -92,7 +89,8 @@ RULES: tuple[Rule, ...] = (
 #: The names under which the rules are exported to a Prometheus (artifacts.alerting): an alert that comes back under
 #: one of them is the one that is judged here.
 EXPORTED_AS: dict[str, str] = {
-    "NimifyUnavailable": "Unavailable", "NimifyErrorsHigh": "ErrorsHigh", "NimifyLatencyHigh": "LatencyHigh",
+    "NimifyUnavailable": "Unavailable", "NimifyModelUnknown": "SecurityBreach",
+    "NimifyErrorsHigh": "ErrorsHigh", "NimifyLatencyHigh": "LatencyHigh",
     "NimifyFirstTokenSlow": "LatencyHigh", "NimifyGpuBusy": "UtilisationHigh", "NimifyCacheDegraded": "CacheDegraded",
     "NimifyTrafficUnusual": "TrafficUnusual", "NimifyHostileRequests": "TrafficUnusual",
     "NimifyCertificateExpiring": "CertificateExpiring",

@@ -228,8 +228,6 @@ class Alarms:
         return self._alerts
 
     def _status(self, rule: Rule) -> RuleStatus:
-        if rule.unjudged:
-            return RuleStatus(rule=rule.name, reason=rule.unjudged)
         if rule.name in self._full:
             if len(self._entries) >= MOST:
                 return RuleStatus(

@@ -70,6 +70,7 @@ def observe(
         return
     service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
     service.via, service.partial, service.runtime = sample.via, sample.partial, sample.runtime
+    _note_digests(service, track, sample.digests)
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:
@@ -229,6 +230,23 @@ def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], 
     track.bounds = duration.bounds_s if duration is not None else ()
     track.in_flight, track.queued, track.rss_bytes = sample.in_flight, sample.queued, sample.rss_bytes
     track.failed = ""
+
+
+def _note_digests(service: ServiceTrack, track: ReplicaTrack, told: tuple[str, ...] | None) -> None:
+    """Keep which replica serves a model that no revision of its service has, where its own revision is known."""
+    if told is None:
+        return
+    fact, name = service.service, track.replica.key.replica
+    service.tells_digests = True
+    if fact is None or not fact.model_sha256:
+        return
+    revisions = {each.number: each.spec.model_sha256 for each in fact.revisions} | {fact.revision: fact.model_sha256}
+    known = track.replica.revision in revisions
+    strange = [each for each in told if each not in revisions.values()] if known else []
+    if strange:
+        service.foreign = (service.foreign or {}) | {name: strange[0]}
+    elif service.foreign is not None and name in service.foreign:
+        del service.foreign[name]
 
 
 def _note_hostile(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nimify_tui.base.clock import rfc3339
+from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import Measure, MeasureState, absent
@@ -162,6 +163,27 @@ def traffic(look: Look) -> Verdict | None:
     return Verdict(True, flag.text, row.rps, usual / TRAFFIC_FACTOR if less else limit, flag.onset)
 
 
+def model(look: Look) -> Verdict | None:
+    """A replica that serves other bytes than any revision of its service has."""
+    track, service = look.track, look.track.service
+    if not track.tells_digests:
+        return Verdict(None, "its runtime tells no digest of what it serves")
+    if service is None or not service.model_sha256 or service.models:
+        return Verdict(None, "the digest of the model that it should serve is not known here")
+    fresh_s = STALE_INTERVALS * (track.every_s or look.scrape_s)
+    fresh = {name: one.at for name, one in track.replicas.items() if one.at and look.at - one.at <= fresh_s}
+    if not fresh:
+        return Verdict(None, "no replica has told it lately")
+    strange = {name: digest for name, digest in (track.foreign or {}).items() if name in fresh}
+    value = Measure(float(len(strange)), "count", max(fresh.values()), "metrics")
+    if not strange:
+        return Verdict(False, "", value, look.limit)
+    name, digest = min(strange.items())
+    more = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+    text = f"{clean_line(name, 60)}{more} serves a model that no revision has: sha256 {clean_line(digest, 12)}"
+    return Verdict(True, text, value, look.limit)
+
+
 def cache(look: Look) -> Verdict | None:
     """The worst of its tiers against the usual hit ratio of each; None where it tells of no cache."""
     at, tracks = look.at, look.track.caches
@@ -243,4 +265,5 @@ def _unusable(measure: Measure) -> str:
 #: A kind of rule about services has its judge here.
 JUDGES: dict[Looks, Judge] = {
     Looks.STATE: state, Looks.ERRORS: errors, Looks.LATENCY: latency, Looks.TRAFFIC: traffic, Looks.CACHE: cache,
+    Looks.MODEL: model,
 }  # fmt: skip

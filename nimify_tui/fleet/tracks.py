@@ -110,9 +110,9 @@ class ServiceTrack:
 
     __slots__ = (
         "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
-        "findings", "fold_id", "front", "hostile", "key", "latency_note", "mask", "models", "next_at", "numbers",
-        "partial", "place", "region", "replicas", "row", "row_id", "runtime", "sampled_at", "series", "service", "slo",
-        "slo_problem", "via", "weight", "window",
+        "findings", "fold_id", "foreign", "front", "hostile", "key", "latency_note", "mask", "models", "next_at",
+        "numbers", "partial", "place", "region", "replicas", "row", "row_id", "runtime", "sampled_at", "series",
+        "service", "slo", "slo_problem", "tells_digests", "via", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -133,6 +133,9 @@ class ServiceTrack:
         self.every_s = 0.0
         #: Why it has no latency histogram, or what that one measures; "" where who reads it has nothing to say.
         self.latency_note = ""
+        #: Whether its replicas tell the digests of their models; those that no revision has, by replica.
+        self.tells_digests = False
+        self.foreign: dict[str, str] | None = None
         #: The family whose metrics are read, "" before the first were.
         self.runtime = ""
         #: Who tells its numbers where that are not its replicas, and why they may be only a part ("": they are whole).

@@ -83,6 +83,8 @@ class Server:
     duration: Counts = field(default_factory=Counts)
     compute: Counts = field(default_factory=Counts)
     cpu_s: float = 0.5
+    #: The digests of the models that it serves, None where it does not tell.
+    digests: tuple[str, ...] | None = None
     owed: float = 0.0
 
     def work(self, seconds: float, rng: random.Random) -> None:
@@ -134,7 +136,7 @@ class Server:
             at=at, source="test", started_at=self.started_at, requests=dict(self.codes), duration=self.duration.told(),
             compute=self.compute.told(), rejected=dict(self.rejected), security=dict(self.security),
             batch_sum=self.compute.told().counts[-1], batch_count=self.compute.told().counts[-1], cpu_s=self.cpu_s,
-            rss_bytes=5e7, in_flight=1.0, queued=0.0,
+            rss_bytes=5e7, in_flight=1.0, queued=0.0, digests=self.digests,
         )  # fmt: skip
 
 

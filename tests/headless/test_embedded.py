@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -204,3 +205,30 @@ def test_a_file_that_is_no_model_is_refused_before_anything_is_planned(home: Hom
     assert done.returncode == 64, done.stderr
     assert "cannot be served" in done.stderr
     assert run_cli("analyze", str(path)).returncode == 1
+
+
+def test_a_model_that_somebody_exchanged_on_the_disk_is_a_breach_of_security(
+    home: Home, service: str, tmp_path: Path
+) -> None:
+    """The file under a replica that then starts again; before that, nothing is amiss."""
+
+    def judged() -> dict[str, Any] | None:
+        now = _snapshot()
+        rules = {each["rule"]: each["judged"] for each in now["alerts"]["rules"]}
+        return now if rules["SecurityBreach"] == 1 else None
+
+    before = wait_for(judged, 60, why="its digest", every_s=0.5)
+    assert not [each for each in before["alerts"]["items"] if each["rule"] == "SecurityBreach"]
+    (kept,) = home.root.rglob("models/*.onnx")
+    strange = write_model(tmp_path / "strange.onnx", seed=2).read_bytes()
+    kept.chmod(0o600)
+    kept.write_bytes(strange)
+    (replica,) = before["replicas"]
+    os.kill(replica["pid"], signal.SIGKILL)
+
+    def breach() -> dict[str, Any] | None:
+        return next((each for each in _snapshot()["alerts"]["items"] if each["rule"] == "SecurityBreach"), None)
+
+    found = wait_for(breach, 90, why="the alert", every_s=0.5)
+    assert (found["state"], found["severity"], found["service"]) == ("firing", "critical", "scorer")
+    assert f"serves a model that no revision has: sha256 {hashlib.sha256(strange).hexdigest()[:11]}" in found["text"]

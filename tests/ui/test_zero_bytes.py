@@ -38,6 +38,7 @@ def _cost(program: FedRun) -> int:
         if program.send("same") == 0:
             break
     program.send("count")
+    program.tty.wait_quiet()  # its thread may not have read yet what was written before
     counts, at_terminal = program.counts(), program.tty.total_bytes
     for _ in range(FRAMES):
         program.send("same")

@@ -26,6 +26,7 @@ _DURATION, _QUEUE, _COMPUTE, _BATCH = (
     for name in ("request_duration_seconds", "queue_duration_seconds", "compute_duration_seconds", "batch_size")
 )
 _IN_FLIGHT, _QUEUED = f"{_INFERENCE}requests_in_flight", f"{_INFERENCE}queue_requests"
+_BUILD = "nimify_build_info"
 _REJECTED, _SECURITY = "nimify_requests_rejected_total", "nimify_security_events_total"
 _CACHE, _CACHE_BYTES, _EVICTIONS = (
     "nimify_cache_requests_total", "nimify_cache_bytes", "nimify_cache_evictions_total",
@@ -41,7 +42,7 @@ class NimifyAdapter:
     announced = frozenset({_REQUESTS, _REJECTED, _SECURITY})
     wanted = frozenset(
         {
-            _REQUESTS, _IN_FLIGHT, _QUEUED, _REJECTED, _SECURITY, _CACHE, _CACHE_BYTES, _EVICTIONS,
+            _BUILD, _REQUESTS, _IN_FLIGHT, _QUEUED, _REJECTED, _SECURITY, _CACHE, _CACHE_BYTES, _EVICTIONS,
             f"{_BATCH}_sum", f"{_BATCH}_count", *parts(_DURATION, _QUEUE, _COMPUTE), *PROCESS,
         }
     )  # fmt: skip
@@ -78,9 +79,16 @@ class NimifyAdapter:
             rss_bytes=one(series.get(RSS)),
             open_fds=one(series.get(FDS)),
             models=by_model(page, _OF_MODEL, self._of_model),
+            digests=_digests(page),
         )  # fmt: skip
 
     def _of_model(self, page: Page) -> ModelSample:
         return ModelSample(
             requests=counts_by(page, _REQUESTS, "code"), duration=self._histograms.read(page, _DURATION)
         )
+
+
+def _digests(page: Page) -> tuple[str, ...] | None:
+    """The digests of its models; one that has loaded none tells an empty one."""
+    told = counts_by(page, _BUILD, "model_sha256")
+    return None if told is None else tuple(sorted(filter(None, told)))

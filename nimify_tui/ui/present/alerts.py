@@ -187,7 +187,7 @@ def _told(each: Manager) -> str:
 
 def _rule_row(each: Rule, status: RuleStatus) -> Row:
     if not status.judged:
-        judged, style = "not judged here" if each.unjudged else "not judged", "dim"
+        judged, style = "not judged", "dim"
     else:
         judged, style = f"judged {status.judged} of {status.judged + status.unjudged}", ""
     cells = (
