@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nimify_tui.ui.widgets.chart import ChartData, ChartSeries, LatencyChart
@@ -151,6 +151,8 @@ def test_scale_is_logarithmic_only_when_values_lie_far_apart() -> None:
     st.integers(1, 12),
     st.none() | st.floats(0.0001, 100),
 )
+@example([(0.0, 5e-324)], 20, 4, None)
+@example([(0.0, 1e-312), (60.0, 3e-300)], 20, 4, 1e-9)
 @settings(max_examples=60, deadline=None)
 def test_any_series_gives_a_picture_of_the_right_size(
     points: list[tuple[float, float | None]], width: int, height: int, slo: float | None

@@ -15,6 +15,8 @@ Span = tuple[float, float] | None
 
 #: No latency, rate or size is this high; such a value counts as not measured.
 _ABSURD = 1e15
+#: What is smaller is drawn as zero: below it the arithmetic of a scale has no room.
+_TINY = 1e-15
 _NICE_COLUMN_S = (
     4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 360, 420, 480, 600, 720, 900, 1080, 1200, 1440,
     1800, 2400, 3600, 4800, 5400, 7200, 9600, 10800, 14400, 18000, 21600, 28800, 36000, 43200, 57600, 86400,
@@ -137,16 +139,16 @@ def pick_scale(
     lows = [span[0] for spans_ in series for span in spans_ if span is not None]
     highs = [span[1] for spans_ in series for span in spans_ if span is not None]
     top = max(highs, default=slo or 1.0)
-    positive = [value for value in lows if value > 0]
-    bottom = min(positive, default=top / 10 if top > 0 else 0.1)
-    chosen = kind if kind != "auto" else "log" if bottom > 0 and top / bottom > 20 else "linear"
-    if chosen == "log" and top > 0:
-        if slo is not None and slo > 0:
+    positive = [value for value in lows if value > _TINY]
+    bottom = min(positive, default=top / 10 if top > _TINY else 0.1)
+    chosen = kind if kind != "auto" else "log" if bottom > _TINY and top / bottom > 20 else "linear"
+    if chosen == "log" and top > _TINY:
+        if slo is not None and slo > _TINY:
             top, bottom = max(top, min(slo, top * 4)), min(bottom, max(slo, bottom / 4))
         return Scale("log", bottom / 1.1, max(top * 1.1, bottom * 2))
     if slo is not None and slo <= 2 * top:
         top = max(top, slo * 1.1)
-    return Scale("linear", 0.0, nice_up(top))
+    return Scale("linear", 0.0, nice_up(top if top > _TINY else 0.0))
 
 
 def sparkline(values: Sequence[float | None], bars: str, high: float | None = None) -> str:
