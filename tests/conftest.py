@@ -19,10 +19,12 @@ __all__ = ["cluster", "engine"]
 def pytest_configure(config: pytest.Config) -> None:
     """Watch for skips; and no library that a test loads tells anybody about this machine."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # How long an example takes to make says how busy the machine is, nothing of the program.
+    # How long an example takes to make says how busy the machine is, nothing of the program. With CI set the examples
+    # are the same each time: what a new one finds is found by whoever runs the tests while he works on them.
     hypothesis.settings.register_profile(
-        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        derandomize=bool(os.environ.get("CI")),
+    )  # fmt: skip
     hypothesis.settings.load_profile("any machine")
     config.pluginmanager.register(SkipPolicy(), "skip-policy")
 
