@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nimify_tui.backends.prometheus import server as module
+from nimify_tui.backends.prometheus.answers import decode_rows
 from nimify_tui.backends.prometheus.place import ServerPlace
-from nimify_tui.backends.prometheus.server import PrometheusServer, Samples
+from nimify_tui.backends.prometheus.server import PrometheusServer, Told
 from nimify_tui.backends.prometheus.ways import Direct, Got, Pairs
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.domain.demands import NumbersDemand
@@ -103,10 +103,10 @@ class Seen(PrometheusServer):
 
     samples_seen = 0
 
-    async def samples(self, expression: str, at: float) -> Samples:
+    async def series(self, expression: str, at: float) -> Told:
         """See :class:`PrometheusServer`."""
-        found = await super().samples(expression, at)
-        self.samples_seen += sum(len(row.values) for row in found.rows)
+        found = await super().series(expression, at)
+        self.samples_seen += sum([len(each.values) for each in found.series])
         return found
 
 
@@ -185,7 +185,7 @@ def parse_ratio(body: bytes) -> float:
         for plain in (True, False):
             begun_s = time.process_time()
             for _ in range(5):
-                json.loads(body) if plain else module._DECODE(body)
+                json.loads(body) if plain else decode_rows(body)
             took_s = time.process_time() - begun_s
             plain_s, ours_s = (min(plain_s, took_s), ours_s) if plain else (plain_s, min(ours_s, took_s))
     return ours_s / plain_s
