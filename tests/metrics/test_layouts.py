@@ -8,11 +8,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimify_tui.backends.prometheus.answers import Series, decode_told
+from nimify_tui.backends.prometheus.answers import Series, decode_any, decode_told
 from nimify_tui.backends.prometheus.errors import BadAnswer
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer
@@ -145,6 +146,27 @@ def test_what_is_more_than_may_be_kept_is_read_each_time_and_is_as_right() -> No
         (told,) = layouts.told("own", spots, [Answer(PODS, found)], server.labels).values()
         assert told.values[0] == [(1.0, float(turn))]
     assert (server.read, layouts.weight) == (3, 0)
+
+
+def test_a_value_may_be_infinite_as_a_server_writes_it() -> None:
+    """Prometheus writes ``+Inf`` (strconv.FormatFloat). Seen failing without it: the answer was no samples."""
+    values = [(1.0, "+Inf"), (2.0, "-Inf"), (3.0, "NaN"), (4.0, "5")]
+    text = ',"+Inf"]'
+    body = json.dumps(
+        {
+            "status": "success",
+            "data": {
+                "resultType": "matrix",
+                "result": [{"metric": {"le": "+Inf", "code": text}, "values": values}],
+            },
+        },
+        separators=(",", ":"),
+    ).encode()  # fmt: skip
+    (told,) = decode_any(decode_told, body).data.result
+    assert repr(told.values) == "[(1.0, inf), (2.0, -inf), (3.0, nan), (4.0, 5.0)]"
+    assert SERVER.labels([told]) == [{"le": "+Inf", "code": text}]
+    with pytest.raises(msgspec.ValidationError):
+        decode_any(decode_told, body.replace(b"-Inf", b"-Ynf"))
 
 
 @pytest.mark.parametrize("labels", [["a"], {"__name__": 1}, None, "text"])

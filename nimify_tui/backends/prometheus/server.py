@@ -28,6 +28,7 @@ from nimify_tui.backends.prometheus.answers import (
     ToldAnswer,
     Value,
     Warned,
+    decode_any,
     decode_labels,
     decode_rows,
     decode_told,
@@ -200,7 +201,7 @@ class PrometheusServer:
         got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
         self._compare(got)
         try:
-            answer = decode(got.body)
+            answer = decode_any(decode, got.body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise self._bad() from error
         if answer.status != "success" or answer.data.result_type != "matrix":
