@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -146,6 +148,28 @@ def test_what_is_more_than_may_be_kept_is_read_each_time_and_is_as_right() -> No
         (told,) = layouts.told("own", spots, [Answer(PODS, found)], server.labels).values()
         assert told.values[0] == [(1.0, float(turn))]
     assert (server.read, layouts.weight) == (3, 0)
+
+
+def test_what_is_kept_is_no_more_than_it_is_said_to_be() -> None:
+    """By what Python itself counts. Seen failing with the labels' texts left out of the sum."""
+    layouts, spots = Layouts(), [spot("svc", f"p-{n}") for n in range(20)]
+    rows = [
+        one(f"p-{at % 20}", (1.0, "1"), __name__=f"n_{at % 97}", model=f"m-{at % 20}", le=f"{at}")
+        for at in range(4000)
+    ]
+    answers = [Answer(PODS, series(*rows))]
+    tracemalloc.start()
+    try:
+        layouts.begin()
+        layouts.told("own", spots, answers, SERVER.labels)
+        gc.collect()
+        with_all = tracemalloc.get_traced_memory()[0]
+        layouts._known.clear()
+        gc.collect()
+        kept = with_all - tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.4 * layouts.weight < kept <= layouts.weight
 
 
 def test_a_value_may_be_infinite_as_a_server_writes_it() -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from sys import getsizeof
+from typing import NamedTuple
 
 from nimify_tui.backends.prometheus.answers import Series
 from nimify_tui.domain.names import ReplicaKey
@@ -18,10 +19,11 @@ from nimify_tui.sources.metrics.exposition import Labels
 from nimify_tui.sources.metrics.pages import Part, Values, parts_of
 from nimify_tui.sources.metrics.selectors import Spot, owner
 
-#: What is remembered of one region at most, as bytes of its labels as they came, and so many for each series beside
-#: them (Python's own: a hostile label may be short). What is more is read anew each time.
-MOST_BYTES, SERIES_BYTES = 16 * 1024 * 1024, 200
-T = TypeVar("T")
+#: So much is remembered of one region at most, bytes (200 replicas of our runtime, 90 series each, take a sixth of it);
+#: what is more is read anew each time.
+MOST_BYTES = 4 * 1024 * 1024
+#: A dictionary and an object of Python beside what is in them, and one name of a metric, bytes.
+_PART_BYTES, _NAME_BYTES = 128, 96
 
 
 class Told(NamedTuple):
@@ -76,7 +78,7 @@ class Layouts:
         if not every:
             return {}
         if not what:
-            return {key: Told(parts, values) for key, parts in _found(spots, answers, read(every)).items()}
+            return {key: Told(mine, values) for key, mine in _found(spots, answers, read(every)).items()}
         question = (what, tuple(spots))
         self._asked.add(question)
         digest = _digest(answers)
@@ -84,11 +86,12 @@ class Layouts:
         if known is None or known.digest != digest:
             if known is not None:
                 self._forget(question)
-            known = _Known(digest, _weight(every), _found(spots, answers, read(every)))
+            parts = _found(spots, answers, read(every))
+            known = _Known(digest, _shared(parts), parts)
             if self.weight + known.weight <= self._most_bytes:
                 self._known[question] = known
                 self.weight += known.weight
-        return {key: Told(parts, values) for key, parts in known.parts.items()}
+        return {key: Told(mine, values) for key, mine in known.parts.items()}
 
     def _forget(self, question: tuple[str, tuple[Spot, ...]]) -> None:
         self.weight -= self._known.pop(question).weight
@@ -104,10 +107,6 @@ def _digest(answers: Sequence[Answer]) -> bytes:
     return digest.digest()
 
 
-def _weight(series: Sequence[Series]) -> int:
-    return sum([len(memoryview(each.metric)) for each in series]) + SERIES_BYTES * len(series)
-
-
 def _found(
     spots: Sequence[Spot], answers: Sequence[Answer], metrics: Sequence[Mapping[str, str]]
 ) -> dict[ReplicaKey, list[Part]]:
@@ -120,28 +119,44 @@ def _found(
             if (key := of(metrics[place])) is not None:
                 places.setdefault(key, []).append(place)
         at += len(series)
+    return {key: parts_of(metrics, mine) for key, mine in places.items()}
+
+
+def _shared(found: Mapping[ReplicaKey, Sequence[Part]]) -> int:
+    """Make one of all that is equal in these parts; how much is left, bytes."""
     share = _Shared()
-    return {key: [share.part(part) for part in parts_of(metrics, mine)] for key, mine in places.items()}
+    for parts in found.values():
+        for part in parts:
+            share.part(part)
+    return share.weight
 
 
 class _Shared:
     """Makes one of all that is equal: replicas of one question mostly have the same names, labels and values."""
 
     def __init__(self) -> None:
+        self._parts_bytes = 0
         self._texts: dict[str, str] = {}
         self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self._labels: dict[Labels, Labels] = {}
         self._all: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
 
-    def part(self, part: Part) -> Part:
-        """The same part."""
+    @property
+    def weight(self) -> int:
+        """How much all of it takes, bytes."""
+        once = (self._texts, self._pairs, self._labels, self._all)
+        return self._parts_bytes + sum(sum(map(getsizeof, each)) for each in once)
+
+    def part(self, part: Part) -> None:
+        """Share what is in this part."""
         kept = {}
         for name, (own, first) in part.names.items():
             mine = tuple([self._own(each) for each in own])
             kept[self._texts.setdefault(name, name)] = (self._all.setdefault(mine, mine), first)
         part.names = kept
         part.labels = tuple([self._texts.setdefault(text, text) for text in part.labels])
-        return part
+        kept_bytes = getsizeof(part.places) + getsizeof(part.labels) + getsizeof(part.names)
+        self._parts_bytes += _PART_BYTES + kept_bytes + _NAME_BYTES * len(part.names)
 
     def _own(self, labels: Labels) -> Labels:
         known = self._labels.get(labels)
