@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.place import ServerPlace
-from nimify_tui.backends.prometheus.server import PrometheusServer, Row
+from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.backends.prometheus.ways import Direct
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.domain.gpus import GpuPanel

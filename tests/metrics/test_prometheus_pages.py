@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nimify_tui.backends.prometheus.server import Row
+from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.metrics.adapters import Reader
-from nimify_tui.sources.metrics.pages import interval_of, told_by
+from nimify_tui.sources.metrics.pages import Target, interval_of, parts_of, told_by
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
     POD_LABELS,
@@ -27,6 +27,15 @@ def row(name: str, *values: tuple[float, float], **labels: str) -> Row:
     return Row({"__name__": name, **TARGET, **labels}, list(values))
 
 
+def targets(rows: list[Row], at: float, settle_s: float) -> list[Target]:
+    parts = parts_of([each.metric for each in rows], range(len(rows)))
+    return told_by(parts, [each.values for each in rows], at, settle_s)
+
+
+def every_s(rows: list[Row]) -> float | None:
+    return interval_of(parts_of([each.metric for each in rows], range(len(rows))), [each.values for each in rows])
+
+
 def test_a_pair_of_servers_is_never_added_up() -> None:
     """Seen failing with all rows of a replica as one target."""
     rows = [
@@ -37,7 +46,7 @@ def test_a_pair_of_servers_is_never_added_up() -> None:
             row(FLIGHT, (at, 1.0), model="m", prometheus_replica=which),
         )
     ]
-    found = told_by(rows, 110.0, 15.0)
+    found = targets(rows, 110.0, 15.0)
     assert [target.times for target in found] == [[103.0], [100.0]]
     sample = Reader().understand(found[0].page(103.0), 103.0, "p")
     assert sample is not None
@@ -46,7 +55,7 @@ def test_a_pair_of_servers_is_never_added_up() -> None:
 
 def test_what_was_not_counted_yet_is_zero_for_ours_and_a_label_of_the_target_is_not_the_runtimes() -> None:
     rows = [row(FLIGHT, (100.0, 0.0), model="the pod's label", exported_model="m", version="1")]
-    page = told_by(rows, 101.0, 15.0)[0].page(100.0)
+    page = targets(rows, 101.0, 15.0)[0].page(100.0)
     assert page[FLIGHT][0].label("model") == "m"
     sample = Reader().understand(page, 100.0, "p")
     assert sample is not None
@@ -60,8 +69,8 @@ def test_a_scrape_that_is_still_coming_in_is_waited_for() -> None:
         row(REQUESTS, (100.0, 1.0), code="500"),
         row(FLIGHT, (100.0, 1.0), (115.0, 1.0)),
     ]
-    assert told_by(rows, 116.0, 15.0)[0].times == [100.0], "one series of the newest is not here yet"
-    target = told_by(rows, 131.0, 15.0)[0]
+    assert targets(rows, 116.0, 15.0)[0].times == [100.0], "one series of the newest is not here yet"
+    target = targets(rows, 131.0, 15.0)[0]
     assert target.times == [115.0, 100.0], "it does not come any more: that code is gone"
     assert set(target.page(115.0)) == {REQUESTS, FLIGHT}
     assert len(target.page(115.0)[REQUESTS]) == 1
@@ -69,9 +78,9 @@ def test_a_scrape_that_is_still_coming_in_is_waited_for() -> None:
 
 def test_how_often_it_is_scraped_and_which_scrapes_are_told() -> None:
     rows = [row(FLIGHT, *((100.0 + 15 * n, 1.0) for n in range(6)))]
-    assert interval_of(rows) == 15.0
-    assert interval_of([row(FLIGHT, (100.0, 1.0))]) is None
-    target = told_by(rows, 176.0, 15.0)[0]
+    assert every_s(rows) == 15.0
+    assert every_s([row(FLIGHT, (100.0, 1.0))]) is None
+    target = targets(rows, 176.0, 15.0)[0]
     assert target.since(0.0, 7.5) == [100.0, 115.0, 130.0, 145.0, 160.0, 175.0]
     assert target.since(145.0, 20.0) == [175.0]
     assert target.since(175.0, 7.5) == []

@@ -20,6 +20,19 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from nimify_tui.backends.kubernetes.errors import said_by
+from nimify_tui.backends.prometheus.answers import (
+    Answer,
+    Names,
+    Row,
+    Series,
+    ToldAnswer,
+    Value,
+    Warned,
+    decode_any,
+    decode_labels,
+    decode_rows,
+    decode_told,
+)
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
 from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.ways import Got, Way
@@ -30,6 +43,7 @@ if TYPE_CHECKING:
     from prometheus_api_client import PrometheusConnect
 
 T = TypeVar("T")
+A = TypeVar("A", Answer, ToldAnswer)
 
 #: One question, and one look at what there is, at most so long, seconds.
 QUERY_S, DISCOVER_S = 5.0, 10.0
@@ -46,17 +60,17 @@ SAME_CLOCK_S = 2.0
 _ANSWERS = 5
 
 
-class Row(msgspec.Struct, gc=False):
-    """One series: its labels with ``__name__``, and its samples as (unix seconds, value), oldest first."""
-
-    metric: dict[str, str]
-    values: list[tuple[float, float]] = []
-
-
 class Samples(NamedTuple):
     """The rows of an answer, and in one line what the server warns of ("" for nothing)."""
 
     rows: list[Row]
+    warning: str
+
+
+class Told(NamedTuple):
+    """The series of an answer, and in one line what the server warns of ("" for nothing)."""
+
+    series: list[Series]
     warning: str
 
 
@@ -72,35 +86,6 @@ class Found(NamedTuple):
 
     names: frozenset[str]
     labels: frozenset[str]
-
-
-class _Data(msgspec.Struct):
-    result_type: str = msgspec.field(default="", name="resultType")
-    result: list[Row] = []
-
-
-class _Answer(msgspec.Struct):
-    status: str
-    data: _Data = msgspec.field(default_factory=_Data)
-    warnings: list[str] | None = None
-
-
-class _Value(msgspec.Struct):
-    metric: dict[str, str]
-    value: tuple[float, float]
-
-
-class _Warned(msgspec.Struct):
-    warnings: list[str] | None = None
-
-
-class _Names(msgspec.Struct):
-    status: str
-    data: list[str] = []
-
-
-#: Not strict: numbers come as text ("NaN", "+Inf" too), which is ten times as fast as a loop.
-_DECODE = msgspec.json.Decoder(_Answer, strict=False).decode
 
 
 class PrometheusServer:
@@ -169,7 +154,7 @@ class PrometheusServer:
         got = await self._way.ask(path, query, timeout_s=RANGE_S, limit_bytes=_MAX_LIST_BYTES)
         self._compare(got)
         try:
-            answer = msgspec.json.decode(got.body, type=_Names)
+            answer = msgspec.json.decode(got.body, type=Names)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadAnswer(f"{self.who} answers with something else than names", "check the url") from error
         return frozenset(answer.data)
@@ -179,20 +164,48 @@ class PrometheusServer:
 
         Raises the errors of this package; AnswerTooLarge when it is more than is read, and then nothing is used.
         """
-        query = [("query", expression), ("time", f"{at + self.ahead_s:.3f}"), ("timeout", f"{QUERY_S:g}s")]
-        return await self._rows("/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series)
+        return await self._rows("/api/v1/query", self._now(expression, at), QUERY_S, self._max_bytes, self._max_series)
+
+    async def series(self, expression: str, at: float) -> Told:
+        """As :meth:`samples`, for who asks often: the labels are not read, only passed over."""
+        query = self._now(expression, at)
+        answer = await self._matrix(
+            "/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series, decode_told
+        )
+        return Told(answer.data.result, _said(answer.warnings))
+
+    def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
+        """The labels of each, with ``__name__``. Raises BadAnswer."""
+        try:
+            return [decode_labels(each.metric) for each in series]
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise self._bad() from error
+
+    def _now(self, expression: str, at: float) -> list[tuple[str, str]]:
+        return [("query", expression), ("time", f"{at + self.ahead_s:.3f}"), ("timeout", f"{QUERY_S:g}s")]
+
+    def _bad(self) -> BadAnswer:
+        return BadAnswer(f"{self.who} answers with something else than samples", "check the url")
 
     async def _rows(
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int
     ) -> Samples:
+        answer = await self._matrix(path, query, timeout_s, max_bytes, max_series, decode_rows)
+        return Samples(answer.data.result, _said(answer.warnings))
+
+    async def _matrix(
+        self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int,
+        decode: Callable[[bytes], A],
+    ) -> A:  # fmt: skip
+        """An answer with samples; their times are made those of our clock."""
         got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
         self._compare(got)
         try:
-            answer = _DECODE(got.body)
+            answer = decode_any(decode, got.body)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise BadAnswer(f"{self.who} answers with something else than samples", "check the url") from error
+            raise self._bad() from error
         if answer.status != "success" or answer.data.result_type != "matrix":
-            raise BadAnswer(f"{self.who} answers with something else than samples", "check the url")
+            raise self._bad()
         rows = answer.data.result
         if len(rows) > max_series:
             raise AnswerTooLarge(
@@ -202,7 +215,7 @@ class PrometheusServer:
         if self.ahead_s:
             for row in rows:
                 row.values = [(when - self.ahead_s, value) for when, value in row.values]
-        return Samples(rows, _said(answer.warnings))
+        return answer
 
     async def instant(self, expression: str, at: float) -> Instant:
         """What an expression that gives numbers is ``at`` (unix seconds of our clock). For small answers.
@@ -216,8 +229,8 @@ class PrometheusServer:
 
         result, got = await self._by_library(ask)
         try:
-            values = msgspec.convert(result, list[_Value], strict=False)
-            warned = msgspec.json.decode(got.body if got is not None else b"{}", type=_Warned)
+            values = msgspec.convert(result, list[Value], strict=False)
+            warned = msgspec.json.decode(got.body if got is not None else b"{}", type=Warned)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadAnswer(f"{self.who} answers with something else than a value", "check the url") from error
         return Instant([(each.metric, each.value[1]) for each in values], _said(warned.warnings))

@@ -55,6 +55,8 @@ UNKNOWN_REMEDY = "look at what is so now before you try again"
 _CONNECT_S = 4.0
 #: Of an error's body so much is read.
 _MAX_ERROR_BYTES = 64 * 1024
+#: So many pieces of an answer are kept apart.
+_PIECES = 64
 Pairs = Sequence[tuple[str, str]]
 _SYSTEM = SystemClock()
 
@@ -194,18 +196,24 @@ class Direct:
 
     async def _read(self, reply: Reply, limit_bytes: int, head_at: float) -> Got:
         good = reply.status == 200
-        body = bytearray()
+        # A usual answer comes in a few pieces and is copied once; one in pieces of a byte takes no more than its size.
+        packed, chunks, size = bytearray(), list[bytes](), 0
         async for chunk in reply.chunks():
-            body += chunk
-            if len(body) > (limit_bytes if good else _MAX_ERROR_BYTES):
+            chunks.append(chunk)
+            size += len(chunk)
+            if len(chunks) > _PIECES:
+                packed += b"".join(chunks)
+                chunks.clear()
+            if size > (limit_bytes if good else _MAX_ERROR_BYTES):
                 if good:
                     raise too_large(self.place.who, limit_bytes)
                 break
+        body = b"".join([packed, *chunks]) if packed or len(chunks) != 1 else chunks[0]
         if not good:
             after = reply.headers.get("Retry-After", "")
             plain = without_tls(body, self.place.who) if reply.status == 400 else None
-            raise plain or self._refused(reply.status, bytes(body), self.place.who, after)
-        return Got(bytes(body), _served_at(reply.headers), head_at)
+            raise plain or self._refused(reply.status, body, self.place.who, after)
+        return Got(body, _served_at(reply.headers), head_at)
 
 
 class Forwarded:

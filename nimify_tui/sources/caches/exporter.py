@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.errors import QueryRefused
 from nimify_tui.backends.prometheus.place import both
-from nimify_tui.backends.prometheus.server import PrometheusServer, Row
+from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.retry import Backoff
 from nimify_tui.base.text import clean_line

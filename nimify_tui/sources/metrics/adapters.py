@@ -41,6 +41,10 @@ class Adapter(Protocol):
         """The families that its pages announce always, also before anything was counted in them."""
         ...
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this family: by the names on it alone, so that a value changes nothing in it."""
+        ...
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """What the page says, None when it is of another family."""
         ...
@@ -82,12 +86,9 @@ class Reader:
 
         ``proxy`` are those of the mesh's proxy beside it, which may have been read as another page.
         """
-        sample = None
-        for adapter in self._adapters:
-            page = Page(series, frozenset())
-            if adapter.sample(page, at, source) is not None:
-                sample = adapter.sample(Page(series, adapter.announced), at, source)
-                break
+        bare = Page(series, frozenset())
+        known = next((adapter for adapter in self._adapters if adapter.knows(bare)), None)
+        sample = known.sample(Page(series, known.announced), at, source) if known is not None else None
         return self._whole(sample, Page(proxy or {}, frozenset()), at, source)
 
     def _whole(self, sample: ReplicaSample | None, page: Page, at: float, source: str) -> ReplicaSample | None:

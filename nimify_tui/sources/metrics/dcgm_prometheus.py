@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.errors import QueryRefused
 from nimify_tui.backends.prometheus.place import both
-from nimify_tui.backends.prometheus.server import PrometheusServer, Row
+from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.domain.gpus import GpuPanel

@@ -45,13 +45,15 @@ class HttpAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return bool(_duration(page)[0]) or there(page, _REQUESTS, "http_requests")
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when there is nothing of that kind either."""
-        name, scale = next(
-            (pair for pair in _DURATIONS if there(page, pair[0], f"{pair[0]}_bucket", f"{pair[0]}_count")), ("", 1.0)
-        )
-        if not name and not there(page, _REQUESTS, "http_requests"):
+        if not self.knows(page):
             return None
+        name, scale = _duration(page)
         series = page.series
         duration = self._histograms.read(page, name, scale, _of_clients) if name else None
         counted = series.get(_REQUESTS) or series.get(f"{name}_count")
@@ -69,6 +71,13 @@ class HttpAdapter:
             rss_bytes=one(series.get(RSS)),
             open_fds=one(series.get(FDS)),
         )  # fmt: skip
+
+
+def _duration(page: Page) -> tuple[str, float]:
+    """The first of its histograms that is there, and what makes seconds of it."""
+    return next(
+        (pair for pair in _DURATIONS if there(page, pair[0], f"{pair[0]}_bucket", f"{pair[0]}_count")), ("", 1.0)
+    )
 
 
 def _of_clients(each: Series) -> bool:

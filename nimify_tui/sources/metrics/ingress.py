@@ -30,9 +30,13 @@ class IngressAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return there(page, _DURATION, f"{_DURATION}_bucket")
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of something else."""
-        if not there(page, _DURATION, f"{_DURATION}_bucket"):
+        if not self.knows(page):
             return None
         found = by_service(page, _DURATION, self._histograms, ("namespace", "service"))
         return ReplicaSample(at=at, source=source, latency_note=ITSELF, front=Front(BY_NGINX, found))
@@ -44,7 +48,7 @@ def by_service(
     histograms: Histograms,
     labels: Sequence[str],
     scale: float = 1.0,
-    only: Callable[[Series], bool] = lambda _: True,
+    only: Callable[[Series], bool] | None = None,
 ) -> dict[tuple[str, str], Histogram]:
     """One histogram for each service, by two labels: its namespace and its name."""
     space, service = labels
@@ -52,7 +56,7 @@ def by_service(
     for part in parts(name):
         for each in page.series.get(part, ()):
             key = (_of(each, space), _of(each, service))
-            if all(key) and only(each) and (key in found or len(found) < MAX_SERVICES):
+            if all(key) and (only is None or only(each)) and (key in found or len(found) < MAX_SERVICES):
                 found.setdefault(key, {}).setdefault(part, []).append(each)
     read = {key: histograms.read(Page(series, page.families), name, scale) for key, series in found.items()}
     return {key: histogram for key, histogram in read.items() if histogram is not None}

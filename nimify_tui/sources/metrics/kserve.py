@@ -38,9 +38,13 @@ class KserveAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return there(page, _PREDICT, f"{_PREDICT}_bucket", _COUNT)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime."""
-        if not there(page, _PREDICT, f"{_PREDICT}_bucket", _COUNT):
+        if not self.knows(page):
             return None
         series = page.series
         duration = self._histograms.read(page, _PREDICT)

@@ -44,9 +44,13 @@ class NimAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return there(page, _TTFT, f"{_TTFT}_bucket", _KV, _RUNNING)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime."""
-        if not there(page, _TTFT, f"{_TTFT}_bucket", _KV, _RUNNING):
+        if not self.knows(page):
             return None
         series, read = page.series, self._histograms.read
         succeeded, failed = total(series.get(_SUCCESS)), total(series.get(_FAILURE))

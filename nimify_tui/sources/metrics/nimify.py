@@ -11,6 +11,7 @@ from nimify_tui.sources.metrics.reading import (
     RSS,
     STARTED,
     Histograms,
+    begins,
     by_model,
     counts_by,
     counts_by_two,
@@ -50,13 +51,17 @@ class NimifyAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return begins(page, _INFERENCE)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime.
 
         ``rejected["failed"]`` are the well-formed requests that the model could not run; other 422s of
         ``requests`` are not (see :mod:`nimify_tui.serving.infer`).
         """
-        if not any(name.startswith(_INFERENCE) for name in page.families | page.series.keys()):
+        if not self.knows(page):
             return None
         series = page.series
         return ReplicaSample(

@@ -7,11 +7,15 @@ two targets are never added up. All series of one scrape have one and the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from typing import Protocol
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, pairwise
+from operator import itemgetter
 
-from nimify_tui.sources.metrics.exposition import Series
+from nimify_tui.sources.metrics.exposition import Labels, Series
+
+#: The samples of a series as (unix seconds, value), oldest first; never none.
+Values = list[tuple[float, float]]
 
 #: The labels of runtimes themselves that the adapters look at, or that tell one of their series from another.
 OWN = frozenset(
@@ -25,41 +29,59 @@ OWN = frozenset(
         "ingress", "reporter", "response_code", "envoy_cluster_name", "cluster_name", "envoy_response_code_class",
     }
 )  # fmt: skip
+#: As a series is made of a pair, without the call that Python makes of it: there is one for each series.
+_NEW = tuple.__new__
 _EXPORTED = {f"exported_{name}": name for name in OWN}
 
 
-class Row(Protocol):
-    """A series with its samples (unix seconds, value), oldest first."""
+class Part:
+    """The series of one target of a replica, by their names: which they are of all that was told, and what they are.
 
-    @property
-    def metric(self) -> Mapping[str, str]:
-        """Its labels, the name among them."""
-        ...
+    ``places`` has the place of each; ``names`` has for each name the runtime's own labels of its series, and where of
+    ``places`` the first of them is.
+    """
 
-    @property
-    def values(self) -> list[tuple[float, float]]:
-        """Its samples."""
-        ...
+    __slots__ = ("labels", "names", "places")
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.places = array("I")
+        self.names: dict[str, tuple[tuple[Labels, ...], int]] = {}
+
+    def add(self, name: str, own: Iterable[Labels], places: Iterable[int]) -> None:
+        """All series of one name, in the order in which they came."""
+        self.names[name] = (tuple(own), len(self.places))
+        self.places.extend(places)
 
 
 class Target:
     """What one target told of a replica: when (newest first; what may still be coming in is left out), and the rows."""
 
-    __slots__ = ("_named", "labels", "times")
+    __slots__ = ("_part", "_values", "times")
 
-    def __init__(self, labels: tuple[str, ...], times: list[float], rows: list[Row]) -> None:
-        self.labels, self.times = labels, times
-        self._named = [(row.metric.get("__name__", ""), _labels(row.metric), row.values) for row in rows]
+    def __init__(self, part: Part, times: list[float], values: Sequence[Values]) -> None:
+        self.times = times
+        self._part, self._values = part, values
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels by which it is told from the others."""
+        return self._part.labels
 
     def page(self, when: float) -> dict[str, list[Series]]:
         """The series of one scrape by their names, with the runtime's own labels."""
         found: dict[str, list[Series]] = {}
-        for name, labels, values in self._named:
-            for each, value in reversed(values):
-                if each <= when:
-                    if each == when:
-                        found.setdefault(name, []).append(Series(labels, value))
-                    break
+        values = self._values
+        for name, (own, first) in self._part.names.items():
+            told = []
+            for labels, samples in zip(own, values[first : first + len(own)], strict=True):
+                each, value = samples[-1]
+                if each == when:
+                    told.append(_NEW(Series, (labels, value)))
+                elif (before := _before(samples, when)) is not None:
+                    told.append(_NEW(Series, (labels, before)))
+            if told:
+                found[name] = told
         return found
 
     def since(self, before: float, apart_s: float) -> list[float]:
@@ -73,50 +95,109 @@ class Target:
         return found[::-1]
 
 
-def targets_of(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """The rows of one replica by the target they were read from: what has the same labels but for runtimes' own."""
-    there = [row for row in rows if row.values]
-    common: set[str] = set.intersection(*(set(row.metric) for row in there)) if there else set()
-    names = sorted(common - OWN - _EXPORTED.keys() - {"__name__"})
-    found: dict[tuple[str, ...], list[Row]] = {}
-    for row in there:
-        found.setdefault(tuple(row.metric[name] for name in names), []).append(row)
-    return found
+def parts_of(metrics: Sequence[Mapping[str, str]], places: Sequence[int]) -> list[Part]:
+    """The series of one replica by the target they were read from: what has the same labels but for runtimes' own.
+
+    Its series are those at these ``places`` of all ``metrics``.
+    """
+    kinds: dict[tuple[str, ...], _Kind] = {}
+    of = []
+    for place in places:
+        bears = tuple(metrics[place])
+        kind = kinds.get(bears)
+        if kind is None:
+            kind = kinds[bears] = _Kind(bears)
+        of.append(kind)
+    common = set.intersection(*map(set, kinds)) if kinds else set[str]()
+    target = _picked(sorted(common - OWN - _EXPORTED.keys() - {"__name__"}))
+    found: dict[tuple[str, ...], dict[str, tuple[list[Labels], list[int]]]] = {}
+    for place, kind in zip(places, of, strict=True):
+        metric = metrics[place]
+        own, there = found.setdefault(target(metric), {}).setdefault(metric.get("__name__", ""), ([], []))
+        own.append(kind.own(metric))
+        there.append(place)
+    parts = []
+    for labels, told in found.items():
+        parts.append(Part(labels))
+        for name, (own, there) in told.items():
+            parts[-1].add(name, own, there)
+    return parts
 
 
-def told_by(rows: Iterable[Row], at: float, settle_s: float) -> list[Target]:
-    """The targets of one replica, the one that was read most lately first.
+def told_by(parts: Iterable[Part], values: Sequence[Values], at: float, settle_s: float) -> list[Target]:
+    """The targets of one replica, the one that was read most lately first; ``values`` are those of all series.
 
     A scrape with fewer series than the one before may still be coming in (remote write sends it in pieces): it is
     believed ``settle_s`` seconds after its time.
     """
     found = []
-    for labels, members in targets_of(rows).items():
-        times = sorted({when for row in members for when, _ in row.values}, reverse=True)
-        if len(times) > 1 and at - times[0] < settle_s and _count(members, times[0]) < _count(members, times[1]):
+    for part in parts:
+        members = [values[place] for place in part.places]
+        times = sorted(dict(chain.from_iterable(members)), reverse=True)
+        if len(times) > 1 and at - times[0] < settle_s and _fewer(members, times[0], times[1]):
             del times[0]
-        found.append(Target(labels, times, members))
+        found.append(Target(part, times, members))
     return sorted(found, key=lambda target: -target.times[0])
 
 
-def interval_of(rows: Iterable[Row]) -> float | None:
+def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, list[Series]] | None:
+    """The newest page of the proxy that is no newer than ``when``, as good as: it is scraped at a time of its own."""
+    if proxy is None:
+        return None
+    near = next((each for each in proxy.times if each <= when + every_s / 2.0), None)
+    return proxy.page(near) if near is not None and when - near <= 2.0 * every_s else None
+
+
+def interval_of(parts: Iterable[Part], values: Sequence[Values]) -> float | None:
     """How often a replica is scraped by the target that is read most lately, seconds; None for a single sample."""
     best: list[float] = []
-    for members in targets_of(rows).values():
-        times = sorted({when for row in members for when, _ in row.values})
+    for part in parts:
+        times = sorted(dict(chain.from_iterable([values[place] for place in part.places])))
         if not best or times[-1] > best[-1]:
             best = times
     gaps = sorted(later - earlier for earlier, later in pairwise(best))
     return gaps[len(gaps) // 2] if gaps else None
 
 
-def _count(rows: list[Row], when: float) -> int:
-    return sum(any(each == when for each, _ in row.values) for row in rows)
+class _Kind:
+    """Series whose labels have the same names, in the same order."""
+
+    __slots__ = ("_names", "_picked")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = [name for name in names if name in OWN]
+        renamed = not _EXPORTED.keys().isdisjoint(names)
+        self._picked = None if renamed else _picked(self._names)
+
+    def own(self, metric: Mapping[str, str]) -> Labels:
+        """The runtime's own labels, by their own names."""
+        if self._picked is not None:
+            return tuple(zip(self._names, self._picked(metric), strict=True))
+        own = {name: metric[name] for name in self._names}
+        return tuple((own | {_EXPORTED[name]: value for name, value in metric.items() if name in _EXPORTED}).items())
 
 
-def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The runtime's own labels, by their own names."""
-    own = [pair for pair in metric.items() if pair[0] in OWN]
-    if _EXPORTED.keys().isdisjoint(metric):
-        return tuple(own)
-    return tuple((dict(own) | {_EXPORTED[name]: value for name, value in metric.items() if name in _EXPORTED}).items())
+def _picked(names: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ...]]:
+    """Takes the values of these labels."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda metric: tuple([metric[name] for name in names])
+
+
+def _before(values: Values, when: float) -> float | None:
+    """The value at this time, None where there is none."""
+    for each, value in reversed(values):
+        if each <= when:
+            return value if each == when else None
+    return None
+
+
+def _fewer(members: Sequence[Values], newest: float, before: float) -> bool:
+    """Whether the newest scrape has fewer series than the one before."""
+    count = _count(members, newest)
+    return count < len(members) and count < _count(members, before)
+
+
+def _count(members: Sequence[Values], when: float) -> int:
+    others = [told for told in members if told[-1][0] != when]  # of the newest scrape hardly any
+    return len(members) - len(others) + sum(any(each == when for each, _ in told) for told in others)

@@ -18,7 +18,7 @@ import msgspec
 
 from nimify_tui.backends.prometheus.errors import QueryRefused, Throttled
 from nimify_tui.backends.prometheus.place import both
-from nimify_tui.backends.prometheus.server import Found, PrometheusServer, Row
+from nimify_tui.backends.prometheus.server import Found, PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
@@ -28,9 +28,9 @@ from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, Service
 from nimify_tui.domain.updates import Sampled, SampleFailed, Update
 from nimify_tui.sources.metrics.adapters import Reader
-from nimify_tui.sources.metrics.exposition import Series
+from nimify_tui.sources.metrics.layouts import Answer, Layouts, Told
 from nimify_tui.sources.metrics.mesh import HEARD, Mesh
-from nimify_tui.sources.metrics.pages import Target, interval_of, told_by
+from nimify_tui.sources.metrics.pages import Target, beside, interval_of, told_by
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
     POD_LABELS,
@@ -38,7 +38,6 @@ from nimify_tui.sources.metrics.selectors import (
     batches,
     expression,
     instances,
-    owner,
     pods,
 )
 from nimify_tui.sources.metrics.turns import in_turn
@@ -56,6 +55,8 @@ MOST = int(CAP_RPS * STEPS_S[-1]) * PER_QUESTION
 DISCOVER_S, LOOK_S, AGAIN_S = 60.0, 150, 15.0
 #: A server in trouble is asked again after this at first, and at last after that, seconds.
 TROUBLE_S, TROUBLE_CAP_S = 2.0, 60.0
+#: So many series are understood before others have their turn (some 2 ms).
+AT_ONCE = 500
 #: A row's numbers are of so much time, with what its newest columns wait for (fleet.numbers), seconds.
 ROW_S = 36.0
 #: A service whose answer is too large is asked for again after this, seconds.
@@ -118,7 +119,7 @@ class RegionScrapes:
     def __init__(self, name: str, known: Known, server: PrometheusServer, clock: Clock, *, pods: bool) -> None:
         self.name, self.server = name, server
         self._known, self._clock, self._pods = known, clock, pods
-        self._reader = Reader()
+        self._reader, self._layouts = Reader(), Layouts()
         self._found, self._names = Found(frozenset(), frozenset()), frozenset[str]()
         #: Whether there are proxies of a mesh; and who needs them, having no percentiles (or nothing) of its own.
         self._meshed = False
@@ -165,6 +166,7 @@ class RegionScrapes:
         services = self._services()
         spots = [spot for service in services for spot in service]
         self._forget({spot.key for spot in spots})
+        self._layouts.begin()
         if not spots:
             return
         try:
@@ -269,36 +271,40 @@ class RegionScrapes:
         by_replica |= (await self._ask_proxies(silent, at, LOOK_S))[0]
         for spot in new:
             rows = by_replica.get(spot.key)
-            every_s = interval_of(rows) if rows else None
+            every_s = interval_of(*rows) if rows is not None else None
             if every_s is not None:
                 self._every_s[spot.key] = max(1.0, every_s)
                 continue
             self._look_s[spot.key] = now_s + AGAIN_S
             where = self._label_words(spot)
-            what = f"one scrape of it in {LOOK_S} s" if rows else f"no series of it ({where}): is it scraped?"
+            seen = rows is not None
+            what = f"one scrape of it in {LOOK_S} s" if seen else f"no series of it ({where}): is it scraped?"
             self._fail([spot.key], f"{self.server.part} has {what}")
 
     async def _read(self, batch: list[Spot], at: float, window_s: int) -> None:
         by_replica, warning = await self._ask(self._names, batch, at, window_s)
         bare = [spot for spot in batch if spot.key in self._bare or spot.key not in by_replica]
         proxies, other = await self._ask_proxies(bare, at, window_s)
-        warning = warning or other
+        warning, since_yield = warning or other, 0
         for spot in batch:
-            beside = proxies.get(spot.key)
-            rows = by_replica.get(spot.key, beside)
+            mesh = proxies.get(spot.key)
+            rows = by_replica.get(spot.key, mesh)
             if rows is None:
                 self._every_s.pop(spot.key)
                 self._fail([spot.key], f"{self.server.who} has no sample of it that is younger than {window_s} s")
                 continue
             every_s = self._every_s[spot.key]
-            proxy = told_by(beside, at, every_s) if beside is not None else []
+            proxy = told_by(*mesh, at, every_s) if mesh is not None else []
             pace_s = max(every_s, float(self._step_s))
-            self._take(spot.key, told_by(rows, at, every_s), pace_s, warning, proxy[0] if proxy else None)
-            await asyncio.sleep(0)
+            self._take(spot.key, told_by(*rows, at, every_s), pace_s, warning, proxy[0] if proxy else None)
+            since_yield += sum([len(part.places) for part in rows.parts])
+            if since_yield >= AT_ONCE:
+                since_yield = 0
+                await asyncio.sleep(0)
 
     async def _ask_proxies(
         self, spots: list[Spot], at: float, window_s: int
-    ) -> tuple[dict[ReplicaKey, list[Row]], str]:
+    ) -> tuple[dict[ReplicaKey, Told], str]:
         """What the proxies beside these replicas saw come in."""
         if not spots or not self._meshed:
             return {}, ""
@@ -307,22 +313,21 @@ class RegionScrapes:
 
     async def _ask(
         self, metrics: Collection[str], spots: list[Spot], at: float, window_s: int, also: str = ""
-    ) -> tuple[dict[ReplicaKey, list[Row]], str]:
-        """The rows of each replica, and what the server warns of."""
-        found: dict[ReplicaKey, list[Row]] = {}
+    ) -> tuple[dict[ReplicaKey, Told], str]:
+        """The series of each replica, and what the server warns of."""
+        answers: list[Answer] = []
         warnings: dict[str, None] = {}
         variants = [pair for pair in POD_LABELS if set(pair) <= self._found.labels] if self._pods else [INSTANCE]
         for labels in variants if metrics else ():
             await self._pace()
             wanted = expression(metrics, spots, labels, window_s, both(also, self.server.match))
-            samples = await self.server.samples(wanted, at)
-            of = owner(spots, labels)
-            for row in samples.rows:
-                if (key := of(row.metric)) is not None and row.values:
-                    found.setdefault(key, []).append(row)
-            if samples.warning:
-                warnings[samples.warning] = None
-        return found, "; ".join(warnings)
+            said = await self.server.series(wanted, at)
+            answers.append(Answer(labels, [each for each in said.series if each.values]))
+            if said.warning:
+                warnings[said.warning] = None
+        what = "" if window_s == LOOK_S else also or "own"  # a look is taken once
+        told = self._layouts.told(what, spots, answers, self.server.labels)
+        return told, "; ".join(warnings)
 
     async def _pace(self) -> None:
         now_s = self._clock.mono_s()
@@ -341,7 +346,7 @@ class RegionScrapes:
 
         def read(target: Target, when: float) -> ReplicaSample | None:
             return self._reader.understand(
-                target.page(when), when, self.server.who, _beside(proxy, when, every_s)
+                target.page(when), when, self.server.who, beside(proxy, when, every_s)
             )
 
         best = targets[0].times[0]
@@ -383,14 +388,6 @@ class RegionScrapes:
             pairs = [f"{space}, {pod}" for space, pod in POD_LABELS if {space, pod} <= self._found.labels]
             return f"labels {' or '.join(pairs)}" if pairs else "its series have no label of pods"
         return f"instance {' or '.join(spot.names)}"
-
-
-def _beside(proxy: Target | None, when: float, every_s: float) -> dict[str, list[Series]] | None:
-    """The newest page of the proxy that is no newer than ``when``, as good as: it is scraped at a time of its own."""
-    if proxy is None:
-        return None
-    near = next((each for each in proxy.times if each <= when + every_s / 2.0), None)
-    return proxy.page(near) if near is not None and when - near <= 2.0 * every_s else None
 
 
 def _words(error: NimifyError) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from itertools import pairwise
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
 from nimify_tui.domain.measures import Histogram, ModelSample
 from nimify_tui.sources.metrics.exposition import Page, Series
@@ -15,6 +15,8 @@ MAX_KEYS = 64
 MAX_KEY_CHARS = 64
 MAX_BUCKETS = 128
 _MAX_BOUNDS = 64
+#: Orders of buckets that are remembered, and of how many buckets each may be: some 2 MB at most.
+_MAX_PLANS, _MAX_PLANNED = 64, 512
 #: Where a process tells of itself, as prometheus_client and others write it.
 STARTED, CPU, RSS, FDS = (
     "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
@@ -35,6 +37,11 @@ def there(page: Page, *names: str) -> bool:
     return any(name in page.families or name in page.series for name in names)
 
 
+def begins(page: Page, prefix: str) -> bool:
+    """Whether a family that is announced, or a sample that is there, has a name that begins so."""
+    return any(name.startswith(prefix) for names in (page.series, page.families) for name in names)
+
+
 def means(count: float | None, seconds: float | None) -> Histogram | None:
     """What only a counter and the sum of its durations are known of: a mean, and no percentile."""
     return Histogram((), (count,), seconds) if count is not None and seconds is not None else None
@@ -44,15 +51,40 @@ def by_model(
     page: Page, names: Iterable[str], sample: Callable[[Page], ModelSample], label: str = "model"
 ) -> dict[str, ModelSample] | None:
     """The numbers of each of several models (by a label) out of the samples ``names``; None where there is one."""
+    names = tuple(names)
+    if len(_models(page, names, label)) < 2:
+        return None
     found: dict[str, dict[str, list[Series]]] = {}
     for name in names:
         for each in page.series.get(name, ()):
             model = each.label(label)[:MAX_KEY_CHARS]
             if model in found or len(found) < MAX_KEYS:
                 found.setdefault(model, {}).setdefault(name, []).append(each)
-    if len(found) < 2:
-        return None
     return {model: sample(Page(series, page.families)) for model, series in found.items()}
+
+
+def _models(page: Page, names: Iterable[str], label: str) -> set[str]:
+    """The values of a label. Without a call for each series: every page is asked, and few have several models."""
+    found: set[str] = set()
+    for name in names:
+        for labels, _ in page.series.get(name, ()):
+            model = ""
+            for each, text in labels:
+                if each == label:
+                    model = text
+                    break
+            found.add(model[:MAX_KEY_CHARS])
+    return found
+
+
+class _Plan(NamedTuple):
+    """How the buckets of one histogram, in the order in which they came, are put together."""
+
+    bounds: tuple[float, ...]
+    #: For each bound, +Inf as the last, the places of its buckets.
+    places: tuple[tuple[int, ...], ...]
+    #: Takes the values in the order of the bounds, where each has one bucket.
+    order: Callable[[Sequence[float]], tuple[float, ...]] | None
 
 
 class Histograms:
@@ -60,33 +92,70 @@ class Histograms:
 
     def __init__(self) -> None:
         self._bounds: dict[tuple[float, ...], tuple[float, ...]] = {}
+        #: By the bounds as they are written: a replica sends the same ones each time. None: they make no sense.
+        self._plans: dict[tuple[float, tuple[str, ...]], _Plan | None] = {}
 
     def read(
-        self, page: Page, name: str, scale: float = 1.0, only: Callable[[Series], bool] = lambda _: True
+        self, page: Page, name: str, scale: float = 1.0, only: Callable[[Series], bool] | None = None
     ) -> Histogram | None:
         """All label sets of one histogram together; None when it is not there or makes no sense.
 
         ``scale`` makes seconds of its unit; series that ``only`` does not like are left out.
         """
-        counts: dict[float, float] = {}
-        for each in page.series.get(f"{name}_bucket", ()):
-            if not only(each):
-                continue
+        buckets: Iterable[Series] = page.series.get(f"{name}_bucket", ())
+        sums: Iterable[Series] = page.series.get(f"{name}_sum", ())
+        if only is not None:
+            buckets, sums = filter(only, buckets), filter(only, sums)
+        written, values = [], []
+        for labels, value in buckets:
+            bound = ""
+            for each, text in labels:
+                if each == "le":
+                    bound = text
+                    break
+            written.append(bound)
+            values.append(value)
+        plan = self._plan(scale, tuple(written))
+        if plan is None:
+            return None
+        # The sum of what is finite may not be: then each is looked at.
+        if not (math.isfinite(sum(values)) and min(values) >= 0.0) and not all(map(sound, values)):
+            return None
+        if plan.order is not None:
+            cumulative = plan.order(values)
+        else:
+            cumulative = tuple([sum([values[at] for at in places]) for places in plan.places])
+        if sorted(cumulative) != list(cumulative):
+            return None
+        return Histogram(plan.bounds, cumulative, (total(sums) or 0.0) * scale)
+
+    def _plan(self, scale: float, written: tuple[str, ...]) -> _Plan | None:
+        try:
+            return self._plans[scale, written]
+        except KeyError:
+            plan = self._planned(scale, written)
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        if len(written) <= _MAX_PLANNED and all(len(text) <= MAX_KEY_CHARS for text in written):
+            self._plans[scale, written] = plan
+        return plan
+
+    def _planned(self, scale: float, written: tuple[str, ...]) -> _Plan | None:
+        places: dict[float, list[int]] = {}
+        for at, text in enumerate(written):
             try:
-                bound = float(each.label("le")) * scale
+                bound = float(text) * scale
             except ValueError:
                 return None
-            if math.isnan(bound) or not sound(each.value):
+            if math.isnan(bound):
                 return None
-            counts[bound] = counts.get(bound, 0.0) + each.value
-        if math.inf not in counts or not 1 < len(counts) <= MAX_BUCKETS:
+            places.setdefault(bound, []).append(at)
+        if math.inf not in places or not 1 < len(places) <= MAX_BUCKETS:
             return None
-        bounds = sorted(counts)
-        cumulative = tuple(counts[bound] for bound in bounds)
-        if any(later < earlier for earlier, later in pairwise(cumulative)):
-            return None
-        known = filter(only, page.series.get(f"{name}_sum", ()))
-        return Histogram(self._shared(tuple(bounds[:-1])), cumulative, (total(known) or 0.0) * scale)
+        bounds = sorted(places)
+        told = tuple(tuple(places[bound]) for bound in bounds)
+        order = itemgetter(*(each[0] for each in told)) if len(told) == len(written) else None
+        return _Plan(self._shared(tuple(bounds[:-1])), told, order)
 
     def _shared(self, bounds: tuple[float, ...]) -> tuple[float, ...]:
         """The same tuple for the same bounds."""

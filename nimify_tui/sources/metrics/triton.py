@@ -57,9 +57,13 @@ class TritonAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return there(page, _SUCCESS, _FAILURE, _COUNT)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime."""
-        if not there(page, _SUCCESS, _FAILURE, _COUNT):
+        if not self.knows(page):
             return None
         series = page.series
         answered = total(series.get(_SUCCESS))

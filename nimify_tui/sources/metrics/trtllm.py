@@ -15,6 +15,7 @@ from nimify_tui.sources.metrics.reading import (
     RSS,
     STARTED,
     Histograms,
+    begins,
     by_status,
     counts_by,
     known,
@@ -64,9 +65,13 @@ class TrtllmAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return begins(page, _T)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime."""
-        if not any(name.startswith(_T) for name in page.families | page.series.keys()):
+        if not self.knows(page):
             return None
         series, read = page.series, self._histograms.read
         duration = read(page, _DURATION)

@@ -15,6 +15,7 @@ from nimify_tui.sources.metrics.reading import (
     RSS,
     STARTED,
     Histograms,
+    begins,
     counts_by,
     first,
     known,
@@ -61,12 +62,16 @@ class VllmAdapter:
     def __init__(self) -> None:
         self._histograms = Histograms()
 
+    def knows(self, page: Page) -> bool:
+        """Whether the page is of this runtime: by its names alone."""
+        return begins(page, _V)
+
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime.
 
         Requests are those that the engine has finished, and those that its HTTP server refused or failed.
         """
-        if not any(name.startswith(_V) for name in page.families | page.series.keys()):
+        if not self.knows(page):
             return None
         series, read = page.series, self._histograms.read
         duration = read(page, _DURATION)

@@ -1,0 +1,167 @@
+"""Whose the series of a region's answers are, remembered: labels hardly ever change from one turn to the next.
+
+To read the labels of a series, to find its owner and its target, costs more than to read its samples. An answer whose
+labels are all as they were, in the order in which they were (servers sort them), has its series at the same places:
+only numbers are read then. That they are the same is known by a digest of their bytes as they came, so that the labels
+themselves need not be kept; anything else is read anew, as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from sys import getsizeof
+from typing import NamedTuple
+
+from nimify_tui.backends.prometheus.answers import Series
+from nimify_tui.domain.names import ReplicaKey
+from nimify_tui.sources.metrics.exposition import Labels
+from nimify_tui.sources.metrics.pages import Part, Values, parts_of
+from nimify_tui.sources.metrics.selectors import Spot, owner
+
+#: So much is remembered of one region at most, bytes (200 replicas of our runtime, 90 series each, take a sixth of it);
+#: what is more is read anew each time.
+MOST_BYTES = 4 * 1024 * 1024
+#: A dictionary and an object of Python beside what is in them, and one name of a metric, bytes.
+_PART_BYTES, _NAME_BYTES = 128, 96
+
+
+class Told(NamedTuple):
+    """What was told of one replica: its series by target, whose places are those of all ``values`` of an answer."""
+
+    parts: Sequence[Part]
+    values: Sequence[Values]
+
+
+class Answer(NamedTuple):
+    """The series that were found by some labels of pods, each with a sample."""
+
+    labels: tuple[str, str]
+    series: Sequence[Series]
+
+
+class _Known(NamedTuple):
+    digest: bytes
+    weight: int
+    parts: Mapping[ReplicaKey, Sequence[Part]]
+
+
+class Layouts:
+    """Those of one region. A question is known by its replicas and by what is asked of them."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._known: dict[tuple[str, tuple[Spot, ...]], _Known] = {}
+        self._asked: set[tuple[str, tuple[Spot, ...]]] = set()
+        #: How much is remembered, see MOST_BYTES.
+        self.weight = 0
+
+    def begin(self) -> None:
+        """A turn begins: what the last one did not ask for is forgotten."""
+        for question in self._known.keys() - self._asked:
+            self._forget(question)
+        self._asked.clear()
+
+    def told(
+        self,
+        what: str,
+        spots: Sequence[Spot],
+        answers: Sequence[Answer],
+        read: Callable[[Sequence[Series]], Sequence[Mapping[str, str]]],
+    ) -> dict[ReplicaKey, Told]:
+        """The series of each replica. ``what`` is asked of them; nothing is remembered of what has no name ("").
+
+        ``read`` reads labels; what it raises is raised, and nothing is remembered.
+        """
+        every = [each for answer in answers for each in answer.series]
+        values = [each.values for each in every]
+        if not every:
+            return {}
+        if not what:
+            return {key: Told(mine, values) for key, mine in _found(spots, answers, read(every)).items()}
+        question = (what, tuple(spots))
+        self._asked.add(question)
+        digest = _digest(answers)
+        known = self._known.get(question)
+        if known is None or known.digest != digest:
+            if known is not None:
+                self._forget(question)
+            parts = _found(spots, answers, read(every))
+            known = _Known(digest, _shared(parts), parts)
+            if self.weight + known.weight <= self._most_bytes:
+                self._known[question] = known
+                self.weight += known.weight
+        return {key: Told(mine, values) for key, mine in known.parts.items()}
+
+    def _forget(self, question: tuple[str, tuple[Spot, ...]]) -> None:
+        self.weight -= self._known.pop(question).weight
+
+
+def _digest(answers: Sequence[Answer]) -> bytes:
+    """Of the labels as they came, and of where one answer ends and the next begins."""
+    digest = hashlib.blake2b(digest_size=32)
+    for labels, series in answers:
+        digest.update(f"{labels} {len(series)}\n".encode())
+        # Each is one JSON object: it is plain where it ends.
+        digest.update(b"".join([each.metric for each in series]))
+    return digest.digest()
+
+
+def _found(
+    spots: Sequence[Spot], answers: Sequence[Answer], metrics: Sequence[Mapping[str, str]]
+) -> dict[ReplicaKey, list[Part]]:
+    """The series of each replica by target, by their places in all answers."""
+    places: dict[ReplicaKey, list[int]] = {}
+    at = 0
+    for labels, series in answers:
+        of = owner(spots, labels)
+        for place in range(at, at + len(series)):
+            if (key := of(metrics[place])) is not None:
+                places.setdefault(key, []).append(place)
+        at += len(series)
+    return {key: parts_of(metrics, mine) for key, mine in places.items()}
+
+
+def _shared(found: Mapping[ReplicaKey, Sequence[Part]]) -> int:
+    """Make one of all that is equal in these parts; how much is left, bytes."""
+    share = _Shared()
+    for parts in found.values():
+        for part in parts:
+            share.part(part)
+    return share.weight
+
+
+class _Shared:
+    """Makes one of all that is equal: replicas of one question mostly have the same names, labels and values."""
+
+    def __init__(self) -> None:
+        self._parts_bytes = 0
+        self._texts: dict[str, str] = {}
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        self._labels: dict[Labels, Labels] = {}
+        self._all: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
+
+    @property
+    def weight(self) -> int:
+        """How much all of it takes, bytes."""
+        once = (self._texts, self._pairs, self._labels, self._all)
+        return self._parts_bytes + sum(sum(map(getsizeof, each)) for each in once)
+
+    def part(self, part: Part) -> None:
+        """Share what is in this part."""
+        kept = {}
+        for name, (own, first) in part.names.items():
+            mine = tuple([self._own(each) for each in own])
+            kept[self._texts.setdefault(name, name)] = (self._all.setdefault(mine, mine), first)
+        part.names = kept
+        part.labels = tuple([self._texts.setdefault(text, text) for text in part.labels])
+        kept_bytes = getsizeof(part.places) + getsizeof(part.labels) + getsizeof(part.names)
+        self._parts_bytes += _PART_BYTES + kept_bytes + _NAME_BYTES * len(part.names)
+
+    def _own(self, labels: Labels) -> Labels:
+        known = self._labels.get(labels)
+        if known is None:
+            pairs = [(self._texts.setdefault(name, name), self._texts.setdefault(text, text)) for name, text in labels]
+            known = tuple([self._pairs.setdefault(pair, pair) for pair in pairs])
+            self._labels[known] = known
+        return known
