@@ -98,7 +98,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
     of what stands before other services, which it tells of. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
+    part ("" where it is all). ``runtime`` is the family whose names of metrics were read, ``documented`` whether some
+    of those names are known from their maker's documentation alone: no page that a server wrote is there to check them.
     """
 
     at: float
@@ -126,6 +127,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     via: str = ""
     partial: str = ""
     runtime: str = ""
+    documented: bool = False
     tokens: TokenSample | None = None
     front: Front | None = None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
 from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.sources.metrics import sglang, triton, trtllm
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.ingress import IngressAdapter
@@ -21,6 +22,8 @@ from nimify_tui.sources.metrics.statistics import NO_METRICS, series_of
 from nimify_tui.sources.metrics.triton import TritonAdapter
 from nimify_tui.sources.metrics.trtllm import TrtllmAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
+
+_NONE = frozenset[str]()
 
 
 class Adapter(Protocol):
@@ -52,6 +55,11 @@ ADAPTERS: tuple[Callable[[], Adapter], ...] = (
     NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, IngressAdapter,
     HttpAdapter,
 )  # fmt: skip
+#: By family: the names of metrics that are known from their makers' documentation alone. A page that has one is of a
+#: generation that no recorded page was checked with, and its numbers say so.
+DOCUMENTED: Mapping[str, frozenset[str]] = {
+    "sglang": sglang.DOCUMENTED, "trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED,
+}  # fmt: skip
 
 
 class Reader:
@@ -86,7 +94,7 @@ class Reader:
         for adapter in self._adapters:
             page = Page(series, frozenset())
             if adapter.sample(page, at, source) is not None:
-                sample = adapter.sample(Page(series, adapter.announced), at, source)
+                sample = _labelled(adapter.sample(Page(series, adapter.announced), at, source), page)
                 break
         return self._whole(sample, Page(proxy or {}, frozenset()), at, source)
 
@@ -100,7 +108,14 @@ class Reader:
 
     def _of(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         for adapter in self._adapters:
-            sample = adapter.sample(page, at, source)
+            sample = _labelled(adapter.sample(page, at, source), page)
             if sample is not None:
                 return sample
         return None
+
+
+def _labelled(sample: ReplicaSample | None, page: Page) -> ReplicaSample | None:
+    """What was read under a name that documentation alone tells says so; announcements are no reading."""
+    if sample is None or DOCUMENTED.get(sample.runtime, _NONE).isdisjoint(page.series):
+        return sample
+    return msgspec.structs.replace(sample, documented=True)
