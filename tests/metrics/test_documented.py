@@ -41,7 +41,13 @@ def told(page: str) -> bool:
     return found is not None and found.documented
 
 
-@pytest.mark.parametrize("page", [foreign.SGLANG_05, foreign.TRTLLM, pages.TRITON + pages.TRITON_HISTOGRAM])
+@pytest.mark.parametrize(
+    "page",
+    [
+        foreign.SGLANG_05, foreign.TRTLLM, pages.TRITON + pages.TRITON_HISTOGRAM,
+        pages.renamed(pages.VLLM_NEW, pages.VLLM_OLD_NAMES).decode(),
+    ],
+)  # fmt: skip
 def test_a_page_of_a_generation_that_nobody_recorded_is_labelled(page: str) -> None:
     assert labelled(page)
     assert told(page)

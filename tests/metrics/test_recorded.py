@@ -59,6 +59,17 @@ def test_vllm_before_its_second_engine() -> None:
     assert tokens.prefix_queries is None, "without a prefix cache there is nothing to count"
 
 
+def test_vllm_while_its_time_between_tokens_had_both_names() -> None:
+    """The same gaps twice: seven in each of six requests of eight tokens, counted once."""
+    found = sample("vllm-0.11.0.prom")
+    assert found.requests == {"200": 6.0, "499": 0.0, "400": 2.0}
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.itl is not None
+    assert (tokens.itl.counts[-1], tokens.generation_tokens) == (42.0, 48.0)
+    assert (tokens.prefix_queries, tokens.prefix_hits, tokens.kv_ratio) == (1902.0, 1280.0, 0.0)
+
+
 def test_vllm_of_its_second_engine_with_all_names_renewed() -> None:
     """A client that left is in no counter of the engine, and what was refused before it in the server's alone."""
     found = sample("vllm-0.32.0.prom")
