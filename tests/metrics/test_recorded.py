@@ -31,7 +31,7 @@ def test_a_sample_says_who_wrote_it_in_which_version_and_where_it_is_from(name: 
     version = re.search(r"-([0-9.b]+)(?:-\w+)?\.prom", name)
     assert version is not None
     assert version[1] in head
-    assert "taken by us" in head or re.search(r"\(\w+/[\w-]+, .*[0-9a-f]{8}\)", head)
+    assert "taken by us" in head or re.search(r"\([\w-]+/[\w-]+, (.*[0-9a-f]{8}|issue \d+)\)", head)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,6 +87,13 @@ def test_vllm_of_its_second_engine_with_all_names_renewed() -> None:
     assert (tokens.generation_tokens, tokens.prompt_tokens) == (86.0, 1904.0)
     assert (tokens.prefix_queries, tokens.prefix_hits) == (1904.0, 1280.0), "two blocks of 128 in five of six"
     assert (tokens.kv_ratio, tokens.preemptions) == (0.0, 0.0)
+
+
+def test_sglang_with_the_labels_of_its_ranks() -> None:
+    found = sample("sglang-0.5.1.prom")
+    assert (found.in_flight, found.queued, found.requests) == (1.0, None, None)
+    assert found.tokens is not None
+    assert found.tokens.kv_ratio == 0.0
 
 
 def test_nim_of_the_first_generation() -> None:
