@@ -25,7 +25,7 @@ ROWS = {
 }  # fmt: skip
 RECORDED = (
     foreign.SGLANG_04, foreign.TRITON_TRTLLM, foreign.KSERVE_010, foreign.ISTIO, foreign.ENVOY, foreign.NGINX,
-    pages.VLLM_NEW, pages.NIM_1, pages.TRITON,
+    pages.VLLM_NEW, pages.renamed(pages.VLLM_NEW, pages.VLLM_OLD_NAMES).decode(), pages.NIM_1, pages.TRITON,
 )  # fmt: skip
 
 
@@ -41,13 +41,7 @@ def told(page: str) -> bool:
     return found is not None and found.documented
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        foreign.SGLANG_05, foreign.TRTLLM, pages.TRITON + pages.TRITON_HISTOGRAM,
-        pages.renamed(pages.VLLM_NEW, pages.VLLM_OLD_NAMES).decode(),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("page", [foreign.SGLANG_05, foreign.TRTLLM, pages.TRITON + pages.TRITON_HISTOGRAM])
 def test_a_page_of_a_generation_that_nobody_recorded_is_labelled(page: str) -> None:
     assert labelled(page)
     assert told(page)

@@ -59,6 +59,20 @@ def test_vllm_before_its_second_engine() -> None:
     assert tokens.prefix_queries is None, "without a prefix cache there is nothing to count"
 
 
+def test_vllm_whose_caches_have_old_names_and_new_ones() -> None:
+    """Read once, by either; a client that left is done with in 168 tokens, and no request that ended."""
+    found = sample("vllm-0.10.1.prom")
+    text = (SAMPLES / "vllm-0.10.1.prom").read_text(encoding="utf-8")
+    old = Reader().read(re.sub(r"^vllm:(kv|prefix)_cache.*\n", "", text, flags=re.MULTILINE).encode(), 1.0, "test")
+    assert old is not None
+    assert found.requests == old.requests == {"200": 6.0, "499": 0.0, "400": 2.0}
+    for tokens in (found.tokens, old.tokens):
+        assert tokens is not None
+        assert tokens.itl is not None
+        assert (tokens.itl.counts[-1], tokens.generation_tokens, tokens.kv_ratio) == (161.0, 168.0, 0.00048828125)
+        assert (tokens.prefix_queries, tokens.prefix_hits) == (1904.0, 1280.0)
+
+
 def test_vllm_while_its_time_between_tokens_had_both_names() -> None:
     """The same gaps twice: seven in each of six requests of eight tokens, counted once."""
     found = sample("vllm-0.11.0.prom")

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from nimify_tui.domain.measures import ReplicaSample
-from nimify_tui.sources.metrics import sglang, triton, trtllm, vllm
+from nimify_tui.sources.metrics import sglang, triton, trtllm
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.ingress import IngressAdapter
@@ -58,7 +58,7 @@ ADAPTERS: tuple[Callable[[], Adapter], ...] = (
 #: By family: the names of metrics that are known from their makers' documentation alone. A page that has one is of a
 #: generation that no recorded page was checked with, and its numbers say so.
 DOCUMENTED: Mapping[str, frozenset[str]] = {
-    "vllm": vllm.DOCUMENTED, "sglang": sglang.DOCUMENTED, "trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED,
+    "sglang": sglang.DOCUMENTED, "trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED,
 }  # fmt: skip
 
 

@@ -42,8 +42,6 @@ _QUERIES = (f"{_V}prefix_cache_queries_total", f"{_V}gpu_prefix_cache_queries_to
 _HITS = (f"{_V}prefix_cache_hits_total", f"{_V}gpu_prefix_cache_hits_total")
 _PROMPT, _GENERATED = f"{_V}prompt_tokens_total", f"{_V}generation_tokens_total"
 _PREEMPTIONS = f"{_V}num_preemptions_total"
-#: Of 0.8 to 0.10, between the engines that were recorded.
-DOCUMENTED = frozenset({_QUERIES[1], _HITS[1]})
 #: How a request ended as the status that says the same; all other ends are good ones.
 _ENDS = {"error": "500", "abort": "499"}
 
