@@ -31,7 +31,7 @@ def test_a_sample_says_who_wrote_it_in_which_version_and_where_it_is_from(name: 
     version = re.search(r"-([0-9.b]+)(?:-\w+)?\.prom", name)
     assert version is not None
     assert version[1] in head
-    assert "taken by us" in head or re.search(r"\([\w-]+/[\w-]+, (.*[0-9a-f]{8}|issue \d+)\)", head)
+    assert "taken by us" in head or re.search(r"\(\w+/[\w-]+, .*[0-9a-f]{8}\)", head)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,11 +103,21 @@ def test_vllm_of_its_second_engine_with_all_names_renewed() -> None:
     assert (tokens.kv_ratio, tokens.preemptions) == (0.0, 0.0)
 
 
-def test_sglang_with_the_labels_of_its_ranks() -> None:
-    found = sample("sglang-0.5.1.prom")
-    assert (found.in_flight, found.queued, found.requests) == (1.0, None, None)
-    assert found.tokens is not None
-    assert found.tokens.kv_ratio == 0.0
+def test_sglang_of_today_streaming_or_not() -> None:
+    """Each of its counters has a line for streams and one for the rest; its server's answers tell who was refused."""
+    found = sample("sglang-0.5.23.prom")
+    assert found.requests == {"200": 16.0, "400": 1.0}, "who left is among those it finished"
+    assert (found.in_flight, found.queued) == (0.0, 0.0)
+    assert found.duration is not None
+    assert found.duration.counts[-1] == 16.0
+    assert found.queue is not None
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.ttft is not None
+    assert tokens.itl is not None
+    assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (16.0, 2059.0), "2511 in 16, told in pieces"
+    assert (tokens.prefix_queries, tokens.prefix_hits, tokens.generation_tokens) == (1937.0, 1602.0, 2511.0)
+    assert (tokens.preemptions, tokens.kv_ratio) == (1.0, 0.0)
 
 
 def test_nim_of_the_first_generation() -> None:

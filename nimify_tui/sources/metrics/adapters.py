@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from nimify_tui.domain.measures import ReplicaSample
-from nimify_tui.sources.metrics import sglang, triton, trtllm
+from nimify_tui.sources.metrics import triton, trtllm
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.ingress import IngressAdapter
@@ -57,9 +57,7 @@ ADAPTERS: tuple[Callable[[], Adapter], ...] = (
 )  # fmt: skip
 #: By family: the names of metrics that are known from their makers' documentation alone. A page that has one is of a
 #: generation that no recorded page was checked with, and its numbers say so.
-DOCUMENTED: Mapping[str, frozenset[str]] = {
-    "sglang": sglang.DOCUMENTED, "trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED,
-}  # fmt: skip
+DOCUMENTED: Mapping[str, frozenset[str]] = {"trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED}
 
 
 class Reader:

@@ -43,8 +43,6 @@ _DURATION, _TTFT, _QUEUE = (
 )
 #: The newer name first.
 _ITL = (f"{_S}inter_token_latency_seconds", f"{_S}time_per_output_token_seconds")
-#: Of 0.5, whose pages nobody has published whole: known from its source and documentation alone.
-DOCUMENTED = frozenset({_FINISHED, _HTTP, _CACHED, _RETRACTED, *parts(_QUEUE, _ITL[0])})
 #: Where models are asked; the other paths are for who watches and steers the server.
 _ASKED = ("/v1/", "/generate", "/encode", "/classify")
 
