@@ -99,7 +99,8 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     of what stands before other services, which it tells of. ``digests``
     are the SHA-256 of the models that it has loaded, where it tells those. ``via`` is
     who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all). ``runtime`` is the family whose names of metrics were read.
+    part ("" where it is all). ``runtime`` is the family whose names of metrics were read, ``documented`` whether some
+    of those names are known from their maker's documentation alone: no page that a server wrote is there to check them.
     """
 
     at: float
@@ -127,6 +128,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     via: str = ""
     partial: str = ""
     runtime: str = ""
+    documented: bool = False
     tokens: TokenSample | None = None
     front: Front | None = None
     digests: tuple[str, ...] | None = None

@@ -22,7 +22,15 @@ from nimify_tui.fleet.frames import (
     ServiceRow,
 )
 from nimify_tui.fleet.health import UNWELL
-from nimify_tui.fleet.numbers import ABSENT_S, NO_HISTOGRAM, STALE_INTERVALS, absent_s, lag_columns, latencies
+from nimify_tui.fleet.numbers import (
+    ABSENT_S,
+    NO_HISTOGRAM,
+    STALE_INTERVALS,
+    absent_s,
+    lag_columns,
+    latencies,
+    with_origin,
+)
 from nimify_tui.fleet.quantiles import merge, quantile
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
@@ -276,7 +284,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
     ):  # fmt: skip
         known = [value for each in fresh if (value := getattr(each, attribute)) is not None]
-        source = f"sum of {len(known)} replicas" if len(known) != 1 else "1 replica"
+        source = with_origin(f"sum of {len(known)} replicas" if len(known) != 1 else "1 replica", track)
         newest = max((each.at for each in fresh), default=None)
         value = Measure(sum(known), unit, newest, source) if known else absent(unit, base.reason or "not told")
         lines.append((name, value))

@@ -35,6 +35,10 @@ ABSENT_S = 30.0
 ABSENT_INTERVALS = 5.0
 NO_STATUS = "this runtime does not tell which requests failed"
 NO_HISTOGRAM = "this runtime has no latency histogram"
+#: Said beside the source of numbers whose names no recorded page has been checked with.
+FROM_DOCUMENTATION = "from documentation"
+#: NIM 2.x tells its backend's metrics; that they are told unchanged nobody has shown with a page of its own.
+NIM, NIM_BACKENDS = "nim", frozenset({"vllm", "sglang"})
 #: What switches a runtime's metrics on, where that is not so by itself (docs.sglang.ai, production metrics;
 #: tritonserver --help; trtllm-serve's LLM API options).
 SWITCHES = {
@@ -196,8 +200,18 @@ def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
             serving += 1
     via = f"{track.via}, " if track.via else ""
     if told < serving:
-        return f"{via}metrics of {told} of {serving} replicas"
-    return f"{via}metrics of 1 replica" if told == 1 else f"{via}metrics of {told} replicas"
+        return with_origin(f"{via}metrics of {told} of {serving} replicas", track)
+    return with_origin(f"{via}metrics of 1 replica" if told == 1 else f"{via}metrics of {told} replicas", track)
+
+
+def with_origin(source: str, *tracks: ServiceTrack) -> str:
+    """The source, and whether what was read there is known from its maker's documentation alone."""
+    return f"{source}, {FROM_DOCUMENTATION}" if any(map(_documented, tracks)) else source
+
+
+def _documented(track: ServiceTrack) -> bool:
+    of_nim = track.service is not None and track.service.family == NIM
+    return track.documented or (of_nim and track.runtime in NIM_BACKENDS)
 
 
 def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
@@ -213,7 +227,7 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
     state = MeasureState.STALE if any(numbers.stale for _, numbers in known) else MeasureState.FRESH
     part = f"{len(known)} of {len(asked)} regions" if len(known) < len(asked) else ""
     at = min(numbers.rps.at or 0.0 for _, numbers in known)
-    source = f"metrics, {part or f'{len(asked)} regions'}"
+    source = with_origin(f"metrics, {part or f'{len(asked)} regions'}", *(track for track, _ in known))
     total_rps = sum(numbers.rps.value or 0.0 for _, numbers in known)
     rps_state = MeasureState.BOUND if part and state is MeasureState.FRESH else state
     rps = Measure(total_rps, "rps", at, source, rps_state, part)

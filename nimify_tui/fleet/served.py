@@ -46,7 +46,7 @@ def observe_models(
         of_model = ReplicaSample(
             at=sample.at, source=sample.source, started_at=sample.started_at, requests=part.requests,
             duration=part.duration, every_s=sample.every_s, latency_note=sample.latency_note,
-            via=sample.via, partial=sample.partial,
+            via=sample.via, partial=sample.partial, documented=sample.documented,
         )  # fmt: skip
         observe(track, own, of_model, scrape_s, caches)
 

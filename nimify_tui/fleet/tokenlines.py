@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nimify_tui.domain.measures import Measure, absent
 from nimify_tui.domain.rules import LANGUAGE_FAMILIES
-from nimify_tui.fleet.numbers import latencies
+from nimify_tui.fleet.numbers import latencies, with_origin
 from nimify_tui.fleet.quantiles import merge
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
@@ -27,12 +27,15 @@ def token_lines(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measur
     family = track.service.family if track.service is not None else ""
     if not told and family not in LANGUAGE_FAMILIES:
         return []
-    return _Lines([each for _, each in told], max((at for at, _ in told), default=None), base.reason).all()
+    newest = max((at for at, _ in told), default=None)
+    return _Lines([each for _, each in told], newest, base.reason, lambda source: with_origin(source, track)).all()
 
 
 class _Lines:
-    def __init__(self, tracks: Sequence[TokenTrack], at: float | None, why: str) -> None:
-        self._tracks, self._at, self._why = tracks, at, why
+    def __init__(
+        self, tracks: Sequence[TokenTrack], at: float | None, why: str, with_origin: Callable[[str], str]
+    ) -> None:
+        self._tracks, self._at, self._why, self._with_origin = tracks, at, why, with_origin
 
     def all(self) -> list[Line]:
         """In the order of the screen."""
@@ -50,7 +53,7 @@ class _Lines:
     def _source(self, count: int) -> str:
         every = len(self._tracks)
         of = f"{count} of {every}" if count < every else str(count)
-        return f"metrics of {of} replica{'' if every == 1 else 's'}"
+        return self._with_origin(f"metrics of {of} replica{'' if every == 1 else 's'}")
 
     def _missing(self, unit: str, name: str) -> Measure:
         if not self._tracks:

@@ -109,10 +109,10 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "episode", "every_s", "failed",
-        "findings", "fold_id", "foreign", "front", "hostile", "key", "latency_note", "mask", "models", "next_at",
-        "numbers", "partial", "place", "region", "replicas", "row", "row_id", "runtime", "sampled_at", "series",
-        "service", "slo", "slo_problem", "tells_digests", "via", "weight", "window",
+        "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "documented", "episode",
+        "every_s", "failed", "findings", "fold_id", "foreign", "front", "hostile", "key", "latency_note", "mask",
+        "models", "next_at", "numbers", "partial", "place", "region", "replicas", "row", "row_id", "runtime",
+        "sampled_at", "series", "service", "slo", "slo_problem", "tells_digests", "via", "weight", "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -138,6 +138,8 @@ class ServiceTrack:
         self.foreign: dict[str, str] | None = None
         #: The family whose metrics are read, "" before the first were.
         self.runtime = ""
+        #: Whether names of its metrics are known from documentation alone.
+        self.documented = False
         #: Who tells its numbers where that are not its replicas, and why they may be only a part ("": they are whole).
         self.via = self.partial = ""
         self.failed = ""

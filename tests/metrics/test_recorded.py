@@ -59,6 +59,67 @@ def test_vllm_before_its_second_engine() -> None:
     assert tokens.prefix_queries is None, "without a prefix cache there is nothing to count"
 
 
+def test_vllm_whose_caches_have_old_names_and_new_ones() -> None:
+    """Read once, by either; a client that left is done with in 168 tokens, and no request that ended."""
+    found = sample("vllm-0.10.1.prom")
+    text = (SAMPLES / "vllm-0.10.1.prom").read_text(encoding="utf-8")
+    old = Reader().read(re.sub(r"^vllm:(kv|prefix)_cache.*\n", "", text, flags=re.MULTILINE).encode(), 1.0, "test")
+    assert old is not None
+    assert found.requests == old.requests == {"200": 6.0, "499": 0.0, "400": 2.0}
+    for tokens in (found.tokens, old.tokens):
+        assert tokens is not None
+        assert tokens.itl is not None
+        assert (tokens.itl.counts[-1], tokens.generation_tokens, tokens.kv_ratio) == (161.0, 168.0, 0.00048828125)
+        assert (tokens.prefix_queries, tokens.prefix_hits) == (1904.0, 1280.0)
+
+
+def test_vllm_while_its_time_between_tokens_had_both_names() -> None:
+    """The same gaps twice: seven in each of six requests of eight tokens, counted once."""
+    found = sample("vllm-0.11.0.prom")
+    assert found.requests == {"200": 6.0, "499": 0.0, "400": 2.0}
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.itl is not None
+    assert (tokens.itl.counts[-1], tokens.generation_tokens) == (42.0, 48.0)
+    assert (tokens.prefix_queries, tokens.prefix_hits, tokens.kv_ratio) == (1902.0, 1280.0, 0.0)
+
+
+def test_vllm_of_its_second_engine_with_all_names_renewed() -> None:
+    """A client that left is in no counter of the engine, and what was refused before it in the server's alone."""
+    found = sample("vllm-0.32.0.prom")
+    assert found.requests == {"200": 6.0, "499": 0.0, "500": 0.0, "400": 2.0}
+    assert (found.in_flight, found.queued, found.open_fds) == (0.0, 0.0, 34.0)
+    assert found.duration is not None
+    assert found.queue is not None
+    assert found.compute is not None
+    assert (found.duration.counts[-1], found.queue.counts[-1], found.compute.counts[-1]) == (6.0, 6.0, 6.0)
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.ttft is not None
+    assert tokens.itl is not None
+    assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (7.0, 79.0), "86 tokens of seven requests"
+    assert (tokens.generation_tokens, tokens.prompt_tokens) == (86.0, 1904.0)
+    assert (tokens.prefix_queries, tokens.prefix_hits) == (1904.0, 1280.0), "two blocks of 128 in five of six"
+    assert (tokens.kv_ratio, tokens.preemptions) == (0.0, 0.0)
+
+
+def test_sglang_of_today_streaming_or_not() -> None:
+    """Each of its counters has a line for streams and one for the rest; its server's answers tell who was refused."""
+    found = sample("sglang-0.5.23.prom")
+    assert found.requests == {"200": 16.0, "400": 1.0}, "who left is among those it finished"
+    assert (found.in_flight, found.queued) == (0.0, 0.0)
+    assert found.duration is not None
+    assert found.duration.counts[-1] == 16.0
+    assert found.queue is not None
+    tokens = found.tokens
+    assert tokens is not None
+    assert tokens.ttft is not None
+    assert tokens.itl is not None
+    assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (16.0, 2059.0), "2511 in 16, told in pieces"
+    assert (tokens.prefix_queries, tokens.prefix_hits, tokens.generation_tokens) == (1937.0, 1602.0, 2511.0)
+    assert (tokens.preemptions, tokens.kv_ratio) == (1.0, 0.0)
+
+
 def test_nim_of_the_first_generation() -> None:
     found = sample("nim-1.0.0.prom")
     assert (found.requests, found.in_flight, found.queued) == ({"200": 5.0, "500": 0.0}, 1.0, 0.0)
@@ -87,6 +148,18 @@ def test_triton_with_summaries_and_no_histogram() -> None:
     assert asked.cache == {("l1", "hit"): 5.0, ("l1", "miss"): 3.0}, "of the whole server: not told by model"
     by_model = 'nv_cache_num_hits_per_model{model="a",version="1"} 2\n'
     assert sample("triton-2.38.0.prom", by_model).cache == {("l1", "hit"): 2.0, ("l1", "miss"): 0.0}
+
+
+def test_triton_tells_its_cache_by_model_and_of_the_whole_server() -> None:
+    """The same lookups twice: counted once. Five of eight requests to one model were answered out of it."""
+    found = sample("triton-2.51.0.prom")
+    assert found.requests == {"200": 12.0, "500": 2.0, "503": 0.0, "499": 0.0}
+    assert found.cache == {("l1", "hit"): 5.0, ("l1", "miss"): 3.0}
+    assert (found.batch_sum, found.batch_count, found.queued) == (7.0, 9.0, 0.0)
+    assert found.models is not None
+    assert found.models["failing"].requests == {"200": 0.0, "500": 2.0, "503": 0.0, "499": 0.0}
+    assert found.duration is not None
+    assert (found.duration.counts, round(found.duration.sum_s, 6)) == ((12.0,), 0.068205)
 
 
 def test_fastapi_by_prometheus_instrumentator() -> None:

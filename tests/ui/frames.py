@@ -191,7 +191,10 @@ def drawn_detail(row_id: str = "llama-chat") -> ServiceDetail:
         changes=drawn_changes(),
         security=drawn_security()[:2],
         metrics=(
-            MetricLine(name="requests", region="eu-west-1", measure=num(35.0, "rps")),
+            MetricLine(
+                name="requests", region="eu-west-1",
+                measure=msgspec.structs.replace(num(35.0, "rps"), source="metrics of 2 replicas, from documentation"),
+            ),
             MetricLine(
                 name="queue wait p95", region="eu-west-1", measure=num(0.2, "s", stale=True, at=NOW - 44)
             ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
 from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.sources.metrics import triton, trtllm
 from nimify_tui.sources.metrics.exposition import Page, Parser, Series
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.ingress import IngressAdapter
@@ -21,6 +22,8 @@ from nimify_tui.sources.metrics.statistics import NO_METRICS, series_of
 from nimify_tui.sources.metrics.triton import TritonAdapter
 from nimify_tui.sources.metrics.trtllm import TrtllmAdapter
 from nimify_tui.sources.metrics.vllm import VllmAdapter
+
+_NONE = frozenset[str]()
 
 
 class Adapter(Protocol):
@@ -56,6 +59,9 @@ ADAPTERS: tuple[Callable[[], Adapter], ...] = (
     NimifyAdapter, VllmAdapter, SglangAdapter, TrtllmAdapter, NimAdapter, TritonAdapter, KserveAdapter, IngressAdapter,
     HttpAdapter,
 )  # fmt: skip
+#: By family: the names of metrics that are known from their makers' documentation alone. A page that has one is of a
+#: generation that no recorded page was checked with, and its numbers say so.
+DOCUMENTED: Mapping[str, frozenset[str]] = {"trtllm": trtllm.DOCUMENTED, "triton": triton.DOCUMENTED}
 
 
 class Reader:
@@ -89,7 +95,7 @@ class Reader:
         bare = Page(series, frozenset())
         known = next((adapter for adapter in self._adapters if adapter.knows(bare)), None)
         sample = known.sample(Page(series, known.announced), at, source) if known is not None else None
-        return self._whole(sample, Page(proxy or {}, frozenset()), at, source)
+        return self._whole(_labelled(sample, bare), Page(proxy or {}, frozenset()), at, source)
 
     def _whole(self, sample: ReplicaSample | None, page: Page, at: float, source: str) -> ReplicaSample | None:
         return self.mesh.alone(page, at, source) if sample is None else self.mesh.complete(sample, page)
@@ -101,7 +107,14 @@ class Reader:
 
     def _of(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         for adapter in self._adapters:
-            sample = adapter.sample(page, at, source)
+            sample = _labelled(adapter.sample(page, at, source), page)
             if sample is not None:
                 return sample
         return None
+
+
+def _labelled(sample: ReplicaSample | None, page: Page) -> ReplicaSample | None:
+    """What was read under a name that documentation alone tells says so; announcements are no reading."""
+    if sample is None or DOCUMENTED.get(sample.runtime, _NONE).isdisjoint(page.series):
+        return sample
+    return msgspec.structs.replace(sample, documented=True)

@@ -34,6 +34,8 @@ _MISSES, _ALL_MISSES = "nv_cache_num_misses_per_model", "nv_cache_num_misses"
 #: TensorRT-LLM inside Triton (triton-inference-server/tensorrtllm_backend: README, Triton Metrics): gauges by a label.
 _LLM, _BLOCKS = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
 _OF_MODEL = (_SUCCESS, _FAILURE, f"{_FIRST}_bucket", f"{_FIRST}_sum")
+#: Histograms are of releases after 2.51 (24.10), the newest that was recorded.
+DOCUMENTED = frozenset(parts(_FIRST))
 #: Why a request failed as the status that says the same; all other reasons are the server's own.
 _FAILURES = {"REJECTED": "503", "CANCELED": "499"}
 NO_HISTOGRAM = "no histogram: start it with --metrics-config histogram_latencies=true"

@@ -45,6 +45,13 @@ _DURATION, _TTFT, _ITL, _QUEUE, _INFERENCE, _BATCH = (
         "request_queue_time_seconds", "request_inference_time_seconds", "scheduled_batch_size",
     )
 )  # fmt: skip
+#: All of them: the page that its documentation shows is an example, and none that a server wrote is published.
+DOCUMENTED = frozenset(
+    {
+        _FINISHED, _ERRORS, _RUNNING, _WAITING, _KV, _HIT_RATE, _PROMPT, _GENERATED, _REUSED, _MISSED,
+        f"{_BATCH}_sum", f"{_BATCH}_count", *parts(_DURATION, _TTFT, _ITL, _QUEUE, _INFERENCE),
+    }
+)  # fmt: skip
 #: Who left is no failure of the server.
 _ENDS = {"cancelled": "499"}
 NO_HISTOGRAM = "no histogram: serve it with return_perf_metrics: true"
@@ -55,12 +62,7 @@ class TrtllmAdapter:
 
     name = "trtllm"
     announced = frozenset[str]()
-    wanted = frozenset(
-        {
-            _FINISHED, _ERRORS, _RUNNING, _WAITING, _KV, _HIT_RATE, _PROMPT, _GENERATED, _REUSED, _MISSED,
-            f"{_BATCH}_sum", f"{_BATCH}_count", *parts(_DURATION, _TTFT, _ITL, _QUEUE, _INFERENCE), *PROCESS,
-        }
-    )  # fmt: skip
+    wanted = DOCUMENTED | PROCESS
 
     def __init__(self) -> None:
         self._histograms = Histograms()

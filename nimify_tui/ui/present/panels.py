@@ -172,7 +172,7 @@ def chart_data(history: LatencyHistory | None, now: float, empty: str = "looking
         slo_text="no SLO" if slo is None else f"SLO {slo.objective * 100:g}%",
         marks=chart_marks(history),
         format=fmt.latency,
-        facts=f"{_age(history)} · {clean_line(history.source, 40)}".rstrip(" ·"),
+        facts=f"{_age(history)} · {clean_line(history.source, 60)}".rstrip(" ·"),
         empty=clean_line(history.reason, 120) or "no requests measured yet",
     )
 
