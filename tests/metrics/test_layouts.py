@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimify_tui.backends.prometheus.answers import Series, decode_any, decode_told
+from nimify_tui.backends.prometheus.answers import Sample, Series, decode_any, decode_told
 from nimify_tui.backends.prometheus.errors import BadAnswer
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer
@@ -146,7 +146,7 @@ def test_what_is_more_than_may_be_kept_is_read_each_time_and_is_as_right() -> No
         layouts.begin()
         found = series(one("p-0", (1.0, str(turn)), model="x" * 20_000))
         (told,) = layouts.told("own", spots, [Answer(PODS, found)], server.labels).values()
-        assert told.values[0] == [(1.0, float(turn))]
+        assert told.values[0] == [Sample(1.0, float(turn))]
     assert (server.read, layouts.weight) == (3, 0)
 
 
@@ -187,7 +187,8 @@ def test_a_value_may_be_infinite_as_a_server_writes_it() -> None:
         separators=(",", ":"),
     ).encode()  # fmt: skip
     (told,) = decode_any(decode_told, body).data.result
-    assert repr(told.values) == "[(1.0, inf), (2.0, -inf), (3.0, nan), (4.0, 5.0)]"
+    found = repr([(each.at, each.value) for each in told.values])
+    assert found == "[(1.0, inf), (2.0, -inf), (3.0, nan), (4.0, 5.0)]"
     assert SERVER.labels([told]) == [{"le": "+Inf", "code": text}]
     with pytest.raises(msgspec.ValidationError):
         decode_any(decode_told, body.replace(b"-Inf", b"-Ynf"))

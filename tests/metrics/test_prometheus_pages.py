@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nimify_tui.backends.prometheus.answers import Row
+from nimify_tui.backends.prometheus.answers import Row, Sample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.metrics.adapters import Reader
@@ -27,13 +27,17 @@ def row(name: str, *values: tuple[float, float], **labels: str) -> Row:
     return Row({"__name__": name, **TARGET, **labels}, list(values))
 
 
+def samples(rows: list[Row]) -> list[list[Sample]]:
+    return [[Sample(*each) for each in row.values] for row in rows]
+
+
 def targets(rows: list[Row], at: float, settle_s: float) -> list[Target]:
     parts = parts_of([each.metric for each in rows], range(len(rows)))
-    return told_by(parts, [each.values for each in rows], at, settle_s)
+    return told_by(parts, samples(rows), at, settle_s)
 
 
 def every_s(rows: list[Row]) -> float | None:
-    return interval_of(parts_of([each.metric for each in rows], range(len(rows))), [each.values for each in rows])
+    return interval_of(parts_of([each.metric for each in rows], range(len(rows))), samples(rows))
 
 
 def test_a_pair_of_servers_is_never_added_up() -> None:

@@ -20,11 +20,18 @@ class Row(msgspec.Struct, gc=False):
     values: list[tuple[float, float]] = []
 
 
+class Sample(msgspec.Struct, array_like=True, gc=False):
+    """A value at ``at`` (unix seconds). No tuple: those are garbage to look through, and there are thousands."""
+
+    at: float
+    value: float
+
+
 class Series(msgspec.Struct, gc=False):
-    """One series whose labels are as they came (see :meth:`PrometheusServer.labels`), and its samples as in a Row."""
+    """One series whose labels are as they came (see :meth:`PrometheusServer.labels`), its samples oldest first."""
 
     metric: msgspec.Raw
-    values: list[tuple[float, float]] = []
+    values: list[Sample] = []
 
 
 class _Data(msgspec.Struct):

@@ -172,7 +172,10 @@ class PrometheusServer:
         answer = await self._matrix(
             "/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series, decode_told
         )
-        return Told(answer.data.result, _said(answer.warnings))
+        series, ahead_s = answer.data.result, self.ahead_s
+        for each in (each for one in series for each in one.values) if ahead_s else ():
+            each.at -= ahead_s
+        return Told(series, _said(answer.warnings))
 
     def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
         """The labels of each, with ``__name__``. Raises BadAnswer."""
@@ -191,13 +194,16 @@ class PrometheusServer:
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int
     ) -> Samples:
         answer = await self._matrix(path, query, timeout_s, max_bytes, max_series, decode_rows)
-        return Samples(answer.data.result, _said(answer.warnings))
+        rows, ahead_s = answer.data.result, self.ahead_s
+        for row in rows if ahead_s else ():
+            row.values = [(when - ahead_s, value) for when, value in row.values]
+        return Samples(rows, _said(answer.warnings))
 
     async def _matrix(
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int,
         decode: Callable[[bytes], A],
     ) -> A:  # fmt: skip
-        """An answer with samples; their times are made those of our clock."""
+        """An answer with samples, whose times are those of its clock."""
         got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
         self._compare(got)
         try:
@@ -212,9 +218,6 @@ class PrometheusServer:
                 f"{self.who} answers with {len(rows)} series, more than {max_series}",
                 "drop labels that nobody needs",
             )
-        if self.ahead_s:
-            for row in rows:
-                row.values = [(when - self.ahead_s, value) for when, value in row.values]
         return answer
 
     async def instant(self, expression: str, at: float) -> Instant:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from operator import itemgetter
 
+from nimify_tui.backends.prometheus.answers import Sample
 from nimify_tui.sources.metrics.exposition import Labels, Series
 
-#: The samples of a series as (unix seconds, value), oldest first; never none.
-Values = list[tuple[float, float]]
+#: The samples of a series, oldest first; never none.
+Values = list[Sample]
 
 #: The labels of runtimes themselves that the adapters look at, or that tell one of their series from another.
 OWN = frozenset(
@@ -75,9 +76,9 @@ class Target:
         for name, (own, first) in self._part.names.items():
             told = []
             for labels, samples in zip(own, values[first : first + len(own)], strict=True):
-                each, value = samples[-1]
-                if each == when:
-                    told.append(_NEW(Series, (labels, value)))
+                newest = samples[-1]
+                if newest.at == when:
+                    told.append(_NEW(Series, (labels, newest.value)))
                 elif (before := _before(samples, when)) is not None:
                     told.append(_NEW(Series, (labels, before)))
             if told:
@@ -133,7 +134,7 @@ def told_by(parts: Iterable[Part], values: Sequence[Values], at: float, settle_s
     found = []
     for part in parts:
         members = [values[place] for place in part.places]
-        times = sorted(dict(chain.from_iterable(members)), reverse=True)
+        times = sorted({each.at for told in members for each in told}, reverse=True)
         if len(times) > 1 and at - times[0] < settle_s and _fewer(members, times[0], times[1]):
             del times[0]
         found.append(Target(part, times, members))
@@ -152,7 +153,7 @@ def interval_of(parts: Iterable[Part], values: Sequence[Values]) -> float | None
     """How often a replica is scraped by the target that is read most lately, seconds; None for a single sample."""
     best: list[float] = []
     for part in parts:
-        times = sorted(dict(chain.from_iterable([values[place] for place in part.places])))
+        times = sorted({each.at for place in part.places for each in values[place]})
         if not best or times[-1] > best[-1]:
             best = times
     gaps = sorted(later - earlier for earlier, later in pairwise(best))
@@ -186,9 +187,9 @@ def _picked(names: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ..
 
 def _before(values: Values, when: float) -> float | None:
     """The value at this time, None where there is none."""
-    for each, value in reversed(values):
-        if each <= when:
-            return value if each == when else None
+    for each in reversed(values):
+        if each.at <= when:
+            return each.value if each.at == when else None
     return None
 
 
@@ -199,5 +200,5 @@ def _fewer(members: Sequence[Values], newest: float, before: float) -> bool:
 
 
 def _count(members: Sequence[Values], when: float) -> int:
-    others = [told for told in members if told[-1][0] != when]  # of the newest scrape hardly any
-    return len(members) - len(others) + sum(any(each == when for each, _ in told) for told in others)
+    others = [told for told in members if told[-1].at != when]  # of the newest scrape hardly any
+    return len(members) - len(others) + sum(any(each.at == when for each in told) for told in others)
