@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from nimify_tui.app import GC_THRESHOLDS
 from nimify_tui.ui.frugal import FrugalApp
 from nimify_tui.ui.terminal import probe
 from nimify_tui.ui.theme import style_path
@@ -38,6 +40,8 @@ class FedApp(FrugalApp):
 
     def on_mount(self) -> None:
         super().on_mount()
+        gc.freeze()  # garbage is collected as the console has it (nimify_tui.app)
+        gc.set_threshold(*GC_THRESHOLDS)
         self.begin()
         handle = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)  # also writing: never an end of file
         asyncio.get_running_loop().add_reader(handle, self._read, handle)
