@@ -261,7 +261,7 @@ def test_the_log_that_tells_most_is_chosen() -> None:
 
 def test_metrics_carry_source_and_age_or_the_reason() -> None:
     rows = [cells(row) for _, row in detail.metric_rows(frames.drawn_detail(), frames.NOW, False)]
-    assert rows[0][2:] == ["35", "<5 s", "", "metrics"]
+    assert rows[0][2:] == ["35", "<5 s", "", "metrics of 2 replicas, from documentation"]
     assert rows[1][3:5] == ["40 s", str(MeasureState.STALE)]
     assert rows[2][2] == "–"
     assert rows[2][5] == "the runtime does not batch"
