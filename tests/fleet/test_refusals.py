@@ -38,6 +38,16 @@ def roll_out(town: Town, *, region: str = "us-east-1", revision: int = 3, **load
             setattr(server.load, name, value)
 
 
+def assert_attacked(town: Town) -> None:
+    """For 24 s it is never laid to a roll-out, and in the end it is told."""
+    reasons = set()
+    for _ in range(24):
+        town.run(1)
+        reasons.add(town.row("score", "us-east-1").reason)
+    assert not [each for each in reasons if each.startswith("clients refused")]
+    assert town.row("score").reason.startswith("attacked: ")
+
+
 def attacks(town: Town) -> list[Change]:
     return [change for change in town.fleet.frame.changes if change.kind is ChangeKind.ATTACK]
 
@@ -157,12 +167,7 @@ def test_an_attack_beside_the_usual_traffic_stays_one(rps: float, rolled_out_s: 
         town.run(rolled_out_s or 1)
     for server in town.of("score", "us-east-1"):
         server.load.malformed_rps, server.load.limited_rps = 12.0, 8.0
-    reasons = set()
-    for _ in range(24):
-        town.run(1)
-        reasons.add(town.row("score", "us-east-1").reason)
-    assert not [each for each in reasons if each.startswith("clients refused")]
-    assert town.row("score").reason.startswith("attacked: ")
+    assert_attacked(town)
     assert len(attacks(town)) == 1
 
 
@@ -174,12 +179,7 @@ def test_an_attack_while_traffic_ebbs_after_a_roll_out_stays_one(noise_rps: floa
     town.run(150)
     for server in town.of("score", "us-east-1"):
         server.load.rps, server.load.malformed_rps, server.load.limited_rps = 30.0, 12.0, 20.0 + noise_rps
-    reasons = set()
-    for _ in range(24):
-        town.run(1)
-        reasons.add(town.row("score", "us-east-1").reason)
-    assert not [each for each in reasons if each.startswith("clients refused")]
-    assert town.row("score").reason.startswith("attacked: ")
+    assert_attacked(town)
 
 
 def test_the_noise_of_the_internet_is_no_attack_beside_a_roll_out_that_refuses() -> None:

@@ -6,11 +6,13 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-resu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+#: A row or a series.
+S = TypeVar("S")
 
 
 class Row(msgspec.Struct, gc=False):
@@ -34,29 +36,16 @@ class Series(msgspec.Struct, gc=False):
     values: list[Sample] = []
 
 
-class _Data(msgspec.Struct):
+class _Data(msgspec.Struct, Generic[S]):
     result_type: str = msgspec.field(default="", name="resultType")
-    result: list[Row] = []
+    result: list[S] = []
 
 
-class Answer(msgspec.Struct):
-    """An answer with samples."""
+class Answer(msgspec.Struct, Generic[S]):
+    """An answer with samples: rows, or series whose labels are not read."""
 
     status: str
-    data: _Data = msgspec.field(default_factory=_Data)
-    warnings: list[str] | None = None
-
-
-class _ToldData(msgspec.Struct):
-    result_type: str = msgspec.field(default="", name="resultType")
-    result: list[Series] = []
-
-
-class ToldAnswer(msgspec.Struct):
-    """An answer with samples whose labels are not read."""
-
-    status: str
-    data: _ToldData = msgspec.field(default_factory=_ToldData)
+    data: _Data[S] = msgspec.field(default_factory=_Data)
     warnings: list[str] | None = None
 
 
@@ -81,8 +70,8 @@ class Names(msgspec.Struct):
 
 
 #: Not strict: numbers come as text, which is ten times as fast as a loop.
-decode_rows = msgspec.json.Decoder(Answer, strict=False).decode
-decode_told = msgspec.json.Decoder(ToldAnswer, strict=False).decode
+decode_rows = msgspec.json.Decoder(Answer[Row], strict=False).decode
+decode_told = msgspec.json.Decoder(Answer[Series], strict=False).decode
 decode_labels = msgspec.json.Decoder(dict[str, str], strict=False).decode
 
 

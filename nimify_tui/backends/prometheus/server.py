@@ -25,7 +25,6 @@ from nimify_tui.backends.prometheus.answers import (
     Names,
     Row,
     Series,
-    ToldAnswer,
     Value,
     Warned,
     decode_any,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from prometheus_api_client import PrometheusConnect
 
 T = TypeVar("T")
-A = TypeVar("A", Answer, ToldAnswer)
+S = TypeVar("S", Row, Series)
 
 #: One question, and one look at what there is, at most so long, seconds.
 QUERY_S, DISCOVER_S = 5.0, 10.0
@@ -201,8 +200,8 @@ class PrometheusServer:
 
     async def _matrix(
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int,
-        decode: Callable[[bytes], A],
-    ) -> A:  # fmt: skip
+        decode: Callable[[bytes], Answer[S]],
+    ) -> Answer[S]:  # fmt: skip
         """An answer with samples, whose times are those of its clock."""
         got = await self._way.ask(path, query, timeout_s=timeout_s, limit_bytes=max_bytes)
         self._compare(got)
