@@ -113,16 +113,16 @@ class Alertmanagers:
 def _origin(place: ServerPlace, region: str) -> str:
     """An Alertmanager in words that no other one has."""
     who = place.who.removeprefix(f"{place.what} ")
-    if place.inside:
-        return f"{who} in {region}"
-    return f"{who}{place.prefix}" + (f" ({place.tenant})" if place.tenant else "")
+    where = f"{who} in {region}" if place.inside else f"{who}{place.prefix}"
+    return where + (f" ({place.tenant})" if place.tenant else "")
 
 
 def server_of(place: ServerPlace, link: Callable[[], Connection | None], verify: Verify) -> Alertmanager:
     """The Alertmanager at a place; nothing is connected yet."""
     from nimify_tui.backends.alertmanager.errors import from_status
     from nimify_tui.backends.alertmanager.server import Alertmanager
-    from nimify_tui.backends.prometheus.ways import Direct, Through
+    from nimify_tui.backends.prometheus.through import Through
+    from nimify_tui.backends.prometheus.ways import Direct
 
     if place.inside:
         return Alertmanager(Through(place, link, refused=from_status, verify=verify))
@@ -149,7 +149,7 @@ async def looked_at(item: RegionConfig, kubeconfig: str = "") -> str:
             finally:
                 server.close()
             dogs += any(each.name in WATCHDOGS for each in told.alerts)
-            said.append(f"{server.who} {status.version} has {len(told.alerts)} alerts")
+            said.append(" ".join(filter(None, (server.who, status.version, f"has {len(told.alerts)} alerts"))))
     finally:
         if link is not None:
             await link.close()

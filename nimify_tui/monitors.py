@@ -90,7 +90,8 @@ def server_of(
 ) -> PrometheusServer:
     """The server of a region; nothing is connected yet."""
     from nimify_tui.backends.prometheus.server import PrometheusServer
-    from nimify_tui.backends.prometheus.ways import Direct, Forwarded, Through, Way
+    from nimify_tui.backends.prometheus.through import Through
+    from nimify_tui.backends.prometheus.ways import Direct, Forwarded, Way
 
     place = place_of(endpoint)
     way: Way = Through(place, link, clock=clock) if place.inside else Direct(place, clock=clock)

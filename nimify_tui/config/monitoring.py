@@ -13,7 +13,7 @@ from nimify_tui.config.lines import Path
 from nimify_tui.config.schema import Endpoint, PrometheusConfig, RegionConfig, SecretRef
 
 _PORTS = {"prometheus": 9090, "alertmanager": 9093}
-_LOGIN = ("token", "username", "password", "ca_file", "cert_file", "key_file", "tenant")
+_LOGIN = ("token", "username", "password", "ca_file", "cert_file", "key_file")
 #: (a key, what it needs beside it)
 _TOGETHER = (("password", "username"), ("username", "password"), ("key_file", "cert_file"))
 
@@ -51,6 +51,8 @@ def _server(
         matchers_of(table.get("match") or {})
     except ConfigurationError as error:
         yield problem("match", error.message, error.remedy)
+    if not str(table.get("tenant") or "").isprintable():
+        yield problem("tenant", "is no name of a tenant", "write it as the server knows it")
     if table["url"].startswith("k8s://"):
         for each in (each for each in _LOGIN if table.get(each)):
             yield problem(each, "an API server passes it on to no service", "give the server's own url, or remove it")
@@ -60,8 +62,6 @@ def _server(
     for each, beside in _TOGETHER:
         if table.get(each) and not table.get(beside):
             yield problem(each, f"needs {beside} beside it", f"add {beside}")
-    if not str(table.get("tenant") or "").isprintable():
-        yield problem("tenant", "is no name of a tenant", "write it as the server knows it")
     for each in ("token", "password"):
         if table.get(each) and not {"env", "file"} & set(table[each]):
             yield problem(each, "this version reads secrets of a monitoring server from env and file alone",

@@ -23,6 +23,7 @@ from nimify_tui.backends.kubernetes.errors import (
     TlsFailed,
     Unauthorized,
     Unreachable,
+    answer_behind,
     from_status,
     said_by,
 )
@@ -119,7 +120,7 @@ class Caller:
             try:
                 return await self._once(method, path, query, headers, body, read_timeout_s, sent, identity)
             except Unauthorized as error:
-                behind = "/proxy" in path and not error.reason  # what is behind the server's proxy refuses, not it
+                behind = error.behind is not None  # what is behind the server's proxy refuses, not it
                 if behind or attempt == 2 or (other := await self._credentials.renew(identity)) is identity:
                     raise
                 identity = other
@@ -246,13 +247,13 @@ class Caller:
         except BaseException as error:
             if translated(error, self._place.server) is None:
                 raise
-        raise from_status(
-            reply.status,
-            text if "json" in kind else b"",
-            retry_after=reply.headers.get("Retry-After", ""),
-            what=f"{method} {path}",
+        after = reply.headers.get("Retry-After", "")
+        said = from_status(
+            reply.status, text if "json" in kind else b"", retry_after=after, what=f"{method} {path}",
             foreign="json" not in kind and "audit-id" not in reply.headers,
-        )
+        )  # fmt: skip
+        said.behind = answer_behind(reply.status, text, after) if "/proxy" in path else None
+        raise said
 
     def _impersonation(self) -> list[tuple[str, str]]:
         login = self._place.login

@@ -189,9 +189,11 @@ class Connection:
         accept: str = "application/json",
         read_timeout_s: float = 30.0,
         limit_bytes: int = LIMIT_BYTES,
+        more: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Answer]:
         """``async with connection.get("/api/v1/pods", {"limit": "500"}) as answer:``; only 2xx gets inside.
 
+        ``more`` headers are for what stands behind a proxy of the server, which hands them on (but a login).
         ``read_timeout_s`` bounds each silence, also the one before the first byte; a watch gives 150 (bookmarks
         come every 60 s, the first after 120). A request with ``watch`` or ``follow`` is a stream: no
         limit of its whole time and not counted among the lists, of which four run at once (the others wait).
@@ -205,7 +207,9 @@ class Connection:
         query = query or {}
         lane = lane_of(path, query)
         async with self._lists if lane is Lane.LIST else contextlib.nullcontext():
-            headers = {"Accept": accept, "Accept-Encoding": "identity" if lane is Lane.STREAM else "gzip"}
+            headers = {
+                "Accept": accept, "Accept-Encoding": "identity" if lane is Lane.STREAM else "gzip", **(more or {}),
+            }  # fmt: skip
             reply = await self._caller.request("GET", path, query, headers, read_timeout_s=read_timeout_s)
             try:
                 yield Answer(reply, limit_bytes, self.address, self._clock)

@@ -8,6 +8,7 @@ which carry the same ``Status`` object
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,14 @@ from nimify_tui.base.text import ELLIPSIS, MAX_LINE_CHARS, clean_line, shorten_m
 DEFAULT_RETRY_AFTER_S = 1.0
 #: A longer wish of a server is not believed: the region would look dead.
 MAX_RETRY_AFTER_S = 300.0
+
+
+class Behind(NamedTuple):
+    """What stands behind a proxy of the API server said no with, as it came."""
+
+    status: int
+    body: bytes
+    retry_after: str
 
 
 class Cause(enum.StrEnum):
@@ -63,6 +72,9 @@ class CredentialsFailed(ClusterError):
 class ServerTrouble(ClusterError):
     """The server answered 5xx. ``status`` is the HTTP status."""
 
+    #: Where it was not the API server's answer.
+    behind: Behind | None = None
+
     def __init__(self, message: str, remedy: str = "", status: int = 500) -> None:
         super().__init__(message, remedy)
         self.status = status
@@ -71,9 +83,15 @@ class ServerTrouble(ClusterError):
 class Throttled(RateLimited):
     """429, or 503 with Retry-After: the server lives and asks for patience (``retry_after_s``)."""
 
+    #: Where it was not the API server's answer.
+    behind: Behind | None = None
+
 
 class Refused(ClusterError):
     """The server understood and said no. ``status``, ``reason`` and ``causes`` ("field: message") are its own."""
+
+    #: Where it was not the API server's answer.
+    behind: Behind | None = None
 
     def __init__(
         self,
@@ -139,6 +157,7 @@ class _Details(msgspec.Struct, rename="camel"):
 class Status(msgspec.Struct):
     """The server's own error object; every field may be missing."""
 
+    kind: str | None = None
     code: int | None = None
     reason: str | None = None
     message: str | None = None
@@ -206,6 +225,18 @@ def from_status(
     )
     remedy = "is it https?" if foreign and code == 400 else _REMEDIES.get(code, "")
     return _KINDS.get(code, Refused)(message, remedy, code, said_by(status.reason or ""), told)
+
+
+def answer_behind(code: int, body: bytes, retry_after: str) -> Behind | None:
+    """The answer of what stands behind a proxy; None for the API server's own.
+
+    That is a ``Status``, or of its limiter (apiserver/pkg/server/filters/priority-and-fairness.go) a line of text.
+    """
+    try:
+        own = isinstance(read := _DECODE(body), Status) and read.kind == "Status"
+    except (msgspec.MsgspecError, RecursionError):
+        own = code == 429
+    return None if own else Behind(code, body, retry_after)
 
 
 def said_by(text: str, limit: int = 400) -> str:

@@ -214,11 +214,15 @@ class Writer:
         return await self._send("POST", path, {}, "application/json", body, deadline_s)
 
     async def pass_on(
-        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, deadline_s: float
-    ) -> bytes:
-        """Hand a change on to what stands behind a service's proxy; the body of its good answer, whatever it is."""
+        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, deadline_s: float,
+        more: Mapping[str, str],
+    ) -> bytes:  # fmt: skip
+        """Hand a change on to what stands behind a service's proxy; the body of its good answer, whatever it is.
+
+        ``more`` headers are for it.
+        """
         self._leave(permit, plan, False)
-        return await self._exchange(method, path, {}, "application/json", body, deadline_s, accept="*/*")
+        return await self._exchange(method, path, {}, "application/json", body, deadline_s, "*/*", more)
 
     def _leave(self, permit: Permit, plan: Plan, dry_run: bool) -> None:
         if plan.simulation and not dry_run:
@@ -247,9 +251,9 @@ class Writer:
 
     async def _exchange(
         self, method: str, path: str, query: Mapping[str, str], content_type: str, body: bytes, deadline_s: float,
-        accept: str = "application/json",
+        accept: str = "application/json", more: Mapping[str, str] | None = None,
     ) -> bytes:  # fmt: skip
-        headers = {"Accept": accept, "Accept-Encoding": "gzip", "Content-Type": content_type}
+        headers = {"Accept": accept, "Accept-Encoding": "gzip", "Content-Type": content_type, **(more or {})}
         address, sent = self._caller.place.server, Sent()
         try:
             async with asyncio.timeout(deadline_s):

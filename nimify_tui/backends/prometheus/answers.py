@@ -47,6 +47,8 @@ class Answer(msgspec.Struct, Generic[S]):
     status: str
     data: _Data[S] = msgspec.field(default_factory=_Data)
     warnings: list[str] | None = None
+    #: A VictoriaMetrics cluster says so instead of a warning.
+    partial: bool = msgspec.field(default=False, name="isPartial")
 
 
 class Value(msgspec.Struct):
@@ -60,6 +62,7 @@ class Warned(msgspec.Struct):
     """What a server says beside any result."""
 
     warnings: list[str] | None = None
+    partial: bool = msgspec.field(default=False, name="isPartial")
 
 
 class Names(msgspec.Struct):

@@ -7,6 +7,7 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 
@@ -29,10 +30,19 @@ from nimify_tui.base.errors import (
 #: believed, seconds.
 RETRY_S, MIN_RETRY_S, MAX_RETRY_S = 10.0, 1.0, 300.0
 #: Words of Prometheus ("query processing would load too many samples into memory"), Mimir ("the query exceeded the
-#: maximum number of series", "... maximum chunks") and Thanos ("exceeded series limit") for a question that asks for
+#: maximum number of series", "... maximum chunks"), Cortex ("the query hit the max number of series limit (limit: 10
+#: series)") and Thanos ("exceeded series limit") for a question that asks for
 #: more than the server is set up to answer.
 _TOO_MUCH = ("too many samples", "exceeded the maximum", "exceeded series limit", "exceeded chunks limit", "limit: ")
 
+#: VictoriaMetrics names the flag of the limit instead; these are no limits of a question's size.
+_FLAG = re.compile(r"-search\.max(?!QueryDuration|QueueDuration|Concurrent)[A-Za-z]+(?:=\w+)?")
+#: Prometheus, and VictoriaMetrics.
+_TOO_LONG = ("query timed out", "timeout exceeded")
+#: So much of a page of plain text is read.
+_MAX_PLAIN = 1024
+#: Their user.ErrNoOrgID, in an answer of plain text.
+_NO_TENANT = b"no org id"
 #: Go's net/http (server.go) to who speaks without TLS to a port that has it.
 _SPEAKS_TLS = b"HTTP request to an HTTPS server"
 
@@ -106,18 +116,25 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     try:
         answer = _DECODE(body)
     except (msgspec.MsgspecError, RecursionError):
-        answer = _Said()
-    said = said_by(answer.error or answer.message, 200)
+        answer = _Said(first_line(body))
+    whole = answer.error or answer.message
+    said = said_by(whole, 200)
     words = f"{who}: {said}" if said else f"{who} answers {status}"
+    if tenant_missing(body):
+        return no_tenant(who, status)
     if status == 401:
         return LoginRefused(f"{who} does not accept the login (401)", "check token or username and password")
     if status == 403:
         return LoginRefused(f"{who} does not allow it (403)", "check the rights of the login, and the tenant")
     if status == 429:
-        return Throttled(f"{who} asks for fewer queries (429)", "raise its limit", patience_s(retry_after))
-    if answer.error_type == "timeout" or "query timed out" in said:
+        why = f": {said}" if said else ""
+        return Throttled(f"{who} asks for fewer queries (429{why})", "raise its limit", patience_s(retry_after))
+    if answer.error_type == "timeout" or any(part in whole for part in _TOO_LONG):
         return ServerSilent(f"{who}: the query took too long", "look at its load")
-    if any(part in said.lower() for part in _TOO_MUCH):
+    flag = _FLAG.search(whole)
+    if flag is not None:  # in a text of which little is left on a line
+        words = f"{who}: the question is more than its {said_by(flag[0], 60)} allows"
+    if flag is not None or any(part in whole.lower() for part in _TOO_MUCH):
         return QueryRefused(words, "raise the server's query limits", too_much=True)
     if status == 404 and not answer.error_type:
         return QueryRefused(f"{who} has no query API there (404)", "add its path to the url (Mimir: /prometheus)")
@@ -125,7 +142,25 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
         return BadAnswer(f"{who} sends us on (status {status})", "a login page? give the url of the API itself")
     if status >= 500:
         return ServerTrouble(words, "look at its log")
-    return QueryRefused(words, "is a tenant missing?" if "org id" in said.lower() else "")
+    if "unsupported path" in said:  # VictoriaMetrics
+        return QueryRefused(words, "check the path of its url")
+    return QueryRefused(words, "check the tenant in the configuration" if "tenant" in said.lower() else "")
+
+
+def first_line(body: bytes | bytearray) -> str:
+    """What a refusal in plain text says: so do Cortex and Mimir of what comes no further than their door."""
+    text = bytes(body[:_MAX_PLAIN]).strip()
+    return "" if text.startswith((b"<", b"{", b"[")) else text.partition(b"\n")[0].decode(errors="replace")
+
+
+def tenant_missing(body: bytes | bytearray) -> bool:
+    """Whether a refusal says that Cortex or Mimir wants the X-Scope-OrgID that it did not get."""
+    return _NO_TENANT in body.lower()
+
+
+def no_tenant(who: str, status: int) -> LoginRefused:
+    """The error of one that keeps its series by tenants, when it is asked for none."""
+    return LoginRefused(f"{who} wants to know which tenant is meant ({status}: no org id)", "set tenant beside its url")
 
 
 def without_tls(body: bytes | bytearray, who: str) -> TlsFailed | None:

@@ -140,9 +140,14 @@ class ServerPlace:
         service = f"{match['scheme']}{match['service']}:{match['port']}"
         return f"/api/v1/namespaces/{match['space']}/services/{service}/proxy{match['path']}"
 
+    @property
+    def scope(self) -> dict[str, str]:
+        """The header that says whose series are meant, where there are tenants."""
+        return {"X-Scope-OrgID": self.tenant} if self.tenant else {}
+
     def headers(self) -> list[tuple[str, str]]:
         """What a request says of who asks. Raises SecretMissing; blocks for files."""
-        found = [("X-Scope-OrgID", self.tenant)] if self.tenant else []
+        found = [*self.scope.items()]
         if self.token is not None:
             found.append(("Authorization", f"Bearer {self.token.read()}"))
         elif self.username:

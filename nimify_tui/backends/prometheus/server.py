@@ -51,6 +51,8 @@ MAX_BYTES, MAX_SERIES = 8 * 1024 * 1024, 20_000
 #: Names and labels are asked for with a filter; a list that is longer is no answer to it.
 _MAX_LIST_BYTES = 1024 * 1024
 _MAX_WARNINGS = 3
+#: A sample that is no number.
+_NAN = b',"NaN"]'
 #: The past: a server may need longer for it, and what comes is small (at most a point for each dot of a chart).
 RANGE_S, MAX_RANGE_BYTES, MAX_RANGE_SERIES, MAX_POINTS = 15.0, 4 * 1024 * 1024, 300, 2000
 #: Below this the clocks of two hosts are called the same: a Date has whole seconds, and an answer its way, seconds.
@@ -174,7 +176,7 @@ class PrometheusServer:
         series, ahead_s = answer.data.result, self.ahead_s
         for each in (each for one in series for each in one.values) if ahead_s else ():
             each.at -= ahead_s
-        return Told(series, _said(answer.warnings))
+        return Told(series, _said(answer))
 
     def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
         """The labels of each, with ``__name__``. Raises BadAnswer."""
@@ -196,7 +198,7 @@ class PrometheusServer:
         rows, ahead_s = answer.data.result, self.ahead_s
         for row in rows if ahead_s else ():
             row.values = [(when - ahead_s, value) for when, value in row.values]
-        return Samples(rows, _said(answer.warnings))
+        return Samples(rows, _said(answer))
 
     async def _matrix(
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int,
@@ -211,6 +213,8 @@ class PrometheusServer:
             raise self._bad() from error
         if answer.status != "success" or answer.data.result_type != "matrix":
             raise self._bad()
+        if _NAN in got.body:
+            answer.data.result = _told(answer.data.result)
         rows = answer.data.result
         if len(rows) > max_series:
             raise AnswerTooLarge(
@@ -235,7 +239,7 @@ class PrometheusServer:
             warned = msgspec.json.decode(got.body if got is not None else b"{}", type=Warned)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadAnswer(f"{self.who} answers with something else than a value", "check the url") from error
-        return Instant([(each.metric, each.value[1]) for each in values], _said(warned.warnings))
+        return Instant([(each.metric, each.value[1]) for each in values], _said(warned))
 
     async def discover(self, names: Sequence[str], at: float, within_s: float) -> Found:
         """Which of these metrics it has had since ``within_s`` seconds before ``at``, and the labels they bear.
@@ -302,8 +306,20 @@ def _middle(values: Collection[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _said(warnings: Sequence[str] | None) -> str:
-    return "; ".join(said_by(each, 120) for each in (warnings or ())[:_MAX_WARNINGS])
+def _told(rows: list[S]) -> list[S]:
+    """What of these is a number: VictoriaMetrics tells of a series that has ended as one that is none by then."""
+    for row in rows:
+        if isinstance(row, Row):
+            row.values = [each for each in row.values if not math.isnan(each[1])]
+        else:
+            row.values = [each for each in row.values if not math.isnan(each.value)]
+    return [row for row in rows if row.values]
+
+
+def _said(answer: Answer[S] | Warned) -> str:
+    """What it warns of. ``isPartial``: https://docs.victoriametrics.com/victoriametrics/cluster-victoriametrics/"""
+    said = (answer.warnings or [])[:_MAX_WARNINGS] + ["some of its storage did not answer"] * answer.partial
+    return "; ".join(said_by(each, 120) for each in said)
 
 
 def _connected(bridge: _Bridge, url: str, ask: Callable[[PrometheusConnect], T]) -> T:

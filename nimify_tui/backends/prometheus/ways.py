@@ -12,30 +12,18 @@ import email.utils
 import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-import msgspec
-
 from nimify_tui import __version__
-from nimify_tui.backends.kubernetes.errors import (
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
-    Refused,
-    ServerTrouble,
-    Unauthorized,
-    Unreachable,
-)
+from nimify_tui.backends.kubernetes.errors import OutcomeUnknown
 from nimify_tui.backends.kubernetes.http1 import NotHttp, Reply
 from nimify_tui.backends.kubernetes.proxies import proxy_for
 from nimify_tui.backends.kubernetes.transport import ProxyRefused, Server, Transport
 from nimify_tui.backends.prometheus import errors
 from nimify_tui.backends.prometheus.errors import (
     AnswerTooLarge,
-    QueryRefused,
     ServerGone,
     from_status,
     known,
@@ -54,7 +42,7 @@ Refusal = Callable[[int, bytes, str, str], NimifyError]
 UNKNOWN_REMEDY = "look at what is so now before you try again"
 _CONNECT_S = 4.0
 #: Of an error's body so much is read.
-_MAX_ERROR_BYTES = 64 * 1024
+MAX_ERROR_BYTES = 64 * 1024
 #: So many pieces of an answer are kept apart.
 _PIECES = 64
 Pairs = Sequence[tuple[str, str]]
@@ -145,7 +133,7 @@ class Direct:
         sent: list[bool] = []
         try:
             got = await self._exchange(
-                method, path, body, timeout_s, _MAX_ERROR_BYTES, lambda: sent.append(True)
+                method, path, body, timeout_s, MAX_ERROR_BYTES, lambda: sent.append(True)
             )
         except (NetworkError, DeadlineError, errors.ServerTrouble, AnswerTooLarge) as error:
             # A 5xx may come from something in front, or after the change was stored.
@@ -204,7 +192,7 @@ class Direct:
             if len(chunks) > _PIECES:
                 packed += b"".join(chunks)
                 chunks.clear()
-            if size > (limit_bytes if good else _MAX_ERROR_BYTES):
+            if size > (limit_bytes if good else MAX_ERROR_BYTES):
                 if good:
                     raise too_large(self.place.who, limit_bytes)
                 break
@@ -213,7 +201,7 @@ class Direct:
             after = reply.headers.get("Retry-After", "")
             plain = without_tls(body, self.place.who) if reply.status == 400 else None
             raise plain or self._refused(reply.status, body, self.place.who, after)
-        return Got(body, _served_at(reply.headers), head_at)
+        return Got(body, served_at(reply.headers), head_at)
 
 
 class Forwarded:
@@ -259,140 +247,13 @@ class Forwarded:
         raise ServerGone(f"{self.place.who}: no port-forward to it is open", f"open it: {wanted.key}")
 
 
-class Opened(Protocol):
-    """A good answer of an API server."""
-
-    headers: Mapping[str, str]
-
-    async def read(self) -> bytes:
-        """The whole body."""
-        ...
-
-
-class Passes(Protocol):
-    """What hands a change on to a service of a cluster."""
-
-    async def pass_on(
-        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, deadline_s: float
-    ) -> bytes:
-        """See :meth:`Way.send`."""
-        ...
-
-
-class Link(Protocol):
-    """The open connection of a region."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be used."""
-        ...
-
-    def get(
-        self, path: str, query: Mapping[str, str] | None = None, *, accept: str, read_timeout_s: float, limit_bytes: int
-    ) -> AbstractAsyncContextManager[Opened]:
-        """Ask the server; raises the errors of the connection."""
-        ...
-
-    def writer(self, verify: Verify) -> Passes:
-        """The way to change something."""
-        ...
-
-
-class Through:
-    """Through the service proxy of a region's API server (``get`` on ``services/proxy``), with its credentials.
-
-    https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
-    """
-
-    def __init__(
-        self,
-        place: ServerPlace,
-        link: Callable[[], Link | None],
-        *,
-        refused: Refusal | None = None,
-        verify: Verify = no_changes,
-        clock: Clock = _SYSTEM,
-    ) -> None:
-        self.place = place
-        #: What a no of the server behind means; without it its words are not handed on.
-        self._refused = refused
-        self._link, self._verify, self._clock = link, verify, clock
-
-    def close(self) -> None:
-        """The connection is the region's."""
-
-    async def ask(self, path: str, query: Pairs, *, timeout_s: float, limit_bytes: int) -> Got:
-        """See :class:`Way`."""
-        link = self._link()
-        if link is None or not link.is_open:
-            raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
-        where = f"{self.place.proxy_path}{path}"
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                link.get(
-                    where, dict(query), accept="application/json",
-                    read_timeout_s=3 * timeout_s, limit_bytes=limit_bytes,
-                ) as answer,
-            ):  # fmt: skip
-                head_at = self._clock.now()
-                return Got(await answer.read(), _served_at(answer.headers), head_at)
-        except TimeoutError as error:
-            raise silent(self.place.who, timeout_s) from error
-        except NimifyError as error:
-            raise self._told(error, limit_bytes, f"GET {where}") from error
-
-    async def send(
-        self, method: str, path: str, body: bytes, *, permit: Permit, plan: Plan, timeout_s: float
-    ) -> bytes:
-        """See :class:`Way`; needs the right to ``create`` (or ``delete``) ``services/proxy``."""
-        link = self._link()
-        if link is None or not link.is_open:
-            raise ServerGone(f"{self.place.who}: its API server is not connected", "see the region's own state")
-        where = f"{self.place.proxy_path}{path}"
-        try:
-            return await link.writer(self._verify).pass_on(
-                method, where, body, permit=permit, plan=plan, deadline_s=timeout_s
-            )
-        except (OutcomeUnknown, GateRefused):
-            raise
-        except NimifyError as error:
-            raise self._told(error, _MAX_ERROR_BYTES, f"{method} {where}", "`create` and `delete`") from error
-
-    def _told(self, error: NimifyError, limit_bytes: int, asked: str, right: str = "`get`") -> NimifyError:
-        """What the API server's answer to ``asked`` means for who asks the server behind it; ``right`` is needed."""
-        who, space = self.place.who, self.place.url.removeprefix("k8s://").partition("/")[0]
-        match error:
-            case Forbidden() if "services/proxy" in error.message:
-                text = f"no right to services/proxy in ns {space}"
-                return errors.LoginRefused(f"{who}: {text}", f"ask for {right} on services/proxy, or give its url")
-            case Unauthorized() | Forbidden():
-                return errors.LoginRefused(f"{who} does not accept us ({error.status})", "give its url and a token")
-            case NotFound() if 'services "' in error.message:  # of the API server; the path has no such quote
-                return ServerGone(f"{who}: there is no such service", "check its url in the configuration")
-            case ServerTrouble() if "no endpoints" in error.message:
-                return ServerGone(f"{who}: no pod of it is ready", "look at its pods")
-            case ServerTrouble() if "error trying to reach service" in error.message:
-                return ServerGone(f"{who} does not answer the API server", "look at its pods and its port")
-            case Unreachable():
-                return ServerGone(f"{who}: {error.message}", "see the region's own state")
-            case Refused() if self._refused is not None:
-                said = msgspec.json.encode({"message": error.message.removeprefix(f"{asked}: ")})
-                return self._refused(error.status, said, who, "")
-            case Refused():
-                # 422 is what it says to a query that is too much for it.
-                words = f"{who} answers {error.status}"
-                much = error.status == 422
-                return QueryRefused(words, "raise its query limits" if much else "check its url", too_much=much)
-        return too_large(who, limit_bytes) if "more than" in error.message else error
-
-
 def too_large(who: str, limit_bytes: int) -> AnswerTooLarge:
     """An answer of more than ``limit_bytes``."""
     return AnswerTooLarge(f"{who} answers with more than {limit_bytes} bytes", "drop labels that nobody needs")
 
 
-def _served_at(headers: Mapping[str, str]) -> float | None:
+def served_at(headers: Mapping[str, str]) -> float | None:
+    """When an answer says that it was made (whole unix seconds); None: it does not say."""
     with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
         return email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
     return None

@@ -55,6 +55,8 @@ MOST = int(CAP_RPS * STEPS_S[-1]) * PER_QUESTION
 DISCOVER_S, LOOK_S, AGAIN_S = 60.0, 150, 15.0
 #: A server in trouble is asked again after this at first, and at last after that, seconds.
 TROUBLE_S, TROUBLE_CAP_S = 2.0, 60.0
+#: Until a region's replicas are known it is looked for them so often, so many times, seconds.
+SOON_S, SOON = 0.5, 20
 #: So many series are understood before others have their turn (some 2 ms).
 AT_ONCE = 500
 #: A row's numbers are of so much time, with what its newest columns wait for (fleet.numbers), seconds.
@@ -142,7 +144,7 @@ class RegionScrapes:
     async def run(self, sink: Callable[[Sequence[Update]], None]) -> None:
         """Ask at each step until cancelled."""
         backoff = Backoff(TROUBLE_S, TROUBLE_CAP_S)
-        at = self._clock.now()
+        at, soon = self._clock.now(), SOON
         while True:
             wait_s = 0.0
             try:
@@ -157,6 +159,8 @@ class RegionScrapes:
                 self._fail({*self._every_s, *self._told}, "what the Prometheus answers could not be understood")
                 wait_s = backoff.next_s()
             self._flush(sink)
+            if not wait_s and not self._discover_s and soon:  # nobody was there
+                wait_s, soon = SOON_S, soon - 1
             now = self._clock.now()
             at = now + wait_s if wait_s else (math.floor(now / self._step_s) + 1) * float(self._step_s)
             await asyncio.sleep(at - now)
