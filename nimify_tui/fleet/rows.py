@@ -222,9 +222,14 @@ def region_row(track: RegionTrack, at: float, stale_s: float) -> RegionRow:
     return RegionRow(
         region=track.region, health=track.health, age_s=None if contact is None else max(0.0, at - contact),
         services=len(rows), worst=worst, rps=rps, p95=p95,
-        traffic_seen=not track.seen and track.telling > 0 and at - track.sampled_at <= 2 * stale_s,
+        traffic_seen=not track.seen and track.telling > 0 and not _late(track, at, stale_s, 2.0),
         last_known=track.last_known_at is not None,
     )  # fmt: skip
+
+
+def _late(track: RegionTrack, at: float, stale_s: float, times: float = 1.0) -> bool:
+    """Whether the newest sample of a region is ``times`` as old as one may be; what is read seldom may be older."""
+    return at - track.sampled_at > times * (measuring.STALE_INTERVALS * track.every_s or stale_s)
 
 
 def _together(regions: Iterable[RegionTrack], at: float, stale_s: float) -> tuple[Measure, Measure, Measure]:
@@ -234,7 +239,7 @@ def _together(regions: Iterable[RegionTrack], at: float, stale_s: float) -> tupl
         reason = "no service has told numbers yet"
         return absent("rps", reason), absent("s", reason), absent("ratio", reason)
     newest = max(track.sampled_at for track in telling)
-    stale = at - newest > stale_s
+    stale = all(_late(track, at, stale_s) for track in telling)
     state = MeasureState.STALE if stale else MeasureState.FRESH
     source = f"metrics of {sum(track.telling for track in telling)} services"
     rps = Measure(max(0.0, sum(track.rps for track in telling)), "rps", newest, source, state)

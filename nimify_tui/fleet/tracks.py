@@ -194,7 +194,10 @@ class ServiceTrack:
 class RegionTrack:
     """One region: how it is seen, and its services."""
 
-    __slots__ = ("health", "last_known_at", "name", "region", "row", "rps", "sampled_at", "services", "sums", "telling")
+    __slots__ = (
+        "every_s", "health", "last_known_at", "name", "region", "row", "rps", "sampled_at", "services", "sums",
+        "telling",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -208,7 +211,8 @@ class RegionTrack:
         self.sums: dict[Bounds, list[float]] = {}
         self.rps = 0.0
         self.telling = 0
-        self.sampled_at = 0.0
+        #: When its newest sample is from, and how often such come, seconds (0: as often as we scrape).
+        self.sampled_at = self.every_s = 0.0
 
     @property
     def seen(self) -> bool:
@@ -234,7 +238,8 @@ class RegionTrack:
         if self.telling == 0:  # nothing is left: neither are rounding errors
             self.sums.clear()
             self.rps = 0.0
-        self.sampled_at = max(self.sampled_at, track.sampled_at)
+        if track.sampled_at >= self.sampled_at:
+            self.sampled_at, self.every_s = track.sampled_at, track.every_s
 
     def _add(self, window: Window, how: Callable[[float, float], float]) -> None:
         known = self.sums.get(window.bounds)

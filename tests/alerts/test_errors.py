@@ -28,8 +28,8 @@ from nimify_tui.ui.format import date_clock
         (400, b'"bad matcher format"', SilenceRefused, "am: bad matcher format"),
         (422, b'{"code":612,"message":"matchers in body should have at least 1 items"}', SilenceRefused,
          "am: matchers in body should have at least 1 items"),
-        (401, b'no org id', LoginRefused, "check token"),
-        (400, b'{"message":"no org id"}', SilenceRefused, "is a tenant missing?"),
+        (401, b'no org id\n', LoginRefused, "does not accept the tenant (401: no org id): set the right tenant"),
+        (400, b'{"message":"no org id"}', LoginRefused, "does not accept the tenant (400: no org id): set the right"),
         (500, b"[" * 100_000, ServerTrouble, "am answers 500"),
     ],
 )  # fmt: skip

@@ -160,8 +160,8 @@ def test_regions_and_objectives_become_facts(file: Path) -> None:
             "FILE line 4: region[0].prometheus: is no service of a cluster|write k8s://NAMESPACE/SERVICE:PORT",
         ),
         (
-            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus={url='k8s://mon/prom:9090', tenant='a'}\n",
-            "FILE line 4: region[0].prometheus.tenant: an API server passes it on to no service|",
+            "[[region]]\nname='k'\nkind='kubernetes'\nprometheus={url='k8s://mon/prom:9090', username='a'}\n",
+            "FILE line 4: region[0].prometheus.username: an API server passes it on to no service|",
         ),
         (
             "[[region]]\nname='e'\nprometheus={url='http://h:9090', tenantt='a'}\n",

@@ -92,6 +92,19 @@ def test_the_rate_is_that_of_all_replicas_and_the_chart_has_no_gap(count: int, e
     assert all(b.at - a.at == 4.0 for a, b in pairwise(columns))
 
 
+def test_the_numbers_of_a_region_are_as_fresh_as_its_rows() -> None:
+    """Seen failing where those were held to how often we scrape: stale most of the time beside a row that was not."""
+    fleet = fleet_of(1)
+    run(fleet, 0.0, 60.0, every_s=15.0)
+    for second in range(60, 76):
+        frame = run(fleet, second, second + 1.0, every_s=15.0)
+        found = row(fleet).rps, frame.summary.rps, frame.regions[0].rps
+        assert {each.state for each in found} == {MeasureState.FRESH}, second
+    fleet.publish(START_AT + 75.0 + 46.0)
+    found = row(fleet).rps, fleet.frame.summary.rps, fleet.frame.regions[0].rps
+    assert {each.state for each in found} == {MeasureState.STALE}
+
+
 def test_a_restart_and_a_gap_make_no_spike() -> None:
     """Sabotage seen failing: a young process counted from its start by its own clock."""
     fleet = fleet_of(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import msgspec
 import pytest
 
 from nimify_tui.backends.alertmanager.errors import SilenceRefused
+from nimify_tui.base.errors import NimifyError
+from nimify_tui.config.schema import RegionConfig
 from nimify_tui.domain.alertmanagers import Matcher, Silence
 from nimify_tui.domain.alerts import Alert
 from nimify_tui.domain.gpus import Gpu
@@ -17,6 +21,7 @@ from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import ActionRequest, ActionState, Verb
 from nimify_tui.fleet.frames import ServiceRow
+from nimify_tui.monitors import looked_at
 from nimify_tui.sources.metrics import dcgm_prometheus
 from nimify_tui.sources.metrics import prometheus as source
 from tests.alerts.am import managers
@@ -26,11 +31,13 @@ from tests.kube.fixtures import need_simulation
 from tests.kube.test_metrics import own_address
 from tests.metrics.dcgm_pages import ada
 from tests.metrics.pages import VLLM_NEW
-from tests.metrics.prom import growing, prometheus
+from tests.metrics.prom import front, growing, prometheus
+from tests.metrics.test_other_servers import CORTEX, answers
 from tests.support import private_home, wait_for
 
 SPACE = "monitored"
-KEY = 'prometheus = "k8s://monitored/prometheus:9090"\n'
+URL = "k8s://monitored/prometheus:9090"
+KEY = f'prometheus = {{url = "{URL}", tenant = "team-a"}}\n'
 PROXY = {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]}
 
 
@@ -72,7 +79,11 @@ def reason(it: Acting) -> str:
 def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
     cluster: Cluster, pod: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen failing where the region is read by us as well: the row spoke of the right to pods/proxy."""
+    """Behind a door that wants to know whose series are meant, as a Cortex does.
+
+    Seen failing where the region is read by us as well: the row spoke of the right to pods/proxy. And where the tenant
+    was not handed on: the row said what the door says without it.
+    """
     for name, value in (("TROUBLE_CAP_S", 1.0), ("AGAIN_S", 0.5), ("STEPS_S", (1, 2, 5, 60)), ("CAP_RPS", 20.0)):
         monkeypatch.setattr(source, name, value)
     monkeypatch.setattr(dcgm_prometheus, "EVERY_S", 1.0)
@@ -84,17 +95,22 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
         prometheus(
             tmp_path,
             [(f"127.0.0.1:{page}", {"namespace": SPACE, "pod": pod}), (f"127.0.0.1:{gpus}", exporter)],
-            "0.0.0.0", 0,
+            least=0,
         ) as made,
+        front(made.url, "0.0.0.0") as door,
         acting(kubeconfig(cluster, tmp_path, "viewer"), "us-east-1", SPACE, numbers=True, more=KEY) as it,
     ):
+        no_tenant, limit = (answers(CORTEX)[each] for each in ("no tenant", "series"))
+        door.instead = lambda _path, headers: (
+            None if headers.get("x-scope-orgid") == "team-a" else (no_tenant["status"], no_tenant["body"].encode(), 0.0)
+        )
         wait_for(
             lambda: f"no right to services/proxy in ns {SPACE}: ask for `get`" in reason(it), 60,
             why="the missing right", detail=lambda: reason(it),
         )  # fmt: skip
         grant(cluster, SPACE, "viewer", *READS, PROXY)
         wait_for(lambda: "there is no such service" in reason(it), 60, why="no service", detail=lambda: reason(it))
-        service(cluster, pod, made.port)
+        service(cluster, pod, int(door.url.rpartition(":")[2]))
 
         def look() -> ServiceRow | None:
             found = it.session.frame.rows.get(f"{SPACE}/chat")
@@ -109,6 +125,14 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
         assert isinstance(card, Gpu)
         assert (card.holders, card.utilisation.value) == (("chat",), 64.0)
         assert card.utilisation.source == "DCGM through Prometheus monitored/prometheus:9090"
+        assert not any("authorization" in headers for _, headers in door.asked), "the cluster's login is the cluster's"
+        # What the server behind refuses is told in its own words.
+        item = RegionConfig(name="us-east-1", kind="kubernetes", context=cluster.name, prometheus=URL)
+        for said, words in ((no_tenant, "the tenant (401: no org id)"), (limit, "max number of series limit (limit: 10")):
+            refused = said["status"], said["body"].encode(), 0.0
+            door.instead = lambda _path, _headers, refused=refused: refused
+            with pytest.raises(NimifyError, match=re.escape(words)):
+                asyncio.run(looked_at(item, str(kubeconfig(cluster, tmp_path, "viewer"))))
     resources = {
         (each["objectRef"]["resource"], each["verb"])
         for each in cluster.audited()[begin:]

@@ -155,7 +155,8 @@ def serving(
             status, body = handle(self)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Type", "application/json")
+            plain = status >= 400 and not body.startswith(b"{")
+            self.send_header("Content-Type", "text/plain; charset=utf-8" if plain else "application/json")
             self.end_headers()
             self.wfile.write(body)
 
@@ -174,8 +175,8 @@ def serving(
 
 
 @contextlib.contextmanager
-def front(behind: str) -> Iterator[Front]:
-    """A front before the server at ``behind``."""
+def front(behind: str, at: str = "127.0.0.1") -> Iterator[Front]:
+    """A front before the server at ``behind``; ``at`` is where it listens."""
     made = Front()
     host = behind.removeprefix("http://")
     enough = threading.Event()
@@ -193,7 +194,7 @@ def front(behind: str) -> Iterator[Front]:
         answer = connection.getresponse()
         return answer.status, made.change(answer.read())
 
-    with serving(handle) as port:
+    with serving(handle, at) as port:
         made.url = f"http://127.0.0.1:{port}"
         try:
             yield made

@@ -16,8 +16,8 @@ from nimify_tui.backends.prometheus.errors import (
     Throttled,
     first_line,
     no_tenant,
+    of_tenant,
     patience_s,
-    tenant_missing,
 )
 from nimify_tui.base.errors import ClusterError, NimifyError
 
@@ -47,8 +47,8 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
         answer = first_line(body)
     said = said_by(answer if isinstance(answer, str) else answer.message, 200)
     words = f"{who}: {said}" if said else f"{who} answers {status}"
-    if tenant_missing(body):
-        return no_tenant(who, status)
+    if of_tenant(status, body):
+        return no_tenant(who, status, said)
     if status == 401:
         return LoginRefused(f"{who} does not accept the login (401)", "check token or username and password")
     if status == 403:
@@ -61,7 +61,7 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
         return BadAnswer(f"{who} sends us on (status {status})", "a login page? give the url of the API itself")
     if status >= 500:
         return ServerTrouble(words, "look at its log")
-    return SilenceRefused(words, "check the tenant in the configuration" if "tenant" in said.lower() else "")
+    return SilenceRefused(words)
 
 
 def not_one(who: str) -> BadAnswer:

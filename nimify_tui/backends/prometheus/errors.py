@@ -41,8 +41,8 @@ _FLAG = re.compile(r"-search\.max(?!QueryDuration|QueueDuration|Concurrent)[A-Za
 _TOO_LONG = ("query timed out", "timeout exceeded")
 #: So much of a page of plain text is read.
 _MAX_PLAIN = 1024
-#: Their user.ErrNoOrgID, in an answer of plain text.
-_NO_TENANT = b"no org id"
+#: Cortex and Mimir: "no org id", "multiple org IDs present", "tenant ID 'a/b' contains unsupported character '/'".
+_OF_TENANT = (b"org id", b"tenant id")
 #: Go's net/http (server.go) to who speaks without TLS to a port that has it.
 _SPEAKS_TLS = b"HTTP request to an HTTPS server"
 
@@ -120,8 +120,8 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
     whole = answer.error or answer.message
     said = said_by(whole, 200)
     words = f"{who}: {said}" if said else f"{who} answers {status}"
-    if tenant_missing(body):
-        return no_tenant(who, status)
+    if of_tenant(status, body):
+        return no_tenant(who, status, said)
     if status == 401:
         return LoginRefused(f"{who} does not accept the login (401)", "check token or username and password")
     if status == 403:
@@ -144,7 +144,7 @@ def from_status(status: int, body: bytes, who: str, retry_after: str = "") -> Ni
         return ServerTrouble(words, "look at its log")
     if "unsupported path" in said:  # VictoriaMetrics
         return QueryRefused(words, "check the path of its url")
-    return QueryRefused(words, "check the tenant in the configuration" if "tenant" in said.lower() else "")
+    return QueryRefused(words)
 
 
 def first_line(body: bytes | bytearray) -> str:
@@ -153,14 +153,14 @@ def first_line(body: bytes | bytearray) -> str:
     return "" if text.startswith((b"<", b"{", b"[")) else text.partition(b"\n")[0].decode(errors="replace")
 
 
-def tenant_missing(body: bytes | bytearray) -> bool:
-    """Whether a refusal says that Cortex or Mimir wants the X-Scope-OrgID that it did not get."""
-    return _NO_TENANT in body.lower()
+def of_tenant(status: int, body: bytes | bytearray) -> bool:
+    """Whether a refusal says that Cortex or Mimir got no X-Scope-OrgID, or one that it cannot take."""
+    return status in (400, 401) and any(part in body.lower() for part in _OF_TENANT)
 
 
-def no_tenant(who: str, status: int) -> LoginRefused:
-    """The error of one that keeps its series by tenants, when it is asked for none."""
-    return LoginRefused(f"{who} wants to know which tenant is meant ({status}: no org id)", "set tenant beside its url")
+def no_tenant(who: str, status: int, said: str) -> LoginRefused:
+    """The error of one that keeps its series by tenants and does not know of which they are meant to be."""
+    return LoginRefused(f"{who} does not accept the tenant ({status}: {said})", "set the right tenant beside its url")
 
 
 def without_tls(body: bytes | bytearray, who: str) -> TlsFailed | None:

@@ -18,7 +18,7 @@ from nimify_tui.backends.kubernetes.errors import (
 )
 from nimify_tui.backends.kubernetes.errors import ServerTrouble as KubeTrouble
 from nimify_tui.backends.prometheus import errors
-from nimify_tui.backends.prometheus.errors import ServerGone, from_status, silent, tenant_missing
+from nimify_tui.backends.prometheus.errors import ServerGone, from_status, of_tenant, silent
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.ways import (
     MAX_ERROR_BYTES,
@@ -146,7 +146,7 @@ class Through:
             case Forbidden() if "services/proxy" in error.message:
                 text = f"no right to services/proxy in ns {space}"
                 return errors.LoginRefused(f"{who}: {text}", f"ask for {right} on services/proxy, or give its url")
-            case Unauthorized() | Forbidden() if error.behind is None or not tenant_missing(error.behind.body):
+            case Unauthorized() | Forbidden() if error.behind is None or not of_tenant(*error.behind[:2]):
                 return errors.LoginRefused(f"{who} does not accept us ({error.status})", "give its url and a token")
             case NotFound() if 'services "' in error.message:  # of the API server; the path has no such quote
                 return ServerGone(f"{who}: there is no such service", "check its url in the configuration")
