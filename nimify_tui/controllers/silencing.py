@@ -205,16 +205,19 @@ class SilenceController:
     async def _done(self, silence: Silence, look: _Look) -> str:
         ids = {one.id for each in look.seen.values() if (one := each.has(silence, active=True)) is not None}
         until, named = _moment(silence.ends_at), clean_line(", ".join(sorted(ids)), 200)
-        held, left_out = set[str](), 0
+        held, meant, left_out = set[str](), set[str](), 0
         try:
             for each in look.seen.values():
-                told = await each.server.alerts()
+                told = await each.server.hit_by(silence.matchers)
                 held |= {alert.fingerprint for alert in told.alerts if ids & set(alert.silences)}
+                meant |= {alert.fingerprint for alert in told.alerts}
                 left_out = max(left_out, told.left_out)
         except NimifyError as error:
             why = f"how many alerts it holds back is not known: {error.message}"
             return f"silenced until {until} (silence {named}); {why}"
         more = f", {left_out} more not looked at" if left_out else ""
+        if due := len(meant - held):  # alertmanager.go of Cortex: what its API tells of an alert is set with a notice
+            more = f", {due} of it not marked so yet (Cortex and Mimir do that when they notify next){more}"
         return f"silenced until {until}, {_many(len(held))} held back{more} (silence {named})"
 
     # -- looking ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ from tests.kube.fixtures import need_simulation
 from tests.kube.test_metrics import own_address
 from tests.metrics.dcgm_pages import ada
 from tests.metrics.pages import VLLM_NEW
-from tests.metrics.prom import front, growing, prometheus
+from tests.metrics.prom import Instead, front, growing, prometheus
 from tests.metrics.test_other_servers import CORTEX, answers
 from tests.support import private_home, wait_for
 
@@ -69,6 +69,11 @@ def service(cluster: Cluster, pod: str, port: int, name: str = "prometheus") -> 
             "subsets": [{"addresses": [{"ip": at, "targetRef": ref}], "ports": [{"name": "web", "port": port}]}],
         },
     )  # fmt: skip
+
+
+def refusing(status: int, body: bytes) -> Callable[[str, dict[str, str]], Instead]:
+    """What answers each request so."""
+    return lambda _path, _headers: (status, body, 0.0)
 
 
 def reason(it: Acting) -> str:
@@ -128,9 +133,8 @@ def test_numbers_come_through_the_service_proxy_and_no_pod_is_asked(
         assert not any("authorization" in headers for _, headers in door.asked), "the cluster's login is the cluster's"
         # What the server behind refuses is told in its own words.
         item = RegionConfig(name="us-east-1", kind="kubernetes", context=cluster.name, prometheus=URL)
-        for said, words in ((no_tenant, "the tenant (401: no org id)"), (limit, "max number of series limit (limit: 10")):
-            refused = said["status"], said["body"].encode(), 0.0
-            door.instead = lambda _path, _headers, refused=refused: refused
+        for said, words in ((no_tenant, "the tenant (401: no org id)"), (limit, "hit the max number of series limit")):
+            door.instead = refusing(said["status"], said["body"].encode())
             with pytest.raises(NimifyError, match=re.escape(words)):
                 asyncio.run(looked_at(item, str(kubeconfig(cluster, tmp_path, "viewer"))))
     resources = {

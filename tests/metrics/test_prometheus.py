@@ -272,7 +272,7 @@ def test_logins_are_sent_and_their_refusal_is_told(scene: Scene, tmp_path: Path)
         (404, b"404 page not found", "has no query API there (404): add its path to the url (Mimir: /prometheus)"),
         (200, b"<html>", "what answers is no Prometheus: check the url"),
         (429, b"", "asks for fewer queries (429): raise its limit"),
-        (400, b'{"status":"error","errorType":"bad_data","error":"no org id"}', "the tenant (400: no org id): set the right"),
+        (400, b'{"status":"error","errorType":"bad_data","error":"no org id"}', "the tenant (400: no org id): set"),
         (200, b'{"status":"success","data":[]}', "has none of the metrics that are understood here; is it the"),
     ],
 )  # fmt: skip
