@@ -19,6 +19,7 @@ from nimify_tui.backends.kubernetes.errors import (
     ServerTrouble,
     Throttled,
     Unreachable,
+    answer_behind,
     from_status,
     said_by,
 )
@@ -104,6 +105,20 @@ def test_hostile_statuses() -> None:
     assert all(len(cause) <= 400 for cause in error.causes)
     assert said_by("a\x1b]0;x\x07b\u202e token=abcdefgh12345").startswith("ab token=•••")
     assert "where it hurts" in said_by("x" * 50_000 + " where it hurts")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "own"),
+    [
+        (503, b'{"kind":"Status","apiVersion":"v1","message":"no endpoints available for service"}', True),
+        (429, b"Too many requests, please try again later.", True),
+        (429, b'{"status":"error","errorType":"server_error","error":"too many outstanding requests"}', False),
+        (401, b"no org id\n", False), (422, b'{"status":"error","error":"too much"}', False), (500, b"", False),
+        (500, b'"silence not found"', False), (502, b"[" * 100_000, False),
+    ],
+)  # fmt: skip
+def test_what_stands_behind_a_proxy_is_told_from_the_server_that_proxies(status: int, body: bytes, own: bool) -> None:
+    assert answer_behind(status, body, "7") == (None if own else (status, body, "7"))
 
 
 @pytest.mark.parametrize(

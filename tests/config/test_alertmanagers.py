@@ -41,7 +41,7 @@ def test_several_and_one_that_two_regions_name(tmp_path: Path) -> None:
         "[[region]]\nname='a'\nalertmanager='http://am:9093/'\n"
         "[[region]]\nname='b'\nalertmanager=['http://am:9093', {url='https://mimir/alertmanager', tenant='t'}]\n"
         f"{HEAD}alertmanager='k8s://mon/am:9093'\n[[region]]\nname='l'\nkind='kubernetes'\n"
-        "alertmanager='k8s://mon/am:9093'\n"
+        "alertmanager=['k8s://mon/am:9093', {url='k8s://mon/am:9093', tenant='t'}]\n"
     )
     config = load([file], {})
     assert [place.who for place in alertmanagers_of(config.region[1])] == ["Alertmanager am:9093", "Alertmanager mimir"]
@@ -53,7 +53,9 @@ def test_several_and_one_that_two_regions_name(tmp_path: Path) -> None:
     made = Alertmanagers(config, (), lambda _: None, verify, SystemClock())
     assert list(made.of("b")) == ["am:9093", "mimir/alertmanager (t)"]
     assert made.regions_of("am:9093") == ("a", "b")
-    assert (list(made.of("k")), list(made.of("l"))) == (["mon/am:9093 in k"], ["mon/am:9093 in l"])
+    assert (list(made.of("k")), list(made.of("l"))) == (
+        ["mon/am:9093 in k"], ["mon/am:9093 in l", "mon/am:9093 in l (t)"],
+    )  # fmt: skip
     assert len(made.fleet_work()) == 1
     assert Alertmanagers(load([], {}), (), lambda _: None, verify, SystemClock()).fleet_work() == ()
     # The environment names several with commas.
