@@ -32,6 +32,7 @@ from nimify_tui.backends.prometheus.answers import (
     decode_rows,
     decode_told,
 )
+from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
 from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.ways import Got, Way
@@ -166,20 +167,24 @@ class PrometheusServer:
         return await self._rows("/api/v1/query", self._now(expression, at), QUERY_S, self._max_bytes, self._max_series)
 
     async def series(self, expression: str, at: float) -> Told:
-        """As :meth:`samples`, for who asks often: the labels are not read, only passed over."""
+        """As :meth:`samples`, for who asks often: labels and samples are only passed over."""
         query = self._now(expression, at)
         answer = await self._matrix(
             "/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series, decode_told
         )
-        series, ahead_s = answer.data.result, self.ahead_s
-        for each in (each for one in series for each in one.values) if ahead_s else ():
-            each.at -= ahead_s
-        return Told(series, _said(answer.warnings))
+        return Told(answer.data.result, _said(answer.warnings))
 
     def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
         """The labels of each, with ``__name__``. Raises BadAnswer."""
         try:
             return [decode_labels(each.metric) for each in series]
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise self._bad() from error
+
+    def columns(self, texts: Sequence[msgspec.Raw]) -> Columns:
+        """The samples of some series (``Series.values``), at times of our clock. Raises BadAnswer."""
+        try:
+            return Columns(texts, self.ahead_s)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise self._bad() from error
 
