@@ -2,6 +2,11 @@
 
 docs.sglang.io (production metrics); sgl-project/sglang: python/sglang/srt/observability/metrics_collector.py.
 Ranks of one tensor-parallel group tell the same requests each for itself; those of data parallelism different ones.
+
+Who left (or was cancelled) while its answer was made is among the finished requests, and counted once more when the
+engine is told so (managers/tokenizer_manager.py: abort_request, collect_metrics). Who left while it waited is in that
+second counter alone, and an order to abort all counts as one (pull request 34132): no more than were finished are taken
+for such. Without a stream the answer, which nobody takes, is one of the 400s as well.
 """
 
 from __future__ import annotations
@@ -29,7 +34,9 @@ from nimify_tui.sources.metrics.reading import (
 )
 
 _S = "sglang:"
-_FINISHED, _HTTP = f"{_S}num_requests_total", f"{_S}http_responses_total"
+_FINISHED, _HTTP, _ABORTED = (
+    f"{_S}{name}" for name in ("num_requests_total", "http_responses_total", "num_aborted_requests_total")
+)
 _RUNNING, _WAITING, _KV, _HIT_RATE = (
     f"{_S}{name}" for name in ("num_running_reqs", "num_queue_reqs", "token_usage", "cache_hit_rate")
 )
@@ -55,7 +62,7 @@ class SglangAdapter:
     announced = frozenset({_CACHED})
     wanted = frozenset(
         {
-            _FINISHED, _HTTP, _RUNNING, _WAITING, _KV, _HIT_RATE, _PROMPT, _GENERATED, _CACHED, _RETRACTED,
+            _FINISHED, _HTTP, _ABORTED, _RUNNING, _WAITING, _KV, _HIT_RATE, _PROMPT, _GENERATED, _CACHED, _RETRACTED,
             *parts(_DURATION, _TTFT, _QUEUE, *_ITL), *PROCESS,
         }
     )  # fmt: skip
@@ -117,9 +124,12 @@ def _requests(page: Page) -> dict[str, float] | None:
     finished = first(total(page.series.get(name)) for name in (_FINISHED, f"{_DURATION}_count"))
     if finished is None:
         return None
+    aborted = total(page.series.get(_ABORTED))
+    left = {"499": min(aborted, finished)} if aborted is not None else {}
+    finished -= left.get("499", 0.0)
     if not known(page, _HTTP):
-        return {"": finished}
+        return {"": finished, **left}
     answers = page.series.get(_HTTP, ())
     served = by_status(answers, ("status_code",), lambda each: each.label("endpoint").startswith(_ASKED))
     bad = {code: count for code, count in served.items() if code[:1] in ("4", "5")}
-    return {"200": finished, **bad}
+    return {"200": finished, **bad, **left}

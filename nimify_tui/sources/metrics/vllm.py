@@ -28,6 +28,8 @@ from nimify_tui.sources.metrics.reading import (
 
 _V = "vllm:"
 _FINISHED, _HTTP = f"{_V}request_success_total", "http_requests_total"
+#: Since 0.32: turned away before the engine where one of its queues was full, and answered with 503 (exceptions.py).
+_TURNED_AWAY = f"{_V}admission_rejections_total"
 _RUNNING, _WAITING = f"{_V}num_requests_running", f"{_V}num_requests_waiting"
 _DURATION, _QUEUE, _INFERENCE, _TTFT = (
     f"{_V}{name}"
@@ -54,8 +56,8 @@ class VllmAdapter:
     announced = frozenset[str]()
     wanted = frozenset(
         {
-            _FINISHED, _HTTP, _RUNNING, _WAITING, _PROMPT, _GENERATED, _PREEMPTIONS, *_KV, *_QUERIES, *_HITS,
-            *parts(_DURATION, _QUEUE, _INFERENCE, _TTFT, *_ITL), *PROCESS,
+            _FINISHED, _HTTP, _TURNED_AWAY, _RUNNING, _WAITING, _PROMPT, _GENERATED, _PREEMPTIONS, *_KV, *_QUERIES,
+            *_HITS, *parts(_DURATION, _QUEUE, _INFERENCE, _TTFT, *_ITL), *PROCESS,
         }
     )  # fmt: skip
 
@@ -69,7 +71,8 @@ class VllmAdapter:
     def sample(self, page: Page, at: float, source: str) -> ReplicaSample | None:
         """The sample, None when the page is of another runtime.
 
-        Requests are those that the engine has finished, and those that its HTTP server refused or failed.
+        Requests are those that the engine has finished, those that never got into it, and those that its HTTP server
+        refused or failed.
         """
         if not self.knows(page):
             return None
@@ -108,7 +111,8 @@ def _requests(page: Page) -> dict[str, float] | None:
     for reason, count in (counts_by(page, _FINISHED, "finished_reason") or {}).items():
         code = _ENDS.get(reason, "200")
         found[code] = found.get(code, 0.0) + count
-    # What never got as far as the engine; a failure of the engine is in both, so the larger number is all of them.
+    # What never got as far as the engine; a failure is told by the server and, once, by the engine or its door, so the
+    # larger number is all of them.
     served = {"4xx": 0.0, "5xx": 0.0}
     for each in page.series.get(_HTTP, ()):
         status = each.label("status")
@@ -116,6 +120,9 @@ def _requests(page: Page) -> dict[str, float] | None:
             served[status] += each.value
     if served["4xx"]:
         found["400"] = served["4xx"]
-    if failed := max(found.get("500", 0.0), served["5xx"]):
+    turned_away = total(page.series.get(_TURNED_AWAY))
+    if turned_away is not None:
+        found["503"] = turned_away
+    if failed := max(found.get("500", 0.0), served["5xx"] - (turned_away or 0.0)):
         found["500"] = failed
     return found
