@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +34,9 @@ from nimify_tui.sources.metrics.scrape import ScrapeSource
 from tests import models_factory
 from tests.metrics.foreign import CONTOUR, ISTIO, NGINX
 from tests.metrics.pages import TRITON, VLLM_NEW
-from tests.metrics.prom import Prometheus, front, growing, prometheus, serving
-from tests.serving.servers import running, tensor
-from tests.support import PYTHON, wait_for
+from tests.metrics.prom import Prometheus, front, growing, loaded, prometheus, serving
+from tests.serving.servers import running
+from tests.support import wait_for
 
 OURS, POD = ServiceKey("here", "embed"), ServiceKey("cluster", "vllm", "ai")
 OURS_R, POD_R = ReplicaKey(OURS, "r"), ReplicaKey(POD, "vllm-0")
@@ -46,19 +44,6 @@ TRITON_POD, INGRESS_POD = ServiceKey("meshed", "triton", "ai"), ServiceKey("fron
 GATEWAY_POD = ServiceKey("gated", "envoy", "projectcontour")
 #: What the page of vLLM grows by in a second, in parts of what stands there: 10.6 requests.
 PER_S = 0.1
-LOAD = """
-import http.client, sys, time
-port, name, body = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-connection, due = http.client.HTTPConnection("127.0.0.1", port), time.monotonic()
-while True:
-    try:
-        connection.request("POST", f"/v2/models/{name}/infer", body)
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        connection.close()
-    due += 0.02
-    time.sleep(max(0.0, due - time.monotonic()))
-"""
 
 
 @dataclass
@@ -88,18 +73,6 @@ class Scene:
             health = RegionHealth(state=RegionState.LIVE, since=now, last_contact_at=now)
             fleet.apply_many([RegionSeen(now, region, health), RegionListed(now, key.region, (service,), (one,))])
         return fleet
-
-
-@contextlib.contextmanager
-def loaded(port: int, name: str) -> Iterator[None]:
-    """Fifty requests a second from another process."""
-    body = json.dumps({"inputs": [tensor("x", [1, 8], "FP32", [0.5] * 8)]})
-    load = subprocess.Popen([PYTHON, "-c", LOAD, str(port), name, body], stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        load.send_signal(signal.SIGKILL)
-        load.wait(10)
 
 
 @pytest.fixture(scope="module")
