@@ -1,4 +1,4 @@
-"""A real Prometheus for tests, a front that refuses, delays or adds words, a page that grows by the clock, and a load."""
+"""A real Prometheus for tests, a front that refuses, delays or adds words, pages that grow with their clock, a load."""
 
 from __future__ import annotations
 
