@@ -46,6 +46,7 @@ class Family(NamedTuple):
 
 _OURS = "nimify_inference_requests_total"
 _VLLM, _HTTP = "vllm:request_success_total", "http_requests_total"
+_VLLM_TURNED_AWAY = "vllm:admission_rejections_total"
 _SGLANG, _SGLANG_HTTP = "sglang:num_requests_total", "sglang:http_responses_total"
 _TRTLLM, _TRTLLM_BAD = "trtllm_request_success_total", "trtllm_request_error_total"
 _NIM_OK, _NIM_BAD = "request_success_total", "request_failure_total"
@@ -69,9 +70,12 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "vllm", (_VLLM, "vllm:num_requests_running"), Counter("vllm:e2e_request_latency_seconds_bucket"),
-        ("model_name", "engine", "finished_reason", "handler", "method", "status"),
-        (Counter(_VLLM), Counter(_HTTP, 'handler=~"/v1/.*",status="4xx"')),
-        ((Counter(_VLLM, 'finished_reason="error"'),), (Counter(_HTTP, 'handler=~"/v1/.*",status="5xx"'),)),
+        ("model_name", "engine", "finished_reason", "handler", "method", "status", "reason"),
+        (Counter(_VLLM), Counter(_VLLM_TURNED_AWAY), Counter(_HTTP, 'handler=~"/v1/.*",status="4xx"')),
+        (
+            (Counter(_VLLM, 'finished_reason="error"'), Counter(_VLLM_TURNED_AWAY)),
+            (Counter(_HTTP, 'handler=~"/v1/.*",status="5xx"'),),
+        ),
     ),
     Family(
         "sglang", (_SGLANG, "sglang:num_running_reqs"), Counter("sglang:e2e_request_latency_seconds_bucket"),

@@ -90,6 +90,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("ingress", _images(r"(^|/)ingress-nginx/controller[^/]*$"), (), (), 10254),
     Family("waypoint", None, (("gateway.networking.k8s.io/gateway-class-name", "istio-waypoint"),), (), 15020,
            "/stats/prometheus"),
+    # Envoy's image is everybody's: who has put it there says so beside it.
+    Family("contour", None, (), ("--service-cluster $(CONTOUR_NAMESPACE)",), 8002, "/stats/prometheus"),
+    Family("gateway", None, (("gateway.envoyproxy.io/owning-gateway-name", ""),
+                             ("gateway.envoyproxy.io/owning-gatewayclass", "")), (), 19001, "/stats/prometheus"),
 )  # fmt: skip
 
 

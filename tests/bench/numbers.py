@@ -15,10 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from nimify_tui.app import GC_THRESHOLDS
 from nimify_tui.backends.prometheus.answers import decode_rows
+from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.backends.prometheus.place import ServerPlace
-from nimify_tui.backends.prometheus.server import PrometheusServer, Told
+from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.backends.prometheus.ways import Direct, Got, Pairs
 from nimify_tui.base.clock import SystemClock
 from nimify_tui.domain.demands import NumbersDemand
@@ -105,10 +108,10 @@ class Seen(PrometheusServer):
 
     samples_seen = 0
 
-    async def series(self, expression: str, at: float) -> Told:
+    def columns(self, texts: Sequence[msgspec.Raw]) -> Columns:
         """See :class:`PrometheusServer`."""
-        found = await super().series(expression, at)
-        self.samples_seen += sum([len(each.values) for each in found.series])
+        found = super().columns(texts)
+        self.samples_seen += found.samples
         return found
 
 

@@ -13,11 +13,12 @@ from nimify_tui.domain.workloads import Address, Surroundings
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.gateways import BY_CONTOUR, BY_ENVOY_GATEWAY, ROUTES_ALONE
 from nimify_tui.sources.metrics.ingress import BY_NGINX
 from nimify_tui.sources.metrics.mesh import BY_WAYPOINT
 from nimify_tui.sources.metrics.triton import NO_HISTOGRAM
 from tests.fleet.town import region_fact, replica_fact, service_fact
-from tests.metrics.foreign import ISTIO, NGINX
+from tests.metrics.foreign import CONTOUR, ENVOY_GATEWAY, ISTIO, NGINX
 
 AT = 1_000_000.0
 MODEL, INGRESS = ServiceKey("r", "triton", "default"), ServiceKey("r", "controller", "ingress")
@@ -103,6 +104,57 @@ def test_pages_of_fronts_tell_of_each_service_behind_them_and_nothing_of_themsel
     assert by_mesh.front.who == BY_WAYPOINT
     assert by_mesh.front.services["ai", "triton"].bounds_s == (0.005, 10.0)
     assert by_mesh.requests is None
+
+
+def told(page: str, at: float = 1.0) -> ReplicaSample:
+    found = Reader().read(page.encode(), at, "t")
+    assert found is not None
+    return found
+
+
+def test_envoy_gateway_tells_of_a_service_where_its_routes_share_one_cluster_of_it_and_else_of_none() -> None:
+    """Sabotage seen failing: a route taken for the Service of its name."""
+    merged = told(ENVOY_GATEWAY)
+    assert merged.front is not None
+    assert (merged.requests, merged.duration, merged.front.who) == (None, None, BY_ENVOY_GATEWAY)
+    found = merged.front.services
+    assert list(found) == [("default", "service-selected")], "neither a route nor its own statistics"
+    assert found["default", "service-selected"].counts == (1.0, 2.0, 21.0, 27.0, 27.0)
+    assert found["default", "service-selected"].bounds_s == (0.025, 0.05, 0.1, 0.25)
+
+    for other in ("httproute/default/service-selected/rule/0", "backend/default/service-selected/8080/http",
+                  "serviceimport/default/service-selected/8080/http"):  # fmt: skip
+        alone = told(ENVOY_GATEWAY.replace("service/default/service-selected/8080/http", other))
+        assert (alone.front, alone.latency_note) == (None, ROUTES_ALONE)
+
+
+def test_contour_names_its_services_and_a_name_alike_on_the_page_of_another_envoy_is_nobodys() -> None:
+    """Sabotage seen failing: names like Contour's read on any page."""
+    found = told(CONTOUR).front
+    assert found is not None
+    assert found.who == BY_CONTOUR
+    space = "recommendations-for-returning-customers-in-western-europe-prod"
+    long = "ranking-of-candidates-by-a-model-of-two-towers-second-generatio"
+    assert set(found.services) == {("shop", "recommender"), (space, long)}, "whole, however long"
+    assert found.services["shop", "recommender"].counts[-1] == 44.0
+    assert Reader().read(CONTOUR.replace("envoy-admin", "other").encode(), 1.0, "t") is None
+    short = "recommendations-for-re-1a2b3c/ranking-of-candidates--1a2b3c/80/da39a3ee5e"
+    cut = told(CONTOUR.replace(f"{space}_{long}_80", short)).front
+    assert cut is not None
+    assert set(cut.services) == {("shop", "recommender")}, "a name of a configuration may be cut"
+
+
+def test_a_service_behind_a_gateway_has_percentiles_of_what_grew_there() -> None:
+    fleet = town("service-selected")
+    grown = ENVOY_GATEWAY.replace('http",le="100"} 21', 'http",le="100"} 121').replace("} 27", "} 127")
+    for at, page, count in ((AT, ENVOY_GATEWAY, 0.0), (AT + 2.0, grown, 100.0)):
+        own = ReplicaSample(at=at, source="t", requests={"200": count}, duration=Histogram((), (count,), count),
+                            latency_note=NO_HISTOGRAM)  # fmt: skip
+        fleet.apply(Sampled(at, MODEL_R, own))
+        fleet.apply(Sampled(at, INGRESS_R, told(page, at)))
+    row = fleet.publish(AT + 2.0).rows[MODEL.row_id]
+    assert row.p50.value == pytest.approx(0.075, rel=0.01), "in the middle of 50 to 100 ms"
+    assert BY_ENVOY_GATEWAY in row.p50.source
 
 
 def test_a_runtime_that_tells_no_metrics_is_told_with_what_switches_them_on() -> None:

@@ -254,3 +254,68 @@ nginx_ingress_controller_request_duration_seconds_sum{canary="",controller_class
 nginx_ingress_controller_request_duration_seconds_count{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="shop",method="GET",namespace="default",path="/",service="ticketing",status="200"} 8
 nginx_ingress_controller_request_duration_seconds_bucket{canary="",controller_class="k8s.io/ingress-nginx",controller_namespace="default",controller_pod="c-zt49h",host="_",ingress="",method="GET",namespace="",path="",service="",status="404",le="+Inf"} 70
 """  # noqa: E501 - lines as they come
+#: Envoy 1.40.0 with the clusters that Envoy Gateway 1.9.1 makes (its internal/xds/translator/testdata/out/xds-ir,
+#: merge-backends-selector-mixed-match.clusters.yaml: a route's own, and a Service's that routes share) and the way to
+#: its statistics of that gateway's bootstrap, taken by us with endpoints of ours; lines and bounds cut.
+ENVOY_GATEWAY = """\
+# TYPE envoy_cluster_upstream_rq_xx counter
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="httproute/default/http-route-1/rule/1"} 7
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="prometheus_stats"} 1
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="service/default/service-selected/8080/http"} 25
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="service/default/service-selected/8080/http"} 2
+# TYPE envoy_cluster_upstream_rq_time histogram
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="httproute/default/http-route-1/rule/1",le="25"} 0
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="httproute/default/http-route-1/rule/1",le="50"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="httproute/default/http-route-1/rule/1",le="100"} 7
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="httproute/default/http-route-1/rule/1",le="250"} 7
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="httproute/default/http-route-1/rule/1",le="+Inf"} 7
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="httproute/default/http-route-1/rule/1"} 422.4692719364335289355949498713
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="httproute/default/http-route-1/rule/1"} 7
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prometheus_stats",le="25"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prometheus_stats",le="50"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prometheus_stats",le="100"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prometheus_stats",le="250"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prometheus_stats",le="+Inf"} 1
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="prometheus_stats"} 12.48000000000000042632564145606
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="prometheus_stats"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service/default/service-selected/8080/http",le="25"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service/default/service-selected/8080/http",le="50"} 2
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service/default/service-selected/8080/http",le="100"} 21
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service/default/service-selected/8080/http",le="250"} 27
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service/default/service-selected/8080/http",le="+Inf"} 27
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="service/default/service-selected/8080/http"} 2313.574682048727026995038613677
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="service/default/service-selected/8080/http"} 27
+"""  # noqa: E501 - lines as they come
+#: Contour 1.33.8 on a Kubernetes 1.37, with Envoy 1.40.0 started on the configuration that it writes, taken by us: two
+#: Services behind Ingresses, of which one has names so long that Contour cuts its cluster's; lines and bounds cut.
+CONTOUR = """\
+# TYPE envoy_cluster_upstream_rq_xx counter
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="projectcontour_contour_38229"} 7
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="projectcontour_contour_38229"} 2
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="projectcontour_envoy-admin_9001"} 1
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80"} 5
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="shop_recommender_80"} 40
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="shop_recommender_80"} 4
+# TYPE envoy_cluster_upstream_rq_time histogram
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="projectcontour_envoy-admin_9001",le="25"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="projectcontour_envoy-admin_9001",le="50"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="projectcontour_envoy-admin_9001",le="100"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="projectcontour_envoy-admin_9001",le="250"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="projectcontour_envoy-admin_9001",le="+Inf"} 1
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="projectcontour_envoy-admin_9001"} 4.0493827160493829353526962222531
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="projectcontour_envoy-admin_9001"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80",le="25"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80",le="50"} 5
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80",le="100"} 5
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80",le="250"} 5
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80",le="+Inf"} 5
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80"} 183.0270232904704243992455303669
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="recommendations-for-returning-customers-in-western-europe-prod_ranking-of-candidates-by-a-model-of-two-towers-second-generatio_80"} 5
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop_recommender_80",le="25"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop_recommender_80",le="50"} 31
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop_recommender_80",le="100"} 42
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop_recommender_80",le="250"} 44
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="shop_recommender_80",le="+Inf"} 44
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="shop_recommender_80"} 2666.0380449114218208706006407738
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="shop_recommender_80"} 44
+"""  # noqa: E501 - lines as they come

@@ -1,4 +1,4 @@
-"""A real Prometheus for tests, a front that refuses, delays or adds words, and a page that grows as its clock does."""
+"""A real Prometheus for tests, a front that refuses, delays or adds words, pages that grow with their clock, a load."""
 
 from __future__ import annotations
 
@@ -18,10 +18,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.serving.servers import listener
+from tests.serving.servers import listener, tensor
 from tests.skips import lacking
-from tests.support import wait_for
+from tests.support import PYTHON, wait_for
 
+_LOAD = """
+import http.client, sys, time
+port, name, body = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+connection, due = http.client.HTTPConnection("127.0.0.1", port), time.monotonic()
+while True:
+    try:
+        connection.request("POST", f"/v2/models/{name}/infer", body)
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        connection.close()
+    due += 0.02
+    time.sleep(max(0.0, due - time.monotonic()))
+"""
 #: (status, body, seconds until it comes); None: the server's own answer.
 Instead = tuple[int, bytes, float] | None
 
@@ -214,3 +227,15 @@ def growing(page: str, per_s: float) -> Iterator[int]:
 
     with serving(handle) as port:
         yield port
+
+
+@contextlib.contextmanager
+def loaded(port: int, name: str) -> Iterator[None]:
+    """Fifty requests a second from another process."""
+    body = json.dumps({"inputs": [tensor("x", [1, 8], "FP32", [0.5] * 8)]})
+    load = subprocess.Popen([PYTHON, "-c", _LOAD, str(port), name, body], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        load.send_signal(signal.SIGKILL)
+        load.wait(10)

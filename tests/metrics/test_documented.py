@@ -25,8 +25,8 @@ ROWS = {
 }  # fmt: skip
 RECORDED = (
     foreign.SGLANG_04, foreign.SGLANG_05, foreign.TRITON_TRTLLM, foreign.KSERVE_010, foreign.ISTIO, foreign.ENVOY,
-    foreign.NGINX, pages.VLLM_NEW, pages.renamed(pages.VLLM_NEW, pages.VLLM_OLD_NAMES).decode(), pages.NIM_1,
-    pages.TRITON,
+    foreign.NGINX, foreign.CONTOUR, foreign.ENVOY_GATEWAY, pages.VLLM_NEW,
+    pages.renamed(pages.VLLM_NEW, pages.VLLM_OLD_NAMES).decode(), pages.NIM_1, pages.TRITON,
 )  # fmt: skip
 
 

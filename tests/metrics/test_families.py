@@ -132,7 +132,7 @@ def test_one_row_of_the_table_for_each_family() -> None:
 PAGES = (
     pages.VLLM_NEW, pages.NIM_1, pages.TRITON + pages.TRITON_HISTOGRAM, pages.FASTAPI, pages.KSERVE, foreign.SGLANG_05,
     foreign.TRTLLM, foreign.TRITON_TRTLLM, foreign.OTEL, foreign.ISTIO, foreign.ENVOY,
-    foreign.NGINX,
+    foreign.NGINX, foreign.CONTOUR, foreign.ENVOY_GATEWAY,
 )  # fmt: skip
 odd = st.sampled_from(["NaN", "+Inf", "-Inf", "-1", "1e308", "0", "", "x", "9" * 400])
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimify_tui.backends.prometheus.answers import Sample, Series, decode_any, decode_told
+from nimify_tui.backends.prometheus.answers import Series, decode_any, decode_rows, decode_told
 from nimify_tui.backends.prometheus.errors import BadAnswer
 from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer
@@ -51,7 +51,7 @@ def series(*rows: tuple[Mapping[str, object], Sequence[tuple[float, str]]]) -> l
 
 def whole(layouts: Layouts, spots: Sequence[Spot], answers: Sequence[Answer]) -> Whole:
     found: Whole = {}
-    for key, told in layouts.told("own", spots, answers, SERVER.labels).items():
+    for key, told in layouts.told("own", spots, answers, SERVER).items():
         for target in told_by(*told, 1e6, 15.0):
             pages = [
                 {name: [(labels, repr(value)) for labels, value in each] for name, each in target.page(when).items()}
@@ -122,7 +122,7 @@ def test_only_new_labels_are_read_and_what_is_not_asked_for_any_more_is_forgotte
     def turn(*asked: tuple[list[Spot], list[Series]]) -> None:
         layouts.begin()
         for spots, found in asked:
-            layouts.told("own", spots, [Answer(PODS, found)], server.labels)
+            layouts.told("own", spots, [Answer(PODS, found)], server)
 
     first, second = [spot("svc", "p-0")], [spot("svc", "p-1")]
     turn((first, series(one("p-0", (1.0, "1")))), (second, series(one("p-1", (1.0, "1")))))
@@ -145,8 +145,9 @@ def test_what_is_more_than_may_be_kept_is_read_each_time_and_is_as_right() -> No
     for turn in range(3):
         layouts.begin()
         found = series(one("p-0", (1.0, str(turn)), model="x" * 20_000))
-        (told,) = layouts.told("own", spots, [Answer(PODS, found)], server.labels).values()
-        assert told.values[0] == [Sample(1.0, float(turn))]
+        (told,) = layouts.told("own", spots, [Answer(PODS, found)], server).values()
+        ((page,),) = ([each.page(1.0) for each in told_by(*told, 1e6, 15.0)],)
+        assert page["b_total"][0].value == float(turn)
     assert (server.read, layouts.weight) == (3, 0)
 
 
@@ -161,7 +162,7 @@ def test_what_is_kept_is_no_more_than_it_is_said_to_be() -> None:
     tracemalloc.start()
     try:
         layouts.begin()
-        layouts.told("own", spots, answers, SERVER.labels)
+        layouts.told("own", spots, answers, SERVER)
         gc.collect()
         with_all = tracemalloc.get_traced_memory()[0]
         layouts._known.clear()
@@ -186,12 +187,16 @@ def test_a_value_may_be_infinite_as_a_server_writes_it() -> None:
         },
         separators=(",", ":"),
     ).encode()  # fmt: skip
-    (told,) = decode_any(decode_told, body).data.result
-    found = repr([(each.at, each.value) for each in told.values])
-    assert found == "[(1.0, inf), (2.0, -inf), (3.0, nan), (4.0, 5.0)]"
+    (told,) = decode_told(body).data.result
+    columns = SERVER.columns([told.values])
+    assert repr([columns.at(when) for when in (1.0, 2.0, 3.0, 4.0)]) == "[[inf], [-inf], [None], [5.0]]"
     assert SERVER.labels([told]) == [{"le": "+Inf", "code": text}]
+    (row,) = decode_any(decode_rows, body).data.result
+    assert repr(row.values) == "[(1.0, inf), (2.0, -inf), (3.0, nan), (4.0, 5.0)]"
     with pytest.raises(msgspec.ValidationError):
-        decode_any(decode_told, body.replace(b"-Inf", b"-Ynf"))
+        decode_any(decode_rows, body.replace(b"-Inf", b"-Ynf"))
+    with pytest.raises(BadAnswer, match="something else than samples"):
+        SERVER.columns([msgspec.Raw(bytes(told.values).replace(b"-Inf", b"-Ynf"))])
 
 
 @pytest.mark.parametrize("labels", [["a"], {"__name__": 1}, None, "text"])
@@ -200,7 +205,7 @@ def test_labels_that_are_none_are_told_as_no_samples_each_time(labels: object) -
     for _ in range(2):
         found = series((labels, [(1.0, "1")]))  # type: ignore[arg-type]  # what a server must not send
         with pytest.raises(BadAnswer, match="answers with something else than samples"):
-            layouts.told("own", spots, [Answer(PODS, found)], SERVER.labels)
+            layouts.told("own", spots, [Answer(PODS, found)], SERVER)
     assert layouts.weight == 0
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,30 +32,18 @@ from nimify_tui.sources.metrics.mesh import FROM_ISTIO
 from nimify_tui.sources.metrics.prometheus import PrometheusScrapes, RegionScrapes
 from nimify_tui.sources.metrics.scrape import ScrapeSource
 from tests import models_factory
-from tests.metrics.foreign import ISTIO, NGINX
+from tests.metrics.foreign import CONTOUR, ISTIO, NGINX
 from tests.metrics.pages import TRITON, VLLM_NEW
-from tests.metrics.prom import Prometheus, front, growing, prometheus, serving
-from tests.serving.servers import running, tensor
-from tests.support import PYTHON, wait_for
+from tests.metrics.prom import Prometheus, front, growing, loaded, prometheus, serving
+from tests.serving.servers import running
+from tests.support import wait_for
 
 OURS, POD = ServiceKey("here", "embed"), ServiceKey("cluster", "vllm", "ai")
 OURS_R, POD_R = ReplicaKey(OURS, "r"), ReplicaKey(POD, "vllm-0")
 TRITON_POD, INGRESS_POD = ServiceKey("meshed", "triton", "ai"), ServiceKey("fronted", "ingress", "front")
+GATEWAY_POD = ServiceKey("gated", "envoy", "projectcontour")
 #: What the page of vLLM grows by in a second, in parts of what stands there: 10.6 requests.
 PER_S = 0.1
-LOAD = """
-import http.client, sys, time
-port, name, body = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-connection, due = http.client.HTTPConnection("127.0.0.1", port), time.monotonic()
-while True:
-    try:
-        connection.request("POST", f"/v2/models/{name}/infer", body)
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        connection.close()
-    due += 0.02
-    time.sleep(max(0.0, due - time.monotonic()))
-"""
 
 
 @dataclass
@@ -74,6 +60,7 @@ class Scene:
         for key, kind, replica, url in (
             (OURS, RegionKind.EMBEDDED, "r", self.ours), (POD, RegionKind.KUBERNETES, "vllm-0", self.vllm),
             (TRITON_POD, RegionKind.KUBERNETES, "triton-0", ""), (INGRESS_POD, RegionKind.KUBERNETES, "c-0", ""),
+            (GATEWAY_POD, RegionKind.KUBERNETES, "e-0", ""),
         ):  # fmt: skip
             region = Region(name=key.region, kind=kind, address="test", short=key.region)
             service = Service(
@@ -88,18 +75,6 @@ class Scene:
         return fleet
 
 
-@contextlib.contextmanager
-def loaded(port: int, name: str) -> Iterator[None]:
-    """Fifty requests a second from another process."""
-    body = json.dumps({"inputs": [tensor("x", [1, 8], "FP32", [0.5] * 8)]})
-    load = subprocess.Popen([PYTHON, "-c", LOAD, str(port), name, body], stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        load.send_signal(signal.SIGKILL)
-        load.wait(10)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("prometheus")
@@ -109,6 +84,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         serving(lambda _: (200, TRITON.encode())) as triton,
         growing(ISTIO, PER_S) as proxy,
         serving(lambda _: (200, NGINX.encode())) as ingress,
+        serving(lambda _: (200, CONTOUR.encode())) as gateway,
         loaded(server.port, server.name),
         prometheus(
             folder,
@@ -119,6 +95,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 (f"127.0.0.1:{proxy}", {"namespace": "ai", "pod": "triton-0"}),
                 # As the operator's ServiceMonitor labels it: the page's own two labels are renamed.
                 (f"127.0.0.1:{ingress}", {"namespace": "front", "pod": "c-0", "service": "controller-metrics"}),
+                (f"127.0.0.1:{gateway}", {"namespace": "projectcontour", "pod": "e-0"}),
             ],
         ) as made,
     ):
@@ -379,12 +356,23 @@ def test_percentiles_of_a_triton_come_from_the_proxy_at_its_pod_which_is_a_targe
     assert low / high == pytest.approx(2 / 7, rel=1e-6)
 
 
-def test_an_ingress_tells_of_the_services_behind_it_by_labels_that_its_prometheus_has_renamed(scene: Scene) -> None:
-    found = [each for each in told(scene, server_at(scene.prometheus.url), "fronted") if isinstance(each, Sampled)]
+@pytest.mark.parametrize(
+    ("region", "service", "counts"),
+    [
+        ("fronted", ("default", "ticketing"), (3.0, 10.0)),
+        ("gated", ("shop", "recommender"), (1.0, 31.0, 42.0, 44.0, 44.0)),
+    ],
+    ids=["nginx", "Contour"],
+)
+def test_an_ingress_tells_of_the_services_behind_it_by_labels_that_its_prometheus_has_renamed_or_by_names_of_clusters(
+    scene: Scene, region: str, service: tuple[str, str], counts: tuple[float, ...]
+) -> None:
+    found = [each for each in told(scene, server_at(scene.prometheus.url), region) if isinstance(each, Sampled)]
     assert found
     front = found[-1].sample.front
     assert front is not None
-    assert {key: each.counts for key, each in front.services.items()} == {("default", "ticketing"): (3.0, 10.0)}
+    assert front.services[service].counts == counts
+    assert {space for space, _ in front.services} & {"front", "projectcontour"} == set(), "nothing of itself"
 
 
 def test_every_panel_of_every_family_is_a_query_that_a_real_server_evaluates(scene: Scene) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from nimify_tui.backends.prometheus.answers import Row, Sample
+import msgspec
+
+from nimify_tui.backends.prometheus.answers import Row, Series
+from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.metrics.adapters import Reader
+from nimify_tui.sources.metrics.layouts import Told
 from nimify_tui.sources.metrics.pages import Target, interval_of, parts_of, told_by
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
@@ -27,17 +31,18 @@ def row(name: str, *values: tuple[float, float], **labels: str) -> Row:
     return Row({"__name__": name, **TARGET, **labels}, list(values))
 
 
-def samples(rows: list[Row]) -> list[list[Sample]]:
-    return [[Sample(*each) for each in row.values] for row in rows]
+def told(rows: list[Row]) -> Told:
+    parts = parts_of([each.metric for each in rows], range(len(rows)))
+    values = [msgspec.json.encode([(at, str(value)) for at, value in each.values]) for each in rows]
+    return Told(parts, [Series(msgspec.Raw(b"{}"), msgspec.Raw(each)) for each in values], Columns)
 
 
 def targets(rows: list[Row], at: float, settle_s: float) -> list[Target]:
-    parts = parts_of([each.metric for each in rows], range(len(rows)))
-    return told_by(parts, samples(rows), at, settle_s)
+    return told_by(*told(rows), at, settle_s)
 
 
 def every_s(rows: list[Row]) -> float | None:
-    return interval_of(parts_of([each.metric for each in rows], range(len(rows))), samples(rows))
+    return interval_of(*told(rows))
 
 
 def test_a_pair_of_servers_is_never_added_up() -> None:

@@ -103,6 +103,20 @@ def test_vllm_of_its_second_engine_with_all_names_renewed() -> None:
     assert (tokens.kv_ratio, tokens.preemptions) == (0.0, 0.0)
 
 
+def test_vllm_tells_who_was_turned_away_at_its_door_and_its_server_tells_it_again() -> None:
+    """Each was answered with 503: told by both, counted once. Sabotage seen failing: the two added up.
+
+    Names of 0.32.0 (vllm/v1/metrics/loggers.py, v1/engine/async_llm.py: check_admission), figures of ours on its page.
+    """
+    door = 'vllm:admission_rejections_total{model_name="tiny",reason="max_num_queued_reqs"} 4.0\n'
+    door += 'vllm:admission_rejections_total{model_name="tiny",reason="max_num_queued_tokens"} 1.0\n'
+    server = 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"} '
+    ends = {"200": 6.0, "499": 0.0, "400": 2.0}
+    assert sample("vllm-0.32.0.prom", f"{door}{server}5.0\n").requests == {**ends, "503": 5.0, "500": 0.0}
+    assert sample("vllm-0.32.0.prom", f"{door}{server}7.0\n").requests == {**ends, "503": 5.0, "500": 2.0}
+    assert sample("vllm-0.32.0.prom", door).requests == {**ends, "503": 5.0, "500": 0.0}, "streams that had begun"
+
+
 def test_sglang_of_today_streaming_or_not() -> None:
     """Each of its counters has a line for streams and one for the rest; its server's answers tell who was refused."""
     found = sample("sglang-0.5.23.prom")
@@ -118,6 +132,21 @@ def test_sglang_of_today_streaming_or_not() -> None:
     assert (tokens.ttft.counts[-1], tokens.itl.counts[-1]) == (16.0, 2059.0), "2511 in 16, told in pieces"
     assert (tokens.prefix_queries, tokens.prefix_hits, tokens.generation_tokens) == (1937.0, 1602.0, 2511.0)
     assert (tokens.preemptions, tokens.kv_ratio) == (1.0, 0.0)
+
+
+def test_sglang_counts_who_left_among_its_finished_requests_and_once_more() -> None:
+    """Names of 0.5.23 (python/sglang/srt/observability/metrics_collector.py), figures of ours on its page.
+
+    Sabotage seen failing: the second counter added to the first.
+    """
+    line = 'sglang:num_aborted_requests_total{engine_type="unified",model_name="tiny"} '
+    assert sample("sglang-0.5.23.prom", f"{line}3.0\n").requests == {"200": 13.0, "400": 1.0, "499": 3.0}
+    assert sample("sglang-0.5.23.prom", f"{line}40.0\n").requests == {"200": 0.0, "400": 1.0, "499": 16.0}
+    text = (SAMPLES / "sglang-0.5.23.prom").read_text(encoding="utf-8")
+    silent = re.sub(r"^.*http_responses_total.*\n", "", text, flags=re.MULTILINE)
+    bare = Reader().read(f"{silent}{line}3.0\n".encode(), 1.0, "test")
+    assert bare is not None
+    assert bare.requests == {"": 13.0, "499": 3.0}, "how the others ended nobody says"
 
 
 def test_nim_of_the_first_generation() -> None:

@@ -38,6 +38,12 @@ SCRAPED = {"prometheus.io/scrape": "true"}
         ({"image": "nvcr.io/nvidia/tensorrt-llm/release:1.2.0"}, {}, "8000/prometheus/metrics"),
         ({"image": "own/llm:1", "args": ["trtllm-serve", "m", "--port", "9000"]}, {}, "9000/prometheus/metrics"),
         ({"image": "r/nimify:1", "args": ["serve", "m", "--port", "80", "--admin-port", "81"]}, {}, "81/metrics"),
+        (
+            {"image": "envoyproxy/envoy:distroless-v1.35.8", "command": ["envoy"],
+             "args": ["-c", "/config/envoy.json", "--service-cluster $(CONTOUR_NAMESPACE)"]}, {},
+            "8002/stats/prometheus",
+        ),
+        ({"image": "envoyproxy/envoy:distroless-v1.35.8", "args": ["--service-cluster mine"]}, {}, ""),
         ({"image": "vllm/vllm-openai:1", "ports": [{"name": "metrics", "containerPort": 7}]}, {}, "7/metrics"),
         ({"image": "own/app:1"}, {}, ""),
         ({"image": "own/app:1", "ports": [{"name": "http", "containerPort": 80}]}, {}, ""),
@@ -54,6 +60,17 @@ SCRAPED = {"prometheus.io/scrape": "true"}
 )  # fmt: skip
 def test_where_it_is_told(container: dict[str, Any], annotations: dict[str, str], found: str) -> None:
     assert place(container, annotations) == found
+
+
+@pytest.mark.parametrize("label", ["owning-gateway-name", "owning-gatewayclass"])
+def test_an_envoy_is_envoy_gateways_by_the_label_of_whose_it_is(label: str) -> None:
+    """Deployments as envoyproxy/gateway 1.9.1 makes them (internal/infrastructure/kubernetes/proxy/testdata)."""
+    pod = {"containers": [{"name": "envoy", "image": "envoyproxy/envoy:distroless-v1.39.1"}]}
+    template = msgspec.convert({"metadata": {}, "spec": pod}, Template)
+    packed = [each.packed() for each in template.spec.containers or ()]
+    family, found = family_of({f"gateway.envoyproxy.io/{label}": "eg"}, packed)
+    assert family is not None
+    assert (family.name, metrics_at(template, family, found)) == ("gateway", "19001/stats/prometheus")
 
 
 @pytest.mark.parametrize(

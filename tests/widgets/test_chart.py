@@ -162,7 +162,7 @@ def test_any_series_gives_a_picture_of_the_right_size(
     for marker in ("braille", "blocks", "ascii"):
         grid = Grid(width, height, marker)
         grid.curve(columns[: width * grid.across], scale, "p99")
-        lines = [grid.chars(y) for y in range(height)]
+        lines = ["".join(grid.cells(y)) for y in range(height)]
         assert all(len(line) == width for line in lines)
     assert 0 <= scale.place(1e9, 10) <= 9
 
@@ -214,7 +214,7 @@ def test_a_form_leaves_out_level_pieces_alone(
         made = set()
         for up in range(rows):
             probe = Grid(60, 8, marker)
-            probe.fill(column, up, up, "")
+            probe._ink([(column, up, up)], "")
             y = next(y for y in range(8) if probe.bits[y][x])
             if grid.bits[y][x] & probe.bits[y][x]:
                 made.add(up)

@@ -22,18 +22,11 @@ class Row(msgspec.Struct, gc=False):
     values: list[tuple[float, float]] = []
 
 
-class Sample(msgspec.Struct, array_like=True, gc=False):
-    """A value at ``at`` (unix seconds). No tuple: those are garbage to look through, and there are thousands."""
-
-    at: float
-    value: float
-
-
 class Series(msgspec.Struct, gc=False):
-    """One series whose labels are as they came (see :meth:`PrometheusServer.labels`), its samples oldest first."""
+    """One series whose labels and samples are as they came (:meth:`PrometheusServer.labels`, ``columns`` read them)."""
 
     metric: msgspec.Raw
-    values: list[Sample] = []
+    values: msgspec.Raw
 
 
 class _Data(msgspec.Struct, Generic[S]):
@@ -42,7 +35,7 @@ class _Data(msgspec.Struct, Generic[S]):
 
 
 class Answer(msgspec.Struct, Generic[S]):
-    """An answer with samples: rows, or series whose labels are not read."""
+    """An answer with samples: rows, or series that are not read yet."""
 
     status: str
     data: _Data[S] = msgspec.field(default_factory=_Data)

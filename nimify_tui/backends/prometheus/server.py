@@ -32,6 +32,7 @@ from nimify_tui.backends.prometheus.answers import (
     decode_rows,
     decode_told,
 )
+from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
 from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.ways import Got, Way
@@ -51,8 +52,6 @@ MAX_BYTES, MAX_SERIES = 8 * 1024 * 1024, 20_000
 #: Names and labels are asked for with a filter; a list that is longer is no answer to it.
 _MAX_LIST_BYTES = 1024 * 1024
 _MAX_WARNINGS = 3
-#: A sample that is no number.
-_NAN = b',"NaN"]'
 #: The past: a server may need longer for it, and what comes is small (at most a point for each dot of a chart).
 RANGE_S, MAX_RANGE_BYTES, MAX_RANGE_SERIES, MAX_POINTS = 15.0, 4 * 1024 * 1024, 300, 2000
 #: Below this the clocks of two hosts are called the same: a Date has whole seconds, and an answer its way, seconds.
@@ -168,20 +167,24 @@ class PrometheusServer:
         return await self._rows("/api/v1/query", self._now(expression, at), QUERY_S, self._max_bytes, self._max_series)
 
     async def series(self, expression: str, at: float) -> Told:
-        """As :meth:`samples`, for who asks often: the labels are not read, only passed over."""
+        """As :meth:`samples`, for who asks often: labels and samples are only passed over."""
         query = self._now(expression, at)
         answer = await self._matrix(
             "/api/v1/query", query, QUERY_S, self._max_bytes, self._max_series, decode_told
         )
-        series, ahead_s = answer.data.result, self.ahead_s
-        for each in (each for one in series for each in one.values) if ahead_s else ():
-            each.at -= ahead_s
-        return Told(series, _said(answer))
+        return Told(answer.data.result, _said(answer))
 
     def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
         """The labels of each, with ``__name__``. Raises BadAnswer."""
         try:
             return [decode_labels(each.metric) for each in series]
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise self._bad() from error
+
+    def columns(self, texts: Sequence[msgspec.Raw]) -> Columns:
+        """The samples of some series (``Series.values``), at times of our clock. Raises BadAnswer."""
+        try:
+            return Columns(texts, self.ahead_s)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise self._bad() from error
 
@@ -196,9 +199,10 @@ class PrometheusServer:
     ) -> Samples:
         answer = await self._matrix(path, query, timeout_s, max_bytes, max_series, decode_rows)
         rows, ahead_s = answer.data.result, self.ahead_s
-        for row in rows if ahead_s else ():
-            row.values = [(when - ahead_s, value) for when, value in row.values]
-        return Samples(rows, _said(answer))
+        for row in rows:
+            if ahead_s or any(math.isnan(value) for _, value in row.values):  # NaN: see columns
+                row.values = [(when - ahead_s, value) for when, value in row.values if not math.isnan(value)]
+        return Samples([row for row in rows if row.values], _said(answer))
 
     async def _matrix(
         self, path: str, query: Sequence[tuple[str, str]], timeout_s: float, max_bytes: int, max_series: int,
@@ -213,8 +217,6 @@ class PrometheusServer:
             raise self._bad() from error
         if answer.status != "success" or answer.data.result_type != "matrix":
             raise self._bad()
-        if _NAN in got.body:
-            answer.data.result = _told(answer.data.result)
         rows = answer.data.result
         if len(rows) > max_series:
             raise AnswerTooLarge(
@@ -304,16 +306,6 @@ class PrometheusServer:
 def _middle(values: Collection[float]) -> float:
     """The median, of an even number the greater: being late makes a server seem behind, never ahead."""
     return sorted(values)[len(values) // 2]
-
-
-def _told(rows: list[S]) -> list[S]:
-    """What of these is a number: VictoriaMetrics tells of a series that has ended as one that is none by then."""
-    for row in rows:
-        if isinstance(row, Row):
-            row.values = [each for each in row.values if not math.isnan(each[1])]
-        else:
-            row.values = [each for each in row.values if not math.isnan(each.value)]
-    return [row for row in rows if row.values]
 
 
 def _said(answer: Answer[S] | Warned) -> str:

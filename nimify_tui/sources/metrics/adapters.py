@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -86,7 +86,11 @@ class Reader:
         return msgspec.structs.replace(sample, queued=None, latency_note=NO_METRICS)
 
     def understand(
-        self, series: dict[str, list[Series]], at: float, source: str, proxy: dict[str, list[Series]] | None = None
+        self,
+        series: Mapping[str, Sequence[Series]],
+        at: float,
+        source: str,
+        proxy: Mapping[str, Sequence[Series]] | None = None,
     ) -> ReplicaSample | None:
         """The sample of series whose page somebody else has read, and who keeps no announcements.
 

@@ -8,7 +8,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/ (text format) and O
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from nimify_tui.base.errors import ValidationError
@@ -50,7 +50,7 @@ class Series(NamedTuple):
 class Page(NamedTuple):
     """``series`` by sample name (``x_bucket``, not ``x``); ``families`` are the names that TYPE lines announced."""
 
-    series: dict[str, list[Series]]
+    series: Mapping[str, Sequence[Series]]
     families: frozenset[str]
 
 

@@ -9,28 +9,45 @@ themselves need not be kept; anything else is read anew, as a whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from sys import getsizeof
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import msgspec
 
 from nimify_tui.backends.prometheus.answers import Series
+from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.domain.names import ReplicaKey
 from nimify_tui.sources.metrics.exposition import Labels
-from nimify_tui.sources.metrics.pages import Part, Values, parts_of
+from nimify_tui.sources.metrics.labelled import LabelSets
+from nimify_tui.sources.metrics.pages import Part, Read, parts_of
 from nimify_tui.sources.metrics.selectors import Spot, owner
 
 #: So much is remembered of one region at most, bytes (200 replicas of our runtime, 90 series each, take a sixth of it);
 #: what is more is read anew each time.
 MOST_BYTES = 4 * 1024 * 1024
-#: A dictionary and an object of Python beside what is in them, and one name of a metric, bytes.
-_PART_BYTES, _NAME_BYTES = 128, 96
+#: A dictionary and an object of Python beside what is in them, one name of a metric, and label sets, bytes.
+_PART_BYTES, _NAME_BYTES, _SETS_BYTES = 128, 96, 120
+
+
+class Reads(Protocol):
+    """Who reads what came; a server is one."""
+
+    def labels(self, series: Sequence[Series]) -> list[dict[str, str]]:
+        """The labels of each, with ``__name__``."""
+        ...
+
+    def columns(self, texts: Sequence[msgspec.Raw]) -> Columns:
+        """The samples of some series."""
+        ...
 
 
 class Told(NamedTuple):
-    """What was told of one replica: its series by target, whose places are those of all ``values`` of an answer."""
+    """What was told of one replica: its series by target, whose places are those of all ``rows``, and who reads it."""
 
     parts: Sequence[Part]
-    values: Sequence[Values]
+    rows: Sequence[Series]
+    read: Read
 
 
 class Answer(NamedTuple):
@@ -67,18 +84,18 @@ class Layouts:
         what: str,
         spots: Sequence[Spot],
         answers: Sequence[Answer],
-        read: Callable[[Sequence[Series]], Sequence[Mapping[str, str]]],
+        reads: Reads,
     ) -> dict[ReplicaKey, Told]:
         """The series of each replica. ``what`` is asked of them; nothing is remembered of what has no name ("").
 
-        ``read`` reads labels; what it raises is raised, and nothing is remembered.
+        What ``reads`` raises is raised, and nothing is remembered.
         """
         every = [each for answer in answers for each in answer.series]
-        values = [each.values for each in every]
         if not every:
             return {}
         if not what:
-            return {key: Told(mine, values) for key, mine in _found(spots, answers, read(every)).items()}
+            found = _found(spots, answers, reads.labels(every))
+            return {key: Told(mine, every, reads.columns) for key, mine in found.items()}
         question = (what, tuple(spots))
         self._asked.add(question)
         digest = _digest(answers)
@@ -86,12 +103,12 @@ class Layouts:
         if known is None or known.digest != digest:
             if known is not None:
                 self._forget(question)
-            parts = _found(spots, answers, read(every))
+            parts = _found(spots, answers, reads.labels(every))
             known = _Known(digest, _shared(parts), parts)
             if self.weight + known.weight <= self._most_bytes:
                 self._known[question] = known
                 self.weight += known.weight
-        return {key: Told(mine, values) for key, mine in known.parts.items()}
+        return {key: Told(mine, every, reads.columns) for key, mine in known.parts.items()}
 
     def _forget(self, question: tuple[str, tuple[Spot, ...]]) -> None:
         self.weight -= self._known.pop(question).weight
@@ -139,20 +156,22 @@ class _Shared:
         self._texts: dict[str, str] = {}
         self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self._labels: dict[Labels, Labels] = {}
-        self._all: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
+        self._all: dict[tuple[Labels, ...], LabelSets] = {}
 
     @property
     def weight(self) -> int:
         """How much all of it takes, bytes."""
         once = (self._texts, self._pairs, self._labels, self._all)
-        return self._parts_bytes + sum(sum(map(getsizeof, each)) for each in once)
+        return self._parts_bytes + _SETS_BYTES * len(self._all) + sum(sum(map(getsizeof, each)) for each in once)
 
     def part(self, part: Part) -> None:
         """Share what is in this part."""
         kept = {}
         for name, (own, first) in part.names.items():
-            mine = tuple([self._own(each) for each in own])
-            kept[self._texts.setdefault(name, name)] = (self._all.setdefault(mine, mine), first)
+            mine = tuple([self._own(each) for each in own.all])
+            if mine not in self._all:
+                self._all[mine] = LabelSets(mine)
+            kept[self._texts.setdefault(name, name)] = (self._all[mine], first)
         part.names = kept
         part.labels = tuple([self._texts.setdefault(text, text) for text in part.labels])
         kept_bytes = getsizeof(part.places) + getsizeof(part.labels) + getsizeof(part.names)

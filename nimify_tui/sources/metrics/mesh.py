@@ -2,8 +2,9 @@
 
 It is heard where the runtime itself has no histogram (Triton), and of pods that tell nothing themselves. One proxy sees
 each request of a mesh twice, at who asks and at who answers; heard is the one at the pod that answers, and it alone.
-istio.io/latest/docs/reference/config/metrics; envoyproxy.io (configuration, upstreams, cluster manager, statistics):
-both in milliseconds. With Istio's merging of metrics they stand on the same page as the runtime's own.
+istio.io/latest/docs/reference/config/metrics (with reporter "waypoint" from before services, not from beside a pod);
+envoyproxy.io (configuration, upstreams, cluster manager, statistics): both in milliseconds. With Istio's merging of
+metrics they stand on the same page as the runtime's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import msgspec
 
 from nimify_tui.domain.measures import Front, Histogram, ReplicaSample
 from nimify_tui.sources.metrics.exposition import Page, Series
-from nimify_tui.sources.metrics.ingress import ITSELF, by_service
+from nimify_tui.sources.metrics.gateways import cluster_of, gateway
+from nimify_tui.sources.metrics.ingress import ITSELF, by_labels, by_service
 from nimify_tui.sources.metrics.reading import Histograms, by_status, parts
 
 _ISTIO, _ISTIO_MS = "istio_requests_total", "istio_request_duration_milliseconds"
@@ -24,7 +26,9 @@ _ENVOY, _ENVOY_MS = "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_t
 #: does not say so may be a way out, and is not heard.
 _INBOUND = re.compile(r"inbound\||local_app\Z|local_agent\Z|localhost[:_]\d+\Z")
 #: A waypoint stands before services, and tells which.
-_SERVICE, BY_WAYPOINT = ("destination_service_namespace", "destination_service_name"), "by its mesh (Istio's waypoint)"
+_SERVICE, BY_WAYPOINT = (
+    by_labels("destination_service_namespace", "destination_service_name"), "by its mesh (Istio's waypoint)",
+)  # fmt: skip
 FROM_ISTIO, FROM_ENVOY = "by its mesh (Istio, at the pod)", "by the Envoy at the pod"
 HEARD = frozenset({FROM_ISTIO, FROM_ENVOY})
 
@@ -72,12 +76,17 @@ class Mesh:
         return msgspec.structs.replace(sample, requests=told, duration=found.duration, latency_note=found.who)
 
     def alone(self, page: Page, at: float, source: str) -> ReplicaSample | None:
-        """A sample of a pod that tells nothing itself; None where no proxy tells of it either."""
+        """A sample of a pod that tells nothing itself; None where no proxy tells of it either.
+
+        It may stand before services itself: as a waypoint, or as a gateway.
+        """
         found = self.heard(page)
         if found is None:
-            behind = by_service(page, _ISTIO_MS, self._histograms, _SERVICE, 1e-3, _at_waypoint)
-            front = Front(BY_WAYPOINT, behind)
-            return ReplicaSample(at=at, source=source, latency_note=ITSELF, front=front) if behind else None
+            behind = by_service(page, _ISTIO_MS, self._histograms, _behind_waypoint, 1e-3)
+            front, why = (Front(BY_WAYPOINT, behind), "") if behind else gateway(page, _ENVOY_MS, self._histograms)
+            if front is None and not why:
+                return None
+            return ReplicaSample(at=at, source=source, latency_note=why or ITSELF, front=front)
         return ReplicaSample(
             at=at, source=source, requests=found.requests, duration=found.duration, latency_note=found.who
         )
@@ -87,9 +96,9 @@ def _at_destination(each: Series) -> bool:
     return each.label("reporter") == "destination"
 
 
-def _at_waypoint(each: Series) -> bool:
-    return each.label("reporter") == "waypoint"
+def _behind_waypoint(each: Series) -> tuple[str, str] | None:
+    return _SERVICE(each) if each.label("reporter") == "waypoint" else None
 
 
 def _inbound(each: Series) -> bool:
-    return _INBOUND.match(each.label("envoy_cluster_name") or each.label("cluster_name")) is not None
+    return _INBOUND.match(cluster_of(each)) is not None

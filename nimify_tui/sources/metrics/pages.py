@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 
-from nimify_tui.backends.prometheus.answers import Sample
-from nimify_tui.sources.metrics.exposition import Labels, Series
+import msgspec
 
-#: The samples of a series, oldest first; never none.
-Values = list[Sample]
+from nimify_tui.backends.prometheus.answers import Series as Row
+from nimify_tui.backends.prometheus.columns import Columns
+from nimify_tui.sources.metrics.exposition import Labels, Series
+from nimify_tui.sources.metrics.labelled import Column, LabelSets
+
+#: Makes columns of the samples of some series as they came.
+Read = Callable[[Sequence[msgspec.Raw]], Columns]
 
 #: The labels of runtimes themselves that the adapters look at, or that tell one of their series from another.
 OWN = frozenset(
@@ -30,8 +34,6 @@ OWN = frozenset(
         "ingress", "reporter", "response_code", "envoy_cluster_name", "cluster_name", "envoy_response_code_class",
     }
 )  # fmt: skip
-#: As a series is made of a pair, without the call that Python makes of it: there is one for each series.
-_NEW = tuple.__new__
 _EXPORTED = {f"exported_{name}": name for name in OWN}
 
 
@@ -47,40 +49,39 @@ class Part:
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
         self.places = array("I")
-        self.names: dict[str, tuple[tuple[Labels, ...], int]] = {}
+        self.names: dict[str, tuple[LabelSets, int]] = {}
 
-    def add(self, name: str, own: Iterable[Labels], places: Iterable[int]) -> None:
+    def add(self, name: str, own: Sequence[Labels], places: Iterable[int]) -> None:
         """All series of one name, in the order in which they came."""
-        self.names[name] = (tuple(own), len(self.places))
+        self.names[name] = (LabelSets(own), len(self.places))
         self.places.extend(places)
 
 
 class Target:
     """What one target told of a replica: when (newest first; what may still be coming in is left out), and the rows."""
 
-    __slots__ = ("_part", "_values", "times")
+    __slots__ = ("_columns", "_part", "times")
 
-    def __init__(self, part: Part, times: list[float], values: Sequence[Values]) -> None:
+    def __init__(self, part: Part, times: list[float], columns: Columns) -> None:
         self.times = times
-        self._part, self._values = part, values
+        self._part, self._columns = part, columns
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels by which it is told from the others."""
         return self._part.labels
 
-    def page(self, when: float) -> dict[str, list[Series]]:
+    def page(self, when: float) -> dict[str, Sequence[Series]]:
         """The series of one scrape by their names, with the runtime's own labels."""
-        found: dict[str, list[Series]] = {}
-        values = self._values
-        for name, (own, first) in self._part.names.items():
-            told = []
-            for labels, samples in zip(own, values[first : first + len(own)], strict=True):
-                newest = samples[-1]
-                if newest.at == when:
-                    told.append(_NEW(Series, (labels, newest.value)))
-                elif (before := _before(samples, when)) is not None:
-                    told.append(_NEW(Series, (labels, before)))
+        names, values = self._part.names, self._columns.whole(when)
+        if values is not None:
+            return {name: Column(own, values[at : at + len(own.all)]) for name, (own, at) in names.items()}
+        found: dict[str, Sequence[Series]] = {}
+        every = self._columns.at(when)
+        for name, (own, first) in names.items():
+            told = [
+                Series(labels, value) for at, labels in enumerate(own.all, first) if (value := every[at]) is not None
+            ]
             if told:
                 found[name] = told
         return found
@@ -125,23 +126,24 @@ def parts_of(metrics: Sequence[Mapping[str, str]], places: Sequence[int]) -> lis
     return parts
 
 
-def told_by(parts: Iterable[Part], values: Sequence[Values], at: float, settle_s: float) -> list[Target]:
-    """The targets of one replica, the one that was read most lately first; ``values`` are those of all series.
+def told_by(parts: Iterable[Part], rows: Sequence[Row], read: Read, at: float, settle_s: float) -> list[Target]:
+    """The targets of one replica, the one that was read most lately first; ``rows`` are those of all replicas.
 
     A scrape with fewer series than the one before may still be coming in (remote write sends it in pieces): it is
     believed ``settle_s`` seconds after its time.
     """
     found = []
     for part in parts:
-        members = [values[place] for place in part.places]
-        times = sorted({each.at for told in members for each in told}, reverse=True)
-        if len(times) > 1 and at - times[0] < settle_s and _fewer(members, times[0], times[1]):
+        columns = _columns(part, rows, read)
+        times = columns.times()
+        if len(times) > 1 and at - times[0] < settle_s and _fewer(columns, times[0], times[1]):
             del times[0]
-        found.append(Target(part, times, members))
+        if times:
+            found.append(Target(part, times, columns))
     return sorted(found, key=lambda target: -target.times[0])
 
 
-def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, list[Series]] | None:
+def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, Sequence[Series]] | None:
     """The newest page of the proxy that is no newer than ``when``, as good as: it is scraped at a time of its own."""
     if proxy is None:
         return None
@@ -149,14 +151,14 @@ def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, list[
     return proxy.page(near) if near is not None and when - near <= 2.0 * every_s else None
 
 
-def interval_of(parts: Iterable[Part], values: Sequence[Values]) -> float | None:
+def interval_of(parts: Iterable[Part], rows: Sequence[Row], read: Read) -> float | None:
     """How often a replica is scraped by the target that is read most lately, seconds; None for a single sample."""
     best: list[float] = []
     for part in parts:
-        times = sorted({each.at for place in part.places for each in values[place]})
-        if not best or times[-1] > best[-1]:
+        times = _columns(part, rows, read).times()
+        if times and (not best or times[0] > best[0]):
             best = times
-    gaps = sorted(later - earlier for earlier, later in pairwise(best))
+    gaps = sorted(later - earlier for later, earlier in pairwise(best))
     return gaps[len(gaps) // 2] if gaps else None
 
 
@@ -185,20 +187,11 @@ def _picked(names: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ..
     return lambda metric: tuple([metric[name] for name in names])
 
 
-def _before(values: Values, when: float) -> float | None:
-    """The value at this time, None where there is none."""
-    for each in reversed(values):
-        if each.at <= when:
-            return each.value if each.at == when else None
-    return None
+def _columns(part: Part, rows: Sequence[Row], read: Read) -> Columns:
+    return read([rows[place].values for place in part.places])
 
 
-def _fewer(members: Sequence[Values], newest: float, before: float) -> bool:
+def _fewer(columns: Columns, newest: float, before: float) -> bool:
     """Whether the newest scrape has fewer series than the one before."""
-    count = _count(members, newest)
-    return count < len(members) and count < _count(members, before)
-
-
-def _count(members: Sequence[Values], when: float) -> int:
-    others = [told for told in members if told[-1].at != when]  # of the newest scrape hardly any
-    return len(members) - len(others) + sum(any(each.at == when for each in told) for told in others)
+    told = columns.told(newest)
+    return told < columns.count and told < columns.told(before)

@@ -292,15 +292,15 @@ class RegionScrapes:
         warning, since_yield = warning or other, 0
         for spot in batch:
             mesh = proxies.get(spot.key)
-            rows = by_replica.get(spot.key, mesh)
-            if rows is None:
+            rows, every_s = by_replica.get(spot.key, mesh), self._every_s[spot.key]
+            targets = told_by(*rows, at, every_s) if rows is not None else []
+            if rows is None or not targets:
                 self._every_s.pop(spot.key)
                 self._fail([spot.key], f"{self.server.who} has no sample of it that is younger than {window_s} s")
                 continue
-            every_s = self._every_s[spot.key]
             proxy = told_by(*mesh, at, every_s) if mesh is not None else []
             pace_s = max(every_s, float(self._step_s))
-            self._take(spot.key, told_by(*rows, at, every_s), pace_s, warning, proxy[0] if proxy else None)
+            self._take(spot.key, targets, pace_s, warning, proxy[0] if proxy else None)
             since_yield += sum([len(part.places) for part in rows.parts])
             if since_yield >= AT_ONCE:
                 since_yield = 0
@@ -326,11 +326,11 @@ class RegionScrapes:
             await self._pace()
             wanted = expression(metrics, spots, labels, window_s, both(also, self.server.match))
             said = await self.server.series(wanted, at)
-            answers.append(Answer(labels, [each for each in said.series if each.values]))
+            answers.append(Answer(labels, said.series))
             if said.warning:
                 warnings[said.warning] = None
         what = "" if window_s == LOOK_S else also or "own"  # a look is taken once
-        told = self._layouts.told(what, spots, answers, self.server.labels)
+        told = self._layouts.told(what, spots, answers, self.server)
         return told, "; ".join(warnings)
 
     async def _pace(self) -> None:

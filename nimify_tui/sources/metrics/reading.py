@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from nimify_tui.domain.measures import Histogram, ModelSample
-from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.exposition import Labels, Page, Series
+from nimify_tui.sources.metrics.labelled import Column, values_of
 
 #: Label values are bounded by well-behaved runtimes; lying ones are bounded here.
 MAX_KEYS = 64
@@ -52,7 +54,7 @@ def by_model(
 ) -> dict[str, ModelSample] | None:
     """The numbers of each of several models (by a label) out of the samples ``names``; None where there is one."""
     names = tuple(names)
-    if len(_models(page, names, label)) < 2:
+    if not _several(page, names, label):
         return None
     found: dict[str, dict[str, list[Series]]] = {}
     for name in names:
@@ -63,17 +65,33 @@ def by_model(
     return {model: sample(Page(series, page.families)) for model, series in found.items()}
 
 
-def _models(page: Page, names: Iterable[str], label: str) -> set[str]:
-    """The values of a label. Without a call for each series: every page is asked, and few have several models."""
+def _several(page: Page, names: Iterable[str], label: str) -> bool:
+    """Whether a label has several values. What one page was found to have is known of those that have its labels."""
     found: set[str] = set()
     for name in names:
-        for labels, _ in page.series.get(name, ()):
-            model = ""
-            for each, text in labels:
-                if each == label:
-                    model = text
-                    break
-            found.add(model[:MAX_KEY_CHARS])
+        series = page.series.get(name, ())
+        if isinstance(series, Column):
+            found |= series.sets.known(label, partial(_two, label=label))
+        else:
+            found |= _two([labels for labels, _ in series], label)
+    return len(found) > 1
+
+
+def _two(sets: Iterable[Labels], label: str) -> set[str]:
+    """Two of the values of a label, or as many as there are: every page is asked, and few have several models."""
+    return set(sorted({text[:MAX_KEY_CHARS] for text in _texts(sets, label)})[:2])
+
+
+def _texts(sets: Iterable[Labels], label: str) -> list[str]:
+    """The value of one label in each, "" where it is not there."""
+    found = []
+    for labels in sets:
+        value = ""
+        for each, text in labels:
+            if each == label:
+                value = text
+                break
+        found.append(value)
     return found
 
 
@@ -104,18 +122,14 @@ class Histograms:
         """
         buckets: Iterable[Series] = page.series.get(f"{name}_bucket", ())
         sums: Iterable[Series] = page.series.get(f"{name}_sum", ())
-        if only is not None:
-            buckets, sums = filter(only, buckets), filter(only, sums)
-        written, values = [], []
-        for labels, value in buckets:
-            bound = ""
-            for each, text in labels:
-                if each == "le":
-                    bound = text
-                    break
-            written.append(bound)
-            values.append(value)
-        plan = self._plan(scale, tuple(written))
+        values: Sequence[float]
+        if isinstance(buckets, Column) and only is None and len(buckets) <= _MAX_PLANNED:
+            plan = buckets.sets.known((self, scale), lambda sets: self._plan(scale, tuple(_texts(sets, "le"))))
+            values = buckets.values
+        else:
+            told = list(buckets if only is None else filter(only, buckets))
+            plan = self._plan(scale, tuple(_texts([labels for labels, _ in told], "le")))
+            values = [each.value for each in told]
         if plan is None:
             return None
         # The sum of what is finite may not be: then each is looked at.
@@ -127,6 +141,8 @@ class Histograms:
             cumulative = tuple([sum([values[at] for at in places]) for places in plan.places])
         if sorted(cumulative) != list(cumulative):
             return None
+        if only is not None:
+            sums = filter(only, sums)
         return Histogram(plan.bounds, cumulative, (total(sums) or 0.0) * scale)
 
     def _plan(self, scale: float, written: tuple[str, ...]) -> _Plan | None:
@@ -169,14 +185,14 @@ def sound(value: float) -> bool:
     return math.isfinite(value) and value >= 0.0
 
 
-def one(series: list[Series] | None) -> float | None:
+def one(series: Sequence[Series] | None) -> float | None:
     """The value of the first of some series; None when there is none, or it makes no sense."""
     return series[0].value if series and sound(series[0].value) else None
 
 
 def total(series: Iterable[Series] | None) -> float | None:
     """The sum of some series; None when there is none: absent is not zero."""
-    values = [each.value for each in series or () if sound(each.value)]
+    values = [each for each in values_of(series) if sound(each)]
     found = sum(values) if values else None
     return found if found is not None and sound(found) else None
 
@@ -188,7 +204,7 @@ def first(found: Iterable[T | None]) -> T | None:
 
 def mean(series: Iterable[Series] | None) -> float | None:
     """The mean of a ratio over the engines of a page; None when none tells one."""
-    values = [each.value for each in series or () if sound(each.value) and each.value <= 1.0]
+    values = [each for each in values_of(series) if sound(each) and each <= 1.0]
     return sum(values) / len(values) if values else None
 
 

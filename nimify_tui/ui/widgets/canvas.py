@@ -175,20 +175,20 @@ class LineCanvas(Widget):
     def _segments(self, line: Line, styled: Callable[[str], Style]) -> tuple[list[Segment], int]:
         """A line in Textual's terms, and how many cells it takes."""
         segments: list[Segment] = []
-        length = 0
-        last: Style | None = None
-        texts: list[str] = []
+        held, last = "", None
         for text, names in line:
-            length += len(text) if text.isascii() else cell_len(text)
             style = styled(names)
-            if style is not last and texts and last is not None:
-                segments.append(Segment("".join(texts), last))
-                texts.clear()
-            texts.append(text)
-            last = style
+            if style is last:
+                held += text
+                continue
+            if last is not None:
+                segments.append(Segment(held, last))
+            held, last = text, style
         if last is not None:
-            segments.append(Segment("".join(texts), last))
-        return segments, length
+            segments.append(Segment(held, last))
+        # Once for a line: most of what it costs is asking at all.
+        whole = "".join([text for text, _ in line])
+        return segments, len(whole) if whole.isascii() else cell_len(whole)
 
     def _style_filtered(self, names: str) -> Style:
         """The style of such a run as the screen's filters leave it; they look at nothing but styles."""

@@ -191,7 +191,7 @@ class LatencyChart(LineCanvas):
         glyphs = self.glyphs
         axis = glyphs.axis_cross if slo else glyphs.tick if tick else glyphs.axis
         runs: list[Run] = [(fit(tick, _LEFT, "right"), "dim"), (f" {axis}", "rule")]
-        chars, owners = list(grid.chars(y)), grid.owner[y]
+        chars, owners = grid.cells(y), grid.owner[y]
         if slo:
             owners = ["rule" if char == " " else owner for char, owner in zip(chars, owners, strict=True)]
             chars = [glyphs.slo if char == " " else char for char in chars]

@@ -20,7 +20,10 @@ _PAIR = ((1, 2),)
 FORMS: tuple[tuple[int, ...], ...] = ((), (3, 2), (1, 2), (6, 2, 1, 2), (1, 1), (9, 3))
 #: Dot columns in which every form is seen whole.
 _SAMPLE = 12
-_PAIRS: dict[Marker, str] = {"blocks": " ▀▄█", "ascii": " '.:"}
+#: By marker and dots: the character.
+_SIGNS: dict[Marker, Sequence[str]] = {
+    "braille": (" ", *(chr(0x2800 + bits) for bits in range(1, 256))), "blocks": " ▀▄█", "ascii": " '.:",
+}  # fmt: skip
 _DOT_BITS: dict[Marker, tuple[tuple[int, ...], ...]] = {"braille": _BRAILLE, "blocks": _PAIR, "ascii": _PAIR}
 _MASKS = {
     marker: tuple(
@@ -61,50 +64,58 @@ class Grid:
         rows = self.height * self.down
         drawn = _drawn(FORMS[form % len(FORMS)])
         place = scale.placer(rows)
-        before: tuple[int, int] | None = None
+        period = len(drawn)
+        #: (dot column, lowest, highest dot)
+        strokes: list[tuple[int, int, int]] = []
+        spans = spans[: self.width * self.across]
+        below = above = -1
         for column, span in enumerate(spans):
             if span is None:
-                before = None
+                below = -1
                 continue
-            low = place(span[0])
-            high = low if span[1] == span[0] else place(span[1])
-            first, last = low, high
-            if before is not None:
-                if before[1] < low - 1:
-                    first = (before[1] + low) // 2 + 1
-                    self.fill(column - 1, before[1], first - 1, style)
-                elif before[0] > high + 1:
-                    last = (before[0] + high) // 2
-                    self.fill(column - 1, last + 1, before[0], style)
-            ends = before is None or column + 1 == len(spans) or spans[column + 1] is None
-            if first != last or ends or drawn[(column + phase) % len(drawn)]:
-                self.fill(column, first, last, style)
-            before = (low, high)
+            first = low = place(span[0])
+            last = high = low if span[1] == span[0] else place(span[1])
+            if below < 0:
+                begins = True
+            else:
+                begins = False
+                if above < low - 1:
+                    first = (above + low) // 2 + 1
+                    strokes.append((column - 1, above, first - 1))
+                elif below > high + 1:
+                    last = (below + high) // 2
+                    strokes.append((column - 1, last + 1, below))
+            if (
+                begins
+                or first != last
+                or drawn[(column + phase) % period]
+                or column + 1 == len(spans)
+                or spans[column + 1] is None
+            ):
+                strokes.append((column, first, last))
+            below, above = low, high
+        self._ink(strokes, style)
 
-    def fill(self, column: int, low: int, high: int, style: str) -> None:
-        """Set the dots of a column from ``low`` to ``high`` dots above the bottom."""
-        x, dx = divmod(column, self.across)
-        if not 0 <= x < self.width:
-            return
-        down, top = self.down, self.height * self.down - 1
-        first, last = max(0, top - high), min(top, top - low)
-        if first > last:
-            return
-        masks, bits, owner = self.masks[dx], self.bits, self.owner
-        y, dy = divmod(first, down)
-        end, end_dy = divmod(last, down)
-        while y < end:  # a cell at a time: a spike is many dots high
-            bits[y][x] |= masks[dy][down - 1]
+    def _ink(self, strokes: Sequence[tuple[int, int, int]], style: str) -> None:
+        """Set the dots of columns, each from one to another above the bottom. One call for all: there are hundreds."""
+        across, down, masks, bits, owner = self.across, self.down, self.masks, self.bits, self.owner
+        top, whole = self.height * down - 1, down - 1
+        for column, low, high in strokes:
+            x, dx = divmod(column, across)
+            y, dy = divmod(top - high, down)
+            end, end_dy = divmod(top - low, down)
+            mask = masks[dx]
+            while y < end:  # a cell at a time: a spike is many dots high
+                bits[y][x] |= mask[dy][whole]
+                owner[y][x] = style
+                y, dy = y + 1, 0
+            bits[y][x] |= mask[dy][end_dy]
             owner[y][x] = style
-            y, dy = y + 1, 0
-        bits[y][x] |= masks[dy][end_dy]
-        owner[y][x] = style
 
-    def chars(self, y: int) -> str:
+    def cells(self, y: int) -> list[str]:
         """The characters of a row of cells; a blank where nothing was drawn."""
-        if self.marker == "braille":
-            return "".join([chr(0x2800 + bits) if bits else " " for bits in self.bits[y]])
-        return "".join([_PAIRS[self.marker][bits] for bits in self.bits[y]])
+        signs = _SIGNS[self.marker]
+        return [signs[bits] for bits in self.bits[y]]
 
 
 def _drawn(form: Sequence[int]) -> list[bool]:
@@ -116,4 +127,4 @@ def sample(form: int, marker: Marker) -> str:
     """A piece of a line of this form, for a legend."""
     grid = Grid(_SAMPLE // DOTS[marker][0], 1, marker)
     grid.curve([(0.5, 0.5)] * _SAMPLE, Scale("linear", 0.0, 1.0), "", form)
-    return grid.chars(0)
+    return "".join(grid.cells(0))
