@@ -7,6 +7,7 @@ twice counts once. https://prometheus.io/docs/prometheus/latest/querying/functio
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from nimify_tui.domain.history import ChartMetric
@@ -120,6 +121,11 @@ def family_of(names: frozenset[str]) -> Family | None:
     return next((each for each in FAMILIES if not names.isdisjoint(each.signs)), None)
 
 
+def sign_of(names: Container[str]) -> str:
+    """The first name that tells a family, "" for none: :func:`family_of` knows the family by it alone."""
+    return next((sign for each in FAMILIES for sign in each.signs if sign in names), "")
+
+
 class Panel(NamedTuple):
     """One family's metrics of the series that ``matchers`` select (``pod=~"a-.*"``); ``who`` tell replicas apart."""
 
@@ -158,7 +164,8 @@ class Panel(NamedTuple):
         """(name, expression) of the lines of a panel, to copy."""
         match metric:
             case ChartMetric.LATENCY:
-                return [(f"p{q * 100:g}", self.quantile(q, window_s)) for q in QUANTILES]
+                unit = "" if self.family.unit_s == 1.0 else " in ms"
+                return [(f"p{q * 100:g}{unit}", self.quantile(q, window_s)) for q in QUANTILES]
             case ChartMetric.REQUESTS:
                 return [("requests/s", self.total(window_s))]
             case ChartMetric.ERRORS:

@@ -52,7 +52,7 @@ def series(*rows: tuple[Mapping[str, object], Sequence[tuple[float, str]]]) -> l
 def whole(layouts: Layouts, spots: Sequence[Spot], answers: Sequence[Answer]) -> Whole:
     found: Whole = {}
     for key, told in layouts.told("own", spots, answers, SERVER.labels).items():
-        for target in told_by(*told, 1e6, 15.0):
+        for target in told_by(told.parts, told.values, 1e6, 15.0):
             pages = [
                 {name: [(labels, repr(value)) for labels, value in each] for name, each in target.page(when).items()}
                 for when in target.times

@@ -9,7 +9,9 @@ themselves need not be kept; anything else is read anew, as a whole.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -27,10 +29,14 @@ _PART_BYTES, _NAME_BYTES = 128, 96
 
 
 class Told(NamedTuple):
-    """What was told of one replica: its series by target, whose places are those of all ``values`` of an answer."""
+    """What was told of one replica: its series by target, whose places are those of all ``values`` of an answer.
+
+    ``labels`` are those of (namespace, replica) by which the first of them was found.
+    """
 
     parts: Sequence[Part]
     values: Sequence[Values]
+    labels: tuple[str, str]
 
 
 class Answer(NamedTuple):
@@ -78,7 +84,7 @@ class Layouts:
         if not every:
             return {}
         if not what:
-            return {key: Told(mine, values) for key, mine in _found(spots, answers, read(every)).items()}
+            return _told(_found(spots, answers, read(every)), values, answers)
         question = (what, tuple(spots))
         self._asked.add(question)
         digest = _digest(answers)
@@ -91,10 +97,19 @@ class Layouts:
             if self.weight + known.weight <= self._most_bytes:
                 self._known[question] = known
                 self.weight += known.weight
-        return {key: Told(mine, values) for key, mine in known.parts.items()}
+        return _told(known.parts, values, answers)
 
     def _forget(self, question: tuple[str, tuple[Spot, ...]]) -> None:
         self.weight -= self._known.pop(question).weight
+
+
+def _told(
+    parts: Mapping[ReplicaKey, Sequence[Part]], values: Sequence[Values], answers: Sequence[Answer]
+) -> dict[ReplicaKey, Told]:
+    ends = list(accumulate(len(each.series) for each in answers))
+    return {
+        key: Told(mine, values, answers[bisect_right(ends, mine[0].places[0])].labels) for key, mine in parts.items()
+    }
 
 
 def _digest(answers: Sequence[Answer]) -> bytes:

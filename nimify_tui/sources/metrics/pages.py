@@ -69,6 +69,11 @@ class Target:
         """The labels by which it is told from the others."""
         return self._part.labels
 
+    @property
+    def names(self) -> Mapping[str, object]:
+        """The names of its series, as keys."""
+        return self._part.names
+
     def page(self, when: float) -> dict[str, list[Series]]:
         """The series of one scrape by their names, with the runtime's own labels."""
         found: dict[str, list[Series]] = {}
