@@ -14,6 +14,8 @@ from nimify_tui.base.text import clean_line
 
 #: What has a meaning in RE2 (https://github.com/google/re2/wiki/Syntax).
 _MEANING = re.compile(r"[\\.+*?()|\[\]{}^$]")
+#: Of a longer value of a label no more is looked at.
+MOST_CHARS = 2000
 #: The ``sign`` of what redis_exporter tells.
 REDIS = "redis_up"
 
@@ -86,7 +88,7 @@ def matching(label: str, values: Iterable[str]) -> str:
 
 def text_of(value: str) -> str:
     """A PromQL string; what a terminal would obey, hide or reorder is written as its number."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = value[:MOST_CHARS].replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped if escaped.isascii() and escaped.isprintable() else "".join(map(_plain, escaped))}"'
 
 

@@ -113,8 +113,8 @@ def size_bytes(asked: Sequence[Asked], tier: str) -> str:
     return _added(parts) if parts else ""
 
 
-def shared(asked: Sequence[Asked]) -> list[tuple[str, str]]:
-    """(what, expression) of all that redis_exporter tells of one server's Redis: what the panel says of them."""
+def shared(asked: Sequence[Asked]) -> list[tuple[str, str, str]]:
+    """(number of the panel, what it is, expression) of what redis_exporter may tell to one server."""
     mine = [each for each in asked if each.sign == REDIS]
     over = f"[{window_s(mine):.0f}s]"
 
@@ -124,11 +124,11 @@ def shared(asked: Sequence[Asked]) -> list[tuple[str, str]]:
 
     hits, misses = (f"sum({of(f'keyspace_{name}_total', 'rate', over)})" for name in ("hits", "misses"))
     return [
-        ("hit ratio", f"{hits} / ({hits} + {misses})"),
-        ("size, bytes", f"sum({of('memory_used_bytes')})"),
-        ("limit, bytes", f"sum({of('memory_max_bytes')})"),
-        ("evicted a second", f"sum({of('evicted_keys_total', 'irate', over)})"),
-        ("answers in, seconds", f"max({of('exporter_last_scrape_ping_time_seconds')})"),
+        ("hit_ratio", "hit ratio", f"{hits} / ({hits} + {misses})"),
+        ("size", "size, bytes", f"sum({of('memory_used_bytes')})"),
+        ("limit", "limit, bytes", f"sum({of('memory_max_bytes')})"),
+        ("evictions", "evicted a second", f"sum({of('evicted_keys_total', 'irate', over)})"),
+        ("latency", "answers in, seconds", f"max({of('exporter_last_scrape_ping_time_seconds')})"),
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from nimify_tui.domain.asked import Asked
 from nimify_tui.domain.caches import PREFIX
 from nimify_tui.domain.gpus import Gpu, GpuPanel
 from nimify_tui.domain.history import ChartMetric
+from nimify_tui.domain.measures import Measure
 from nimify_tui.domain.promql import Panel, family_of, own_words
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet.budgets import PAIRS
@@ -160,7 +161,12 @@ def _caches(
             if not mine[0].who:
                 yield at, no_prometheus(f"{stat.tier} by {mine[0].sign}"), []
             else:
-                yield at, [], [(stat.tier, name, text) for name, text in caches.shared(mine)]
+                told = [(words, text) for name, words, text in caches.shared(mine) if _is_known(getattr(stat, name))]
+                yield at, [], [(stat.tier, words, text) for words, text in told]
+
+
+def _is_known(value: Measure | None) -> bool:
+    return value is not None and value.value is not None
 
 
 def _in_replicas(stat: CacheStat) -> bool:
