@@ -79,7 +79,7 @@ def together(found: Iterable[Found | str]) -> tuple[Asked, ...]:
 
 def matching(label: str, values: Iterable[str]) -> str:
     """The matcher of exactly these values of a label."""
-    every = sorted(set(values))
+    every = sorted({each[:MOST_CHARS] for each in values})
     if len(every) == 1:
         return f"{label}={text_of(every[0])}"
     escaped = (_MEANING.sub(lambda char: f"\\{char[0]}", each) for each in every)
@@ -88,7 +88,7 @@ def matching(label: str, values: Iterable[str]) -> str:
 
 def text_of(value: str) -> str:
     """A PromQL string; what a terminal would obey, hide or reorder is written as its number."""
-    escaped = value[:MOST_CHARS].replace("\\", "\\\\").replace('"', '\\"')
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped if escaped.isascii() and escaped.isprintable() else "".join(map(_plain, escaped))}"'
 
 
