@@ -186,22 +186,27 @@ def test_a_service_and_its_kv_and_prefix_caches_are_what_their_copies_give(
     monkeypatch.setattr(queries, "WINDOW_S", 4.0)  # the server has not more of a past yet
 
     async def go() -> Frame:
-        made, server = fleet(), scene.server()
-        one = RegionScrapes("eu", made, server, CLOCK, pods=True)
+        made, server, came = fleet(), scene.server(), asyncio.Event()
+
+        def sink(updates: Sequence[Update]) -> None:
+            made.apply_many(updates)
+            came.set()
+
+        work = asyncio.create_task(RegionScrapes("eu", made, server, CLOCK, pods=True).run(sink))
         try:
             async with asyncio.timeout(60):
                 while True:
-                    updates: list[Update] = []
-                    await one.turn(CLOCK.now(), updates.extend)
-                    made.apply_many([*updates, *one._updates])
-                    one._updates.clear()
+                    await came.wait()
+                    came.clear()
                     frame = made.publish(CLOCK.now())
                     row, found = frame.rows[CHAT.row_id], {each.tier: each for each in frame.caches}
-                    ready = (row.p95, row.error_ratio, found["prefix"].hit_ratio if "prefix" in found else row.p50)
-                    if "KV" in found and "prefix" in found and all(each.value is not None for each in ready):
+                    shown = [row.rps, row.p95, row.error_ratio]
+                    shown += [found["prefix"].hit_ratio] if "prefix" in found else []
+                    if {"KV", "prefix"} <= found.keys() and all(each.value is not None for each in shown):
                         return frame
-                    await asyncio.sleep(0.3)
         finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
             server.close()
 
     frame = asyncio.run(go())
