@@ -130,7 +130,7 @@ def test_what_cannot_be_one_expression_says_so() -> None:
     assert queries.service_lines(None, None) == ["# no service under the cursor"]
     assert queries.service_lines(row, None) == ["# looking it up"]
     mixed = msgspec.structs.replace(detail, asked=together([FOUND._replace(sign="")]))
-    assert "no one expression" in queries.service_lines(row, mixed)[1]
+    assert "it has no expression for it" in queries.service_lines(row, mixed)[1]
     many = msgspec.structs.replace(
         detail, asked=together(FOUND._replace(names=(f"chat-{number:030}",)) for number in range(900))
     )

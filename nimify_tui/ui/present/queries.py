@@ -25,7 +25,7 @@ Query = tuple[str, str]
 _SCRAPES = 4.0
 #: A longer one is nothing to paste (clean_line scans no more).
 _CHARS = 16_000
-_NOT_ONE = "made by this console of what the server told: there is no one expression for it"
+_NOT_ONE = "made by this console of what the server told; it has no expression for it"
 #: The percentiles and ratios of a panel, by their names in a service's metrics.
 _NAMES = {"p50": "latency p50", "p95": "latency p95", "p99": "latency p99", "requests/s": "requests",
           "error ratio": "error ratio (5xx, failed runs)"}  # fmt: skip

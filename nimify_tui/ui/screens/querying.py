@@ -19,6 +19,7 @@ def hand_queries(app: ConsoleApp, lines: Sequence[str], path: str) -> None:
     """Give these lines; ``path`` "": to the terminal, and show them."""
     if hand_over(app, lines, path, again="promql"):
         width = min(_DIALOG_CELLS, app.size.width - 2)
-        wrapped = [[part] for line in lines for part in textwrap.wrap(line, max(20, width - 4)) or [""]]
+        wrap = textwrap.TextWrapper(max(20, width - 4), break_on_hyphens=False).wrap  # names and UUIDs stay whole
+        wrapped = [[part] for line in lines for part in wrap(line) or [""]]
         hint = "sent to the terminal's clipboard; esc closes, down scrolls"
         app.push_screen(Dialog("PromQL", wrapped, ask="none", hint=hint, width=width))
