@@ -19,6 +19,7 @@ from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.frames import CacheStat, ServiceDetail
 from nimify_tui.fleet.shared import SharedCaches
 from nimify_tui.sources.metrics.adapters import ADAPTERS
+from nimify_tui.ui.handing import CLIPBOARD_BYTES, hand_over
 from nimify_tui.ui.present import queries
 from tests.hostile import CORPUS, FORBIDDEN
 from tests.tui import screen_text
@@ -123,6 +124,19 @@ def test_a_service_and_the_number_under_the_cursor() -> None:
     one = run_console(lambda app, pilot: script(app, pilot, "5"), world(), size=(120, 40))
     assert "# requests\n" in one
     assert "histogram_quantile" not in one
+
+
+def test_what_is_too_much_for_a_clipboard_ends_with_a_whole_line() -> None:
+    """Seen failing with the text cut where the clipboard ends: half an expression means something else."""
+
+    async def script(app: Any, pilot: Any) -> tuple[str, str]:
+        hand_over(app, ["x" * 100] * 100, "", again="promql")
+        await pilot.pause()
+        return app.clipboard, screen_text(app)
+
+    text, shown = run_console(script, world(), size=(120, 40))
+    assert text == ("x" * 100 + "\n") * (CLIPBOARD_BYTES // 101)
+    assert "cut at 8 kB" in shown
 
 
 def test_what_cannot_be_one_expression_says_so() -> None:
