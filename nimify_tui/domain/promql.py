@@ -160,6 +160,16 @@ class Panel(NamedTuple):
         errors = self.errors(window_s)
         return f"{errors} / {self.total(window_s)}" if errors else ""
 
+    def slower(self, limit_s: float, window_s: float) -> str:
+        """The part of all requests that took longer than a bound of the histogram, 0 to 1; nothing where it is none."""
+        limit, bucket = f"{limit_s / self.family.unit_s:g}", self.family.bucket
+        within, total = (
+            self._sum(Counter(bucket.name, ",".join(filter(None, (bucket.matchers, f'le=~"{le}"')))), window_s)
+            # As Go writes a bound, or as Python does.
+            for le in (f"{limit.replace('.', '[.]')}([.]0)?", "[+]Inf")
+        )
+        return f"1 - {within} / {total}"
+
     def lines(self, metric: ChartMetric, window_s: float) -> list[tuple[str, str]]:
         """(name, expression) of the lines of a panel, to copy."""
         match metric:

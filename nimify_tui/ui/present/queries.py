@@ -102,12 +102,20 @@ def _burn(panel: Panel, slo: Slo | None) -> list[Query]:
         return []
     pair = PAIRS[0]
     name = f"burn {pair.name} (limit {pair.limit:g})"
-    if slo.latency_ms is not None or slo.ttft_ms is not None or not panel.ratio(pair.short_s):
+    if slo.ttft_ms is not None or not panel.ratio(pair.short_s):
         return [(f"{name}: {_NOT_ONE}", "")]
+
+    def bad(window_s: float) -> str:
+        ratio = panel.ratio(window_s)
+        if slo.latency_ms is None:
+            return ratio
+        return f"clamp_max({ratio} + ({panel.slower(slo.latency_ms / 1000, window_s)}), 1)"
+
     rates = " or ".join(
-        f'label_replace({panel.ratio(each)}, "over", "{each:.0f}s", "", "")' for each in (pair.long_s, pair.short_s)
+        f'label_replace({bad(each)}, "over", "{each:.0f}s", "", "")' for each in (pair.long_s, pair.short_s)
     )
-    return [(name, f"min({rates}) / {round(1.0 - slo.objective, 9):g}")]
+    bound = "" if slo.latency_ms is None else f", where {slo.latency_ms:g} ms is a bound of its buckets"
+    return [(f"{name}{bound}", f"min({rates}) / {round(1.0 - slo.objective, 9):g}")]
 
 
 def service_lines(row: ServiceRow | None, detail: ServiceDetail | None) -> list[str]:
