@@ -226,6 +226,7 @@ def test_a_service_and_its_kv_and_prefix_caches_are_what_their_copies_give(
     assert ratio == pytest.approx(value(row.error_ratio), rel=0.02)
     # A straight line over 4 s, read half a second early or late on a slow machine.
     assert scene.pasted(copied["requests"]) == pytest.approx(value(row.rps), rel=0.3)
+    copied = by_name(queries.detail_lines(row, detail))
     burn = scene.pasted(copied["burn 1 h, 5 min (limit 14.4), where 2500 ms is a bound of its buckets"])
     assert burn == pytest.approx(value(row.burn), rel=0.05)
     assert burn > ratio / 0.01, "who waits for too long counts as well"
@@ -233,10 +234,9 @@ def test_a_service_and_its_kv_and_prefix_caches_are_what_their_copies_give(
     # Under the cursor of the detail's metrics: that number, or that there is no one expression for it.
     told = {each.name: by_name(queries.metric_query_lines(row, detail, each)) for each in detail.metrics}
     assert scene.pasted(told["KV cache in use, mean"]["KV cache in use, mean"]) == pytest.approx(0.65)
-    assert told["prefix cache hits"]["prefix cache hits"] == copied["prefix: hit ratio"]
     assert told["latency p95"] == {"latency p95": copied["latency p95"]}
     assert not told["preemptions a second"]
-    assert "# -- caches" in queries.detail_lines(row, detail)
+    assert copied["prefix: hit ratio"] == told["prefix cache hits"]["prefix cache hits"]
 
 
 def test_a_redis_is_what_its_copy_gives(scene: Scene) -> None:

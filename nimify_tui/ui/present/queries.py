@@ -83,22 +83,21 @@ def gpu_panel_lines(panels: Sequence[GpuPanel]) -> list[str]:
 
 
 # -- a service -------------------------------------------------------------------------------
-def service_queries(asked: Asked, slo: Slo | None) -> list[Query]:
+def service_queries(asked: Asked) -> list[Query]:
     """The row's numbers by their names in the detail, over as long as it is measured, or the scrapes that it takes."""
-    family = family_of(frozenset({asked.sign}))
-    if family is None:
+    panel = _panel(asked)
+    if panel is None:
         return [(_NOT_ONE, "")]
-    panel = Panel(family, asked.matchers, asked.by)
     window_s = max(WINDOW_S, _SCRAPES * asked.every_s)
     found = [line for metric in ChartMetric for line in panel.lines(metric, window_s)]
     named = [(_NAMES.get(name.partition(" in ")[0], name), name, text) for name, text in found]
-    queries = [(f"{known}{' in ms' if name.endswith(' in ms') else ''}", text) for known, name, text in named]
-    return [*queries, *_burn(panel, slo)]
+    return [(f"{known}{' in ms' if name.endswith(' in ms') else ''}", text) for known, name, text in named]
 
 
-def _burn(panel: Panel, slo: Slo | None) -> list[Query]:
+def burn_queries(asked: Asked, slo: Slo | None) -> list[Query]:
     """How fast the budget goes, by the first pair of windows."""
-    if slo is None:
+    panel = _panel(asked)
+    if slo is None or panel is None:
         return []
     pair = PAIRS[0]
     name = f"burn {pair.name} (limit {pair.limit:g})"
@@ -118,6 +117,11 @@ def _burn(panel: Panel, slo: Slo | None) -> list[Query]:
     return [(f"{name}{bound}", f"min({rates}) / {round(1.0 - slo.objective, 9):g}")]
 
 
+def _panel(asked: Asked) -> Panel | None:
+    family = family_of(frozenset({asked.sign}))
+    return Panel(family, asked.matchers, asked.by) if family is not None else None
+
+
 def service_lines(row: ServiceRow | None, detail: ServiceDetail | None) -> list[str]:
     """The latency panel and the row's numbers, by region."""
     if row is None or detail is None:
@@ -125,7 +129,7 @@ def service_lines(row: ServiceRow | None, detail: ServiceDetail | None) -> list[
     said = []
     for each in detail.asked:
         own = own_words(detail.history.runtime, ChartMetric.LATENCY) or each.sign
-        said.append((where(each), query_lines(service_queries(each, row.slo)) if each.who else no_prometheus(own)))
+        said.append((where(each), query_lines(service_queries(each)) if each.who else no_prometheus(own)))
     return told_once(said) or ["# no metrics of it were read yet"]
 
 
@@ -204,11 +208,14 @@ def panel_lines(frame: Frame, row: ServiceRow | None, shown: Iterable[str]) -> l
 
 
 def detail_lines(row: ServiceRow | None, detail: ServiceDetail | None) -> list[str]:
-    """All of a service that can be asked: its row, its budget, its caches."""
+    """All of a service that can be asked: its row, its caches, its budget (the longest, at the end)."""
     lines = service_lines(row, detail)
-    if detail is None or not any(each.asked or _in_replicas(each) for each in detail.caches):
+    if row is None or detail is None:
         return lines
-    return [*lines, "# -- caches", *cache_lines(detail.caches, detail.asked)]
+    if any(each.asked or _in_replicas(each) for each in detail.caches):
+        lines += ["# -- caches", *cache_lines(detail.caches, detail.asked)]
+    burns = [(where(each), query_lines(found)) for each in detail.asked if (found := burn_queries(each, row.slo))]
+    return [*lines, "# -- error budget", *told_once(burns)] if burns else lines
 
 
 def metric_query_lines(row: ServiceRow | None, detail: ServiceDetail, line: MetricLine) -> list[str]:
@@ -218,7 +225,8 @@ def metric_query_lines(row: ServiceRow | None, detail: ServiceDetail, line: Metr
         if not mine[0].who:
             said.append((at, no_prometheus(mine[0].sign)))
             continue
-        queries = [query for each in mine for query in service_queries(each, row.slo if row is not None else None)]
+        slo = row.slo if row is not None else None
+        queries = [query for each in mine for query in (*service_queries(each), *burn_queries(each, slo))]
         queries += [
             ("KV cache in use, fullest replica", caches.kv_use(mine)),
             ("KV cache in use, mean", caches.kv_use(mine, fullest=False)),
