@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from nimify_tui.domain.asked import REDIS, Asked
+from nimify_tui.domain.caches import PREFIX, READINGS, STEP_S, steps_in
 from nimify_tui.domain.measures import Measure, MeasureState, absent
-from nimify_tui.fleet.caches import PREFIX, STEP_S, TELLINGS, CacheTracks, steps_in
+from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.frames import CacheStat
 from nimify_tui.fleet.shared import SharedCache, once
 
 #: (tier, its name on the screen), in the order of the screen; others come last, by their own names.
-_NAMES = (
+NAMES = (
     ("l1", "response L1"), ("l2", "redis L2"), ("l3", "edge L3"), (PREFIX, "prefix"),
     ("artifact", "model artifacts"),
 )  # fmt: skip
@@ -39,7 +41,7 @@ def stats(
     """
     each_of = list(parts) if parts is not None else tracks
     told = {tier for track in tracks for tier in track.tiers}
-    order = dict(_NAMES)
+    order = dict(NAMES)
     beside: dict[str, list[SharedCache]] = {}
     for each in shared:
         beside.setdefault(each.key.tier, []).append(each)
@@ -111,9 +113,9 @@ def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
     part = f"{len(known)} of {len(caches)}: {trouble}" if len(known) < len(caches) else ""
     newest = min(cache.at for cache, _ in known)
     source = known[0][1].source if len(known) == 1 else f"{len(known)} caches"
-    late = failed or any(at - cache.at > TELLINGS * told.every_s for cache, told in known)
+    late = failed or any(at - cache.at > READINGS * told.every_s for cache, told in known)
     state = MeasureState.STALE if late else MeasureState.FRESH
-    span = max((_PROBES if told.probes else TELLINGS) * told.every_s for _, told in known)
+    span = max((_PROBES if told.probes else READINGS) * told.every_s for _, told in known)
     steps = _together([cache.steps.sums(at) for cache, _ in known])
     counted = all(told.hits is not None and told.misses is not None for _, told in known)
     ratio = _ratio(steps, at, newest, steps_in(span), source, state, trouble if failed else "")
@@ -135,6 +137,11 @@ def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
         evictions=total([cache.evicted_s for cache, _ in known], "count"),
         limit=limit if limit.value != 0.0 else absent("bytes", "no limit is set", source),
         latency=Measure(max(latencies), "s", newest, source, state) if latencies else absent("s", "not told", source),
+        asked=tuple(
+            Asked(cache.key.region, told.source if told.series else "", REDIS if told.series else told.source,
+                  told.series, every_s=told.every_s)
+            for cache, told in known
+        ),
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def observe(
     service.every_s, service.latency_note = sample.every_s or 0.0, sample.latency_note
     service.via, service.partial, service.runtime = sample.via, sample.partial, sample.runtime
     _note_digests(service, track, sample.digests)
-    service.documented = sample.documented
+    service.documented, track.found = sample.documented, sample.found
     scalars, mask, duration = _scalars(sample), _mask(sample), sample.duration
     series = service.series
     if series is None:

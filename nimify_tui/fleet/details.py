@@ -52,6 +52,7 @@ from nimify_tui.fleet.series import (
 from nimify_tui.fleet.shared import SharedCache
 from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
+from nimify_tui.fleet.whereabouts import Whereabouts
 from nimify_tui.fleet.words import span
 
 #: A column is closed so long after its end: the scrapes that tell of it have come by then.
@@ -79,6 +80,7 @@ class Detail:
         self._columns: list[ChartColumn] = []
         self._frozen: tuple[ChartColumn, ...] = ()
         self._keys: tuple[object, ...] = ()
+        self._whereabouts = Whereabouts()
         self.shown: ServiceDetail | None = None
 
     def build(
@@ -117,6 +119,7 @@ class Detail:
             metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
             caches=stats(caches, at, "metrics", shared),
             models=tuple(each for track in tracks for each in track.models),
+            asked=self._whereabouts.of(tracks),
         )
         return self.shown
 

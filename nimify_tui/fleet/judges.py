@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nimify_tui.base.clock import rfc3339
 from nimify_tui.base.text import clean_line
+from nimify_tui.domain.caches import STEP_S, steps_in
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import Measure, MeasureState, absent
@@ -14,7 +15,7 @@ from nimify_tui.domain.regions import CertificateSeen
 from nimify_tui.domain.rules import CACHE_USUAL, LANGUAGE_FAMILIES, TTFT_S, Looks
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.baseline import Baseline
-from nimify_tui.fleet.caches import STEP_S, CacheTracks, steps_in
+from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import HOSTILE_EVENTS, TRAFFIC_FACTOR
 from nimify_tui.fleet.frames import ServiceRow
 from nimify_tui.fleet.numbers import STALE_INTERVALS

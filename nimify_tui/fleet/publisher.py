@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from nimify_tui.domain.alerts import NO_ALERTS
+from nimify_tui.domain.asked import Asked
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import rows
@@ -29,6 +30,7 @@ from nimify_tui.fleet.numbers import (
 from nimify_tui.fleet.series import BUCKETS, HOUR_COLUMNS
 from nimify_tui.fleet.served import model_rows
 from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.whereabouts import Whereabouts
 from nimify_tui.fleet.world import World
 
 #: Bytes for the histories of all services; with many services each keeps less than the hour.
@@ -82,6 +84,7 @@ class Publisher:
         self._regions: tuple[RegionRow, ...] = ()
         self._summary: Summary | None = None
         self._caches: tuple[CacheStat, ...] = ()
+        self._whereabouts, self._asked = Whereabouts(), tuple[Asked, ...]()
         self._details: dict[str, Detail] = {}
         self._shown: dict[str, ServiceDetail] = {}
 
@@ -319,7 +322,9 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        parts = [track.caches for track in world.services.values() if track.caches is not None]
+        have = [track for track in world.services.values() if track.caches is not None]
+        self._asked = self._whereabouts.of(have)
+        parts = [track.caches for track in have if track.caches is not None]
         found = stats([world.caches], at, "metrics", world.shared.of(), parts)
         if found != self._caches:
             self._caches = found
@@ -380,7 +385,7 @@ class Publisher:
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=world.gpus.all(world.regions, at), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
-            models=self._models, alerts=self._alerts,
+            models=self._models, alerts=self._alerts, asked=self._asked,
         )  # fmt: skip
 
 

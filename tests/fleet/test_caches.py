@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from nimify_tui.domain.caches import CacheKey, CacheTold
+from nimify_tui.domain.caches import PREFIX, STEP_S, STEPS, CacheKey, CacheTold
 from nimify_tui.domain.measures import MeasureState, ReplicaSample, TokenSample
-from nimify_tui.fleet.caches import PREFIX, STEP_S, STEPS, CacheTracks, Steps
+from nimify_tui.fleet.caches import CacheTracks, Steps
 from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.frames import CacheStat
 from nimify_tui.fleet.judges import Look, Memory, cache

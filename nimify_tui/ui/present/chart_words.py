@@ -17,6 +17,7 @@ from nimify_tui.fleet.series import COLUMN_S
 from nimify_tui.ui import format as fmt
 from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Scene, format_of
 from nimify_tui.ui.present.panels import change_mark, change_text
+from nimify_tui.ui.present.queries import told_once
 from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import Reading
@@ -231,7 +232,7 @@ def near(told: Sequence[Told], reading: Reading | None, pointed: bool) -> list[T
 # -- PromQL ----------------------------------------------------------------------------------
 def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitored: Mapping[str, str]) -> list[str]:
     """The panel as PromQL, the same expression of several servers once; else what is measured here, and over what."""
-    said: dict[tuple[str, ...], list[str]] = {}
+    said: list[tuple[str, tuple[str, ...]]] = []
     keys: dict[ServiceKey, str] = {key: each.group.row_id for each in drawings for key in each.group.keys}
     answers = {key: answer for each in drawings for key, answer in each.answers if answer is not None}
     for key, row_id in keys.items():
@@ -251,5 +252,5 @@ def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitore
             names = own_words(detail.history.runtime, scene.metric) if detail is not None else ""
             over = f"measured by this console over {COLUMN_S:g} s each, for an hour"
             lines = (f"# no Prometheus: {names or 'no metric read yet'}", f"# {over}")
-        said.setdefault(lines, []).append(where)
-    return [line for lines, regions in said.items() for line in (f"# {', '.join(regions)}", *lines)]
+        said.append((where, lines))
+    return told_once(said)

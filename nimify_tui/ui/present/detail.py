@@ -278,10 +278,15 @@ def metric_about(value: Measure) -> str:
 
 def metric_line_about(detail: ServiceDetail, row_id: str) -> str:
     """Which number it is, and the whole of its source or reason."""
-    for index, line in enumerate(detail.metrics):
-        if metric_id(index, line) == row_id:
-            return f"{clean_line(line.name, 80)} @ {clean_line(line.region, 60)}: {metric_about(line.measure)}"
-    return ""
+    line = metric_line(detail, row_id)
+    if line is None:
+        return ""
+    return f"{clean_line(line.name, 80)} @ {clean_line(line.region, 60)}: {metric_about(line.measure)}"
+
+
+def metric_line(detail: ServiceDetail, row_id: str) -> MetricLine | None:
+    """The number of a row."""
+    return next((line for index, line in enumerate(detail.metrics) if metric_id(index, line) == row_id), None)
 
 
 def configuration_lines(services: Sequence[Service], now: float, models: Sequence[ModelRow] = ()) -> list[Spans]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -14,16 +13,15 @@ from nimify_tui.domain.demands import Demand, DetailDemand
 from nimify_tui.domain.history import ChartMetric
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.ui.commands import Command, Scope
-from nimify_tui.ui.handing import hand_over
 from nimify_tui.ui.present import chart_words, charts, head
 from nimify_tui.ui.present.chart_unusual import Strangeness
 from nimify_tui.ui.present.charts import Compare, Drawn, Group, Scene
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
+from nimify_tui.ui.screens.querying import hand_queries
 from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import ChartData, LatencyChart
-from nimify_tui.ui.widgets.dialog import Dialog
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.textline import StatusLine, StripLine
 from nimify_tui.ui.widgets.timeaxis import TimeAxis, mark_glyph
@@ -35,7 +33,6 @@ _WORDS, _LITTLE = (2, 1), (1, 0)
 #: Values that stand side by side.
 _VALUE_CELLS = 30
 _ROOMY_LINES = 20
-_DIALOG_CELLS = 110
 
 
 class ChartScreen(ConsoleScreen):
@@ -323,11 +320,7 @@ class ChartScreen(ConsoleScreen):
         if self._scene is None:
             return
         lines = chart_words.promql_lines(self._scene, self._drawn, app.context.frame, self._monitored())
-        if hand_over(app, lines, path, again="promql"):
-            width = min(_DIALOG_CELLS, app.size.width - 2)
-            wrapped = [[part] for line in lines for part in textwrap.wrap(line, max(20, width - 4)) or [""]]
-            hint = "sent to the terminal's clipboard; esc closes, down scrolls"
-            app.push_screen(Dialog("PromQL", wrapped, ask="none", hint=hint, width=width))
+        hand_queries(app, lines, path)
 
     def values_for(self, command: Command) -> Iterable[str]:
         """Values that may follow a command."""

@@ -297,16 +297,15 @@ class FleetScreen(ConsoleScreen):
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """What the commands do."""
-        sorts = {f"sort-{name}": self._sorter(name) for name in services.SORTS}
-        zooms = {f"panel-{name}": self._zoomer(name) for name in PANELS}
         return {
             **self.changing.deeds(),
-            **sorts,
-            **zooms,
+            **{f"sort-{name}": self._sorter(name) for name in services.SORTS},
+            **{f"panel-{name}": self._zoomer(name) for name in PANELS},
             "open": self._open,
             "logs": lambda _: self._detail(2),
             "why": lambda _: self._detail(1),
             "chart": self._chart,
+            "promql": lambda path: self.panels.promql(self, path),
             "unfold": lambda _: self._unfold(str(self.table.cursor_key)),
             "filter": self._filter,
             "new": self.console_app.open_wizard,
