@@ -254,7 +254,8 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
         ("error ratio (5xx, failed runs)", row.error_ratio),
     ]  # fmt: skip
     if row.slo is not None and track.budget is not None:
-        lines += budget_lines(Budget(row.slo, (track.budget,), at), row.burn, row.burn.source)
+        old = row.burn.reason if row.burn.state is MeasureState.STALE else ""
+        lines += budget_lines(Budget(row.slo, (track.budget,), at, old), row.burn, row.burn.source)
     else:
         lines.append(("error budget burn", row.burn))
     window = track.window

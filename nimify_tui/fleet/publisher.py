@@ -161,7 +161,8 @@ class Publisher:
         track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
         track.findings = assess(track, numbers, slo)
-        track.burnt = burn(rows.budget_of(slo, [track], at), track.sampled_at or None, "metrics", track.slo_problem)
+        budget = rows.budget_of(slo, [track], at, numbers.rps)
+        track.burnt = burn(budget, track.sampled_at or None, "metrics", track.slo_problem)
         if track.hostile:
             world.security.from_counters(track, at)
 

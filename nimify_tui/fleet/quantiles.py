@@ -52,6 +52,23 @@ def share_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> flo
     return (below + (counts[index] - below) * inside) / total
 
 
+def at_most_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> tuple[float, str]:
+    """Which ratio of the observations was within ``limit_s`` at most, and why it may be less ("": it is an estimate).
+
+    Where the limit lies in the first or in the open bucket, or there is no bucket, nobody knows on which side of it the
+    observations of that bucket are: they are taken as within it, so that only what was surely slower counts as slower.
+    """
+    total = counts[-1]
+    if not bounds or total <= 0.0:
+        return 1.0, "" if bounds else "no latency buckets"
+    if limit_s < bounds[0]:
+        return counts[0] / total, f"its first bucket ends at {_seconds(bounds[0])}"
+    if limit_s > bounds[-1]:
+        return 1.0, f"its last bound is {_seconds(bounds[-1])}"
+    within = share_within(limit_s, bounds, counts)
+    return (1.0 if within is None else within), ""
+
+
 def common(one: Bounds, other: Bounds) -> Bounds:
     """The bounds that both have; cumulative counts at those can be added."""
     if one == other:

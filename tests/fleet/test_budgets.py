@@ -341,3 +341,65 @@ def test_what_is_known_is_written_while_the_console_runs_too(home: Home, monkeyp
     later = Fleet(slos=(SLO,))
     kept.read(later)
     assert written.read_bytes() == town.fleet.last_known()["us-east-1"]
+
+
+def test_a_latency_that_cannot_be_measured_makes_the_burn_a_least_one() -> None:
+    """Seen failing with what nobody can measure counted as fast enough: an objective of 80 ms burnt 0.0 for ever."""
+    slo = Slo(service="score", objective=0.9, latency_ms=80.0)
+    blind = Ledger(slo)
+    bare = [0.0] * BUCKETS + [0.0]
+    bare[TOTAL], bare[ERRORS] = 40.0, 2.0
+    blind.learn(0, Window((), bare, COLUMN_S))
+    now = burn(Budget(slo, (blind,)), 1.0, "metrics")
+    assert now.value == pytest.approx(0.5)
+    assert now.state is MeasureState.BOUND
+    assert now.reason.startswith("at least: not known whether it answers within 80 ms (no latency buckets)")
+    told = lines(Budget(slo, (blind,)))
+    assert told["budget gone in"].reason.startswith("at least: not known"), "nor is it known to last"
+
+    # In the first bucket nobody knows who was within 80 ms: those of the second are surely not.
+    coarse = Ledger(slo)
+    values = [0.0] * BUCKETS + [30.0, 40.0, 40.0]
+    values[TOTAL] = 40.0
+    coarse.learn(0, Window((0.3, 0.5), values, COLUMN_S))
+    now = burn(Budget(slo, (coarse,)), 1.0, "metrics")
+    assert now.value == pytest.approx(2.5)
+    assert now.state is MeasureState.BOUND
+    assert "its first bucket ends at 300 ms" in now.reason
+    wide = Ledger(Slo(service="score", objective=0.9, latency_ms=60_000.0))
+    values = [0.0] * BUCKETS + [0.0, 0.0, 40.0]
+    values[TOTAL] = 40.0
+    wide.learn(0, Window((0.3, 0.5), values, COLUMN_S))
+    now = burn(Budget(wide.slo, (wide,)), 1.0, "metrics")
+    assert (now.value, now.state) == (0.0, MeasureState.BOUND), "the open bucket is not all slower than a minute"
+    assert "its last bound is 500 ms" in now.reason
+
+    # As soon as it is told, it is measured.
+    blind.learn(1, window(0.0))
+    assert burn(Budget(slo, (blind,)), 1.0, "metrics").state is MeasureState.FRESH
+    late = Ledger(Slo(service="score", objective=0.9, ttft_ms=1000.0))
+    late.learn(0, window(0.0))
+    now = burn(Budget(late.slo, (late,)), 1.0, "metrics")
+    assert (now.value, now.state) == (0.0, MeasureState.BOUND)
+    assert "not known when its first tokens come (1 s are allowed)" in now.reason
+    late.first_tokens(6.0, (1.0, 5.0), (30.0, 40.0, 40.0))
+    late.learn(1, window(0.0))
+    assert burn(Budget(late.slo, (late,)), 1.0, "metrics").state is MeasureState.FRESH
+
+
+def test_a_burn_out_of_old_numbers_is_old() -> None:
+    """Seen failing with a burn that is fresh as long as its windows go on."""
+    slo = Slo(service="score", objective=0.99)
+    places = {"us-east-1": {"score": 1}, "eu-west-1": {"score": 1}}
+    town = Town(places, slos=(slo,), load=Load(rps=20.0, errors=0.5))
+    town.run(60)
+    assert town.row("score").burn.state is MeasureState.FRESH
+    town.of("score", "us-east-1")[0].load.answers = False
+    town.run(40)
+    one, all_of = town.row("score", "us-east-1"), town.row("score")
+    assert one.burn.state is MeasureState.STALE
+    assert one.burn.reason == one.rps.reason
+    assert all_of.burn.state is MeasureState.FRESH, "a part of it is told, and says which"
+    town.of("score", "eu-west-1")[0].load.answers = False
+    town.run(40)
+    assert town.row("score").burn.state is MeasureState.STALE
