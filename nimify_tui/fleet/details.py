@@ -27,6 +27,7 @@ from nimify_tui.fleet.numbers import (
     NO_HISTOGRAM,
     STALE_INTERVALS,
     absent_s,
+    fresh_of,
     lag_columns,
     latencies,
     with_origin,
@@ -279,8 +280,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             ("refused by the rate limit", told(window.rate(LIMITED), "rps")),
             ("refused for overload", told(window.rate(UNAVAILABLE), "rps")),
         ]
-    fresh_s = STALE_INTERVALS * (track.every_s or scrape_s)
-    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= fresh_s]
+    fresh = fresh_of(track, at, scrape_s)
     for name, attribute, unit in (
         ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
     ):  # fmt: skip

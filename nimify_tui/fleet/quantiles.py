@@ -20,6 +20,11 @@ class Quantile(NamedTuple):
     value: float
     bound: str = ""
 
+    @property
+    def at_most(self) -> bool:
+        """Whether it may be less: it is in the first bucket."""
+        return self.bound.startswith("at most")
+
 
 def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | None:
     """The ``q`` quantile (0 to 1) of cumulative ``counts`` (one a bound, then +Inf); None without observations."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from nimify_tui.domain.measures import Measure, absent
 from nimify_tui.domain.rules import LANGUAGE_FAMILIES
-from nimify_tui.fleet.numbers import latencies, with_origin
-from nimify_tui.fleet.quantiles import merge
+from nimify_tui.domain.slos import Slo
+from nimify_tui.fleet.numbers import QUANTILES, latencies, with_origin
+from nimify_tui.fleet.quantiles import merge, quantile
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack
+from nimify_tui.fleet.words import seconds
 
-_QUANTILES = ("p50", "p95", "p99")
 _TWO = "two scrapes are needed, one answered so far"
 _NOT_TOLD = "this runtime does not tell it"
 
@@ -29,6 +30,29 @@ def token_lines(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measur
         return []
     newest = max((at for at, _ in told), default=None)
     return _Lines([each for _, each in told], newest, base.reason, lambda source: with_origin(source, track)).all()
+
+
+def first_token(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measure, q: float) -> Measure:
+    """The ``q`` quantile (0 to 1) of the time to the first token of one service in one region; as in the lines."""
+    told = [(each.at, each.tokens) for each in fresh if each.tokens is not None]
+    newest = max((at for at, _ in told), default=None)
+    lines = _Lines([each for _, each in told], newest, base.reason, lambda source: with_origin(source, track))
+    return lines.percentiles("ttft", (q,))[0]
+
+
+def late_first_token(track: ServiceTrack, fresh: Sequence[ReplicaTrack], slo: Slo | None) -> str:
+    """How its first tokens are later than its objective allows, in words; "" where they are not, or it is not known."""
+    if slo is None or slo.ttft_ms is None:
+        return ""
+    told = (each.tokens.buckets("ttft") for each in fresh if each.tokens is not None)
+    together, limit_s = merge(each for each in told if each is not None), slo.ttft_ms / 1000
+    value = quantile(slo.quantile, *together) if together is not None else None
+    if together is None or value is None or together[1][-1] < slo.min_requests:
+        return ""
+    if value.value <= limit_s or value.at_most:
+        return ""
+    least = "at least " if value.bound else ""
+    return f"first token p{slo.quantile * 100:g} {least}{seconds(value.value)} over {seconds(limit_s)} (SLO)"
 
 
 class _Lines:
@@ -62,16 +86,19 @@ class _Lines:
         return absent(unit, _TWO if known else _NOT_TOLD, self._source(len(self._tracks)))
 
     def _percentiles(self, words: str, name: str) -> list[Line]:
+        measures = self.percentiles(name, QUANTILES)
+        return [(f"{words} p{q * 100:g}", measure) for q, measure in zip(QUANTILES, measures, strict=True)]
+
+    def percentiles(self, name: str, quantiles: Sequence[float]) -> list[Measure]:
+        """Of a histogram, over all replicas that tell it."""
         parts = [found for each in self._tracks if (found := each.buckets(name)) is not None]
         if not parts:
-            missing = self._missing("s", name)
-            return [(f"{words} {each}", missing) for each in _QUANTILES]
+            return [self._missing("s", name)] * len(quantiles)
         source, together = self._source(len(parts)), merge(parts)
         if together is None:
             missing = absent("s", "replicas have histograms without a common bucket bound", source)
-            return [(f"{words} {each}", missing) for each in _QUANTILES]
-        measures = latencies(*together, self._at, source)
-        return [(f"{words} {each}", measure) for each, measure in zip(_QUANTILES, measures, strict=True)]
+            return [missing] * len(quantiles)
+        return latencies(*together, self._at, source, quantiles=quantiles)
 
     def _rate(self, name: str) -> Measure:
         rates = [grown / each.span_s for each in self._tracks if (grown := each.grown(name)) is not None]
