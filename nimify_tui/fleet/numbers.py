@@ -254,6 +254,11 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
         return Numbers(rps, missing, missing, missing, error)
     conflicts = [track.series.conflict for track, _ in known if track.series is not None]
     conflict = next(filter(None, conflicts), "")
+    # Requests of a region without a histogram are in no bucket: the percentiles are those of the others.
+    blind = sum(not window.bounds and window.values[TOTAL] >= 0.5 for window in windows)
+    if blind:
+        part = f"{len(known) - blind} of {len(asked)} regions, the others tell no histogram"
+        source = with_origin(f"metrics, {len(known) - blind} of {len(asked)} regions", *(track for track, _ in known))
     p50, p95, p99 = latencies(*together, at, source, state, part, conflict)
     return Numbers(rps, p50, p95, p99, error)
 

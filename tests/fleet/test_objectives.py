@@ -129,3 +129,22 @@ def test_a_burn_out_of_old_numbers_is_old() -> None:
     town.of("score", "eu-west-1")[0].load.answers = False
     town.run(40)
     assert town.row("score").burn.state is MeasureState.STALE
+
+
+def test_percentiles_over_regions_name_the_part_that_tells_a_histogram() -> None:
+    """Seen failing with "metrics, 2 regions" beside a percentile of one of them."""
+    town = Town({"us-east-1": {"embed": 1}, "eu-west-1": {"embed": 1}})
+    [bare] = town.of("embed", "us-east-1")
+    bare.load.answers = False
+    for _ in range(15):
+        town.run(2)
+        bare.codes["200"] = bare.codes.get("200", 0.0) + 20.0
+        told = msgspec.structs.replace(bare.sample(town.at), duration=None)
+        town.fleet.apply(Sampled(town.at, bare.key, told))
+        town.fleet.publish(town.at)
+    row = town.row("embed")
+    assert row.rps.source == "metrics, 2 regions"
+    assert row.p95.value is not None
+    assert (row.p95.source, row.p95.reason) == (
+        "metrics, 1 of 2 regions", "1 of 2 regions, the others tell no histogram"
+    )
