@@ -310,7 +310,9 @@ def test_xids_of_links_say_what_they_are_and_what_to_do() -> None:
 
 
 def test_what_a_card_does_not_support_is_absent_with_its_reason() -> None:
-    gpu = panel(RecordedCards(silent=("nvmlDeviceGetPowerUsage", "nvmlDeviceGetUtilizationRates"))).gpus[0]
+    silent = ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetUtilizationRates", "nvmlDeviceGetCurrentClocksEventReasons")
+    gpu = panel(RecordedCards(silent=silent)).gpus[0]
+    assert (gpu.slowed, gpu.slowed_unknown) == ((), "not supported")
     for measure in (gpu.power, gpu.utilisation):
         assert (measure.value, measure.state, measure.reason) == (None, MeasureState.ABSENT, "not supported")
     assert gpu.temperature.value == 58.0
