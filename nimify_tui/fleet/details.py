@@ -171,21 +171,26 @@ class Detail:
 
 def chart_column(tracks: Sequence[ServiceTrack], column: int) -> ChartColumn:
     """One column over all regions, merged by buckets; a column nobody was scraped in is a gap."""
-    windows = [
-        window for track in tracks if track.series is not None and (window := track.series.column(column)) is not None
-    ]
+    told = [(track, track.series.column(column) if track.series is not None else None) for track in tracks]
+    windows = [window for _, window in told if window is not None]
     at = column * COLUMN_S
     if not windows:
         return ChartColumn(at, None, None, None, None, None)
+    without = tuple(track.key.region for track, window in told if window is None and not _stopped(track))
     rps = sum(window.rps for window in windows)
     total = sum(window.values[TOTAL] for window in windows)
     error = sum(window.values[ERRORS] for window in windows) / total if total >= 0.5 else None
     together = merge((window.bounds, window.counts) for window in windows)
     if together is None or together[1][-1] < 0.5:
-        return ChartColumn(at, None, None, None, rps, error)
+        return ChartColumn(at, None, None, None, rps, error, without=without)
     found = [quantile(q, *together) for q in (0.5, 0.95, 0.99)]
     p50, p95, p99 = (each.value if each is not None else None for each in found)
-    return ChartColumn(at, p50, p95, p99, rps, error)
+    signs = "".join(each.sign if each is not None else " " for each in found)
+    return ChartColumn(at, p50, p95, p99, rps, error, signs if signs.strip() else "", without)
+
+
+def _stopped(track: ServiceTrack) -> bool:
+    return track.service is not None and (track.service.stopped or track.service.desired_replicas == 0)
 
 
 def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s: float) -> ReplicaRow:

@@ -25,6 +25,11 @@ class Quantile(NamedTuple):
         """Whether it may be less: it is in the first bucket."""
         return self.bound.startswith("at most")
 
+    @property
+    def sign(self) -> str:
+        """``>`` for at least, ``<`` for at most, a blank for an estimate."""
+        return ("<" if self.at_most else ">") if self.bound else " "
+
 
 def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | None:
     """The ``q`` quantile (0 to 1) of cumulative ``counts`` (one a bound, then +Inf); None without observations."""

@@ -241,10 +241,14 @@ class ChartScreen(ConsoleScreen):
         items: list[list[SpanLike]] = []
         for number, series in enumerate(self._data.series if self._data is not None else ()):
             span = reading.spans[number] if reading is not None else None
+            begin, end = (reading.begin_at, reading.end_at) if reading is not None else (at, at)
             if not pointed:
-                value = next((value for _, value in reversed(series.points) if value is not None), None)
-                span = None if value is None else (value, value)
-            text = chart_words.span_text(span, scene.metric)
+                last = next((point for point in reversed(series.points) if point[1] is not None), None)
+                span = None if last is None or last[1] is None else (last[1], last[1])
+                begin, end = (last[0], last[0] + 0.001) if last is not None else (at, at)
+            lines = len(scene.lines)
+            signs = chart_words.signs_at(self._drawn[number // lines], number % lines, begin, end)
+            text = chart_words.span_text(span, scene.metric, signs)
             name = scene.groups[number].name if scene.compare is Compare.REGIONS else series.name
             items.append([(self.chart.legend(series.form), series.style), f" {name} ", (text, "bold")])
         return items
