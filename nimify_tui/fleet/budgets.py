@@ -298,9 +298,20 @@ def length(seconds: float) -> str:
     return f"{seconds / 3600:g} h" if seconds < _DAY_S else f"{seconds / _DAY_S:g} d"
 
 
+def objective_words(slo: Slo) -> str:
+    """All of an objective but its ratio: ``in 30 d; slow are answers over 80 ms; of at least 20 requests``."""
+    parts = [f"in {length(slo.window_s)}"]
+    slow = [f"answers over {seconds(slo.latency_ms / 1000)}"] if slo.latency_ms is not None else []
+    slow += [f"first tokens over {seconds(slo.ttft_ms / 1000)}"] if slo.ttft_ms is not None else []
+    parts += [f"slow are {' and '.join(slow)}, shown at p{slo.quantile * 100:g}"] if slow else []
+    return "; ".join([*parts, f"of at least {slo.min_requests} requests"])
+
+
 def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[str, Measure]]:
-    """What the detail says: each pair, what is left, and how long it lasts. ``now``: the row's own burn."""
+    """What the detail says: the objective, each pair, what is left, how long it lasts. ``now``: the row's own burn."""
     slo, at = budget.slo, now.at
+    allowed = Measure(1.0 - slo.objective, "ratio", None, objective_words(slo))
+    yield f"objective {slo.objective * 100:g} %: bad at most", allowed
     for pair in PAIRS:
         found, part = _by_pair(budget, pair, at, source), have(budget.sum(pair.long_s), pair.long_s)
         if found.value is not None and part and pair is not PAIRS[0]:

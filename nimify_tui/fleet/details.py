@@ -115,7 +115,10 @@ class Detail:
             why=_why(row, tracks, peers, at, around, explain),
             changes=tuple(mine),
             security=security.of(track.key for track in tracks),
-            metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
+            metrics=(
+                *fold_lines(row, tracks, at),
+                *(line for track in tracks for line in metric_lines(track, at, scrape_s)),
+            ),
             caches=stats(caches, at, "metrics", shared),
             models=tuple(each for track in tracks for each in track.models),
         )
@@ -250,20 +253,38 @@ def _used(use: ReplicaUse, at: float, why: str) -> tuple[Measure, Measure]:
     return told(use.cpu_ratio, "ratio"), told(use.memory_bytes, "bytes")
 
 
+def fold_lines(row: ServiceRow, tracks: Sequence[ServiceTrack], at: float) -> list[MetricLine]:
+    """The row's own numbers where it stands for several regions (``region`` ""), its error budget over all of them."""
+    if len(tracks) < 2:
+        return []
+    ledgers = tuple(track.budget for track in tracks if track.budget is not None)
+    budget = Budget(row.slo, ledgers, at, _old(row)) if row.slo is not None and ledgers else None
+    return [MetricLine(name=name, region="", measure=value) for name, value in _row_lines(row, budget)]
+
+
+def _old(row: ServiceRow) -> str:
+    return row.burn.reason if row.burn.state is MeasureState.STALE else ""
+
+
+def _row_lines(row: ServiceRow, budget: Budget | None) -> list[tuple[str, Measure]]:
+    lines = [
+        ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
+        ("error ratio (5xx, failed runs)", row.error_ratio),
+    ]  # fmt: skip
+    if budget is None:
+        return [*lines, ("error budget burn", row.burn)]
+    return [*lines, *budget_lines(budget, row.burn, row.burn.source)]
+
+
 def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[MetricLine]:
     """The numbers of one service in one region with their sources, one a line."""
     row, region = track.row, track.key.region
     if row is None:
         return []
-    lines = [
-        ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
-        ("error ratio (5xx, failed runs)", row.error_ratio),
-    ]  # fmt: skip
+    budget = None
     if row.slo is not None and track.budget is not None:
-        old = row.burn.reason if row.burn.state is MeasureState.STALE else ""
-        lines += budget_lines(Budget(row.slo, (track.budget,), at, old), row.burn, row.burn.source)
-    else:
-        lines.append(("error budget burn", row.burn))
+        budget = Budget(row.slo, (track.budget,), at, _old(row))
+    lines = _row_lines(row, budget)
     window = track.window
     base = row.rps
     if window is not None and base.value is not None:

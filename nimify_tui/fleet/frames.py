@@ -194,7 +194,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the metrics tab: what, value, and where it came from."""
+    """One line of the metrics tab: what, value, and where it came from. ``region`` "": all of the row's together."""
 
     name: str
     region: str

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from nimify_tui.domain.alerts import Alert
+from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import Histogram, MeasureState, TokenSample
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ServiceState
@@ -14,6 +15,7 @@ from nimify_tui.domain.updates import Sampled
 from nimify_tui.fleet.budgets import Budget, Ledger, burn
 from nimify_tui.fleet.numbers import over_slo
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
+from nimify_tui.ui.present.detail import metric_rows
 from tests.fleet.test_budgets import lines, window
 from tests.fleet.town import Load, Town
 
@@ -148,3 +150,23 @@ def test_percentiles_over_regions_name_the_part_that_tells_a_histogram() -> None
     assert (row.p95.source, row.p95.reason) == (
         "metrics, 1 of 2 regions", "1 of 2 regions, the others tell no histogram"
     )
+
+
+def test_the_detail_of_several_regions_has_the_row_s_own_numbers_and_its_objective() -> None:
+    """Seen failing: the numbers of each region alone, the objective nowhere on the screen."""
+    slo = Slo(service="embed", objective=0.9999, latency_ms=80.0, ttft_ms=500.0, window_s=7 * 86400.0)
+    town = Town({"us-east-1": {"embed": 1}, "eu-west-1": {"embed": 1}}, slos=(slo,), load=Load(rps=10.0, errors=0.1))
+    town.fleet.demand(DetailDemand("embed"))
+    town.run(60)
+    frame = town.fleet.frame
+    row, shown = frame.rows["embed"], [each for each in frame.details["embed"].metrics if not each.region]
+    told = {each.name: each.measure for each in shown}
+    assert (told["requests"], told["latency p95"]) == (row.rps, row.p95)
+    assert told["burn 1 h, 5 min (limit 14.4)"] == row.burn
+    assert told["objective 99.99 %: bad at most"].value == pytest.approx(0.0001)
+    assert told["objective 99.99 %: bad at most"].source == (
+        "in 7 d; slow are answers over 80 ms and first tokens over 500 ms, shown at p95; of at least 20 requests"
+    )
+    where = [str(cell) for _, line in metric_rows(frame.details["embed"], town.at, True) for cell in line.cells[1:2]]
+    assert "all" in where[0]
+    assert not any(each.region == "" for each in town.fleet.frame.details["embed"].metrics[len(shown):])
