@@ -87,7 +87,7 @@ class FleetPanels:
                 [_full(each, width) for each in panels.cache_table(frame.caches, now, width, glyphs)]
             )
         else:
-            self.cache.set_items(panels.cache_items(frame.caches, glyphs))
+            self.cache.set_items(panels.cache_items(frame.caches, glyphs, self.cache.cols))
 
     def _show_why(
         self, row: ServiceRow | None, detail: ServiceDetail | None, now: float, screen: FleetScreen
