@@ -41,3 +41,6 @@ def test_no_tier_is_lost_where_a_reason_is_long() -> None:
         shown = " ".join(text(each) for each in panels.cache_items(caches, UNICODE, width))
         assert all(tier in shown for tier in missing), width
     assert "no lookups" in " ".join(text(each) for each in panels.cache_items(caches, UNICODE, 120))
+    whole = f"{why}: is there one? let it say so"
+    edge = CacheStat(tier="edge L3", hit_ratio=absent("ratio", whole), size=absent("bytes", whole), note=whole)
+    assert whole in text(panels.cache_table([edge], NOW, 200, UNICODE)[0]), "with room the remedy is read"

@@ -244,7 +244,7 @@ def cache_table(caches: Sequence[CacheStat], now: float, width: int, glyphs: Gly
     for each in caches:
         main = each.use or each.hit_ratio
         known = main.value is not None and width >= 70
-        why = clean_line(each.note or main.reason, 80)
+        why = clean_line(each.note or main.reason, max(80, width - 40))  # with room, what helps is read, too
         age = "" if main.at is None else f"age {fmt.age(now - main.at)}"
         source = clean_line(main.source, 40) if known else ""
         lines.append(
