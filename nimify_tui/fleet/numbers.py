@@ -195,17 +195,20 @@ def _why_not(track: ServiceTrack) -> str:
 def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
     """``metrics of 2 replicas``, or how many of them could be read."""
     limit = at - STALE_INTERVALS * scrape_s
-    serving = told = 0
+    serving = told = bare = 0
     for each in track.replicas.values():
         if each.at >= limit:
             told += 1
             serving += 1
+            bare += not each.mask & HAS_DURATION
         elif each.replica.state in (ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY):
             serving += 1
     via = f"{track.via}, " if track.via else ""
-    if told < serving:
-        return with_origin(f"{via}metrics of {told} of {serving} replicas", track)
-    return with_origin(f"{via}metrics of 1 replica" if told == 1 else f"{via}metrics of {told} replicas", track)
+    of = f" of {serving}" if told < serving else ""
+    # Of several revisions some may tell a histogram: the percentiles are theirs.
+    some = f", percentiles of {told - bare}" if 0 < bare < told else ""
+    replicas = "replica" if told == 1 and not of else "replicas"
+    return with_origin(f"{via}metrics of {told}{of} {replicas}{some}", track)
 
 
 def with_origin(source: str, *tracks: ServiceTrack) -> str:

@@ -170,3 +170,23 @@ def test_the_detail_of_several_regions_has_the_row_s_own_numbers_and_its_objecti
     where = [str(cell) for _, line in metric_rows(frame.details["embed"], town.at, True) for cell in line.cells[1:2]]
     assert "all" in where[0]
     assert not any(each.region == "" for each in town.fleet.frame.details["embed"].metrics[len(shown):])
+
+
+def test_replicas_of_two_revisions_do_not_take_turns_in_what_is_known() -> None:
+    """Seen failing: of a replica with a histogram and one without, the last one scraped said whether there is one."""
+    town = Town({"us-east-1": {"embed": 2}})
+    [old, new] = town.of("embed", "us-east-1")
+    old.load.answers = False
+    said = set()
+    for number in range(20):
+        town.run(2)
+        old.codes["200"] = old.codes.get("200", 0.0) + 20.0
+        said.add((town.row("embed").p95.value is not None, town.row("embed").p95.source))
+        town.at += 1.0
+        told = msgspec.structs.replace(old.sample(town.at), duration=None)
+        town.fleet.apply(Sampled(town.at, old.key, told))
+        town.fleet.publish(town.at)
+        said = said if number > 4 else set()
+        said.add((town.row("embed").p95.value is not None, town.row("embed").p95.source))
+    assert said == {(True, "metrics of 2 replicas, percentiles of 1")}
+    assert new.load.answers
