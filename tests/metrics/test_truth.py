@@ -204,8 +204,8 @@ def test_every_familys_percentiles_are_the_true_ones_whatever_happens(tmp_path: 
             )
             assert not spikes
             several(frame)
-            for each in rows_of_tokens():
-                fleet.demand(DetailDemand(each))
+            for shown in rows_of_tokens():
+                fleet.demand(DetailDemand(shown))
             tokens(fleet.publish(clock.now()))
         finally:
             for task in tasks:
