@@ -25,6 +25,7 @@ from nimify_tui.fleet.health import UNWELL
 from nimify_tui.fleet.numbers import (
     ABSENT_S,
     NO_HISTOGRAM,
+    SERVING,
     STALE_INTERVALS,
     absent_s,
     fresh_of,
@@ -307,16 +308,28 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             ("refused for overload", told(window.rate(UNAVAILABLE), "rps")),
         ]
     fresh = fresh_of(track, at, scrape_s)
-    for name, attribute, unit in (
-        ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
-    ):  # fmt: skip
-        known = [value for each in fresh if (value := getattr(each, attribute)) is not None]
-        source = with_origin(f"sum of {len(known)} replicas" if len(known) != 1 else "1 replica", track)
-        newest = max((each.at for each in fresh), default=None)
-        value = Measure(sum(known), unit, newest, source) if known else absent(unit, base.reason or "not told")
-        lines.append((name, value))
+    lines += [
+        (name, _sum_of(track, fresh, attribute, unit, base.reason))
+        for name, attribute, unit in (
+            ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
+        )
+    ]  # fmt: skip
     lines += token_lines(track, fresh, base)
     return [MetricLine(name=name, region=region, measure=value) for name, value in lines]
+
+
+def _sum_of(track: ServiceTrack, fresh: Sequence[ReplicaTrack], attribute: str, unit: str, why: str) -> Measure:
+    """A number of all replicas together; where some that run do not tell it, it is at least that."""
+    known = [value for each in fresh if (value := getattr(each, attribute)) is not None]
+    if not known:
+        return absent(unit, why or "not told")
+    newest, told = max(each.at for each in fresh), frozenset(fresh)
+    running = sum(each in told or each.replica.state in SERVING for each in track.replicas.values())
+    if len(known) < running:
+        source = with_origin(f"sum of {len(known)} of {running} replicas", track)
+        return Measure(sum(known), unit, newest, source, MeasureState.BOUND, "at least: not all tell it")
+    source = "1 replica" if len(known) == 1 else f"sum of {len(known)} replicas"
+    return Measure(sum(known), unit, newest, with_origin(source, track))
 
 
 def _mean_latency(track: ServiceTrack, window: Window, base: Measure) -> Measure:

@@ -47,6 +47,8 @@ SWITCHES = {
 }  # fmt: skip
 #: How it is said that nothing tells metrics there.
 _SILENT = ("404", "does not answer", "refused")
+#: A replica in one of these should tell its numbers.
+SERVING = frozenset({ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY})
 #: Of the columns.
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -201,7 +203,7 @@ def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
             told += 1
             serving += 1
             bare += not each.mask & HAS_DURATION
-        elif each.replica.state in (ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY):
+        elif each.replica.state in SERVING:
             serving += 1
     via = f"{track.via}, " if track.via else ""
     of = f" of {serving}" if told < serving else ""

@@ -7,7 +7,7 @@ import pytest
 
 from nimify_tui.domain.alerts import Alert
 from nimify_tui.domain.demands import DetailDemand
-from nimify_tui.domain.measures import Histogram, MeasureState, TokenSample
+from nimify_tui.domain.measures import Histogram, Measure, MeasureState, TokenSample
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
@@ -190,3 +190,18 @@ def test_replicas_of_two_revisions_do_not_take_turns_in_what_is_known() -> None:
         said.add((town.row("embed").p95.value is not None, town.row("embed").p95.source))
     assert said == {(True, "metrics of 2 replicas, percentiles of 1")}
     assert new.load.answers
+
+
+def test_a_sum_over_replicas_of_which_one_is_silent_is_a_least_one() -> None:
+    """Seen failing: what one of two has in flight was told as what the service has."""
+    town = Town({"us-east-1": {"embed": 2}}, load=Load(rps=10.0))
+    town.fleet.demand(DetailDemand("embed"))
+    town.run(20)
+
+    def told() -> Measure:
+        return {each.name: each.measure for each in town.fleet.frame.details["embed"].metrics}["in flight"]
+
+    assert (told().value, told().state, told().source) == (2.0, MeasureState.FRESH, "sum of 2 replicas")
+    town.of("embed", "us-east-1")[0].load.answers = False
+    town.run(12)
+    assert (told().value, told().state, told().source) == (1.0, MeasureState.BOUND, "sum of 1 of 2 replicas")
