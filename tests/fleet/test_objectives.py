@@ -15,6 +15,7 @@ from nimify_tui.domain.updates import Sampled
 from nimify_tui.fleet.budgets import Budget, Ledger, burn
 from nimify_tui.fleet.numbers import over_slo
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
+from nimify_tui.fleet.snapshot import NUMBERS, snapshot
 from nimify_tui.ui.present.detail import metric_rows
 from tests.fleet.test_budgets import lines, window
 from tests.fleet.town import Load, Town
@@ -205,3 +206,30 @@ def test_a_sum_over_replicas_of_which_one_is_silent_is_a_least_one() -> None:
     town.of("embed", "us-east-1")[0].load.answers = False
     town.run(12)
     assert (told().value, told().state, told().source) == (1.0, MeasureState.BOUND, "sum of 1 of 2 replicas")
+
+
+def test_what_the_detail_draws_is_in_the_snapshot() -> None:
+    """Seen failing: tokens, queues, caches and the error budget were on the screen alone."""
+    slo = Slo(service="chat", objective=0.99, ttft_ms=500.0, window_s=3600.0)
+    town = Town({"eu-west-1": {"chat": 1}}, slos=(slo,), load=Load(rps=20.0))
+    town.see_service(ServiceKey("eu-west-1", "chat"), family="vllm")
+    town.fleet.demand(DetailDemand("chat"))
+    [server] = town.of("chat", "eu-west-1")
+    for step in range(1, 12):
+        town.run(2)
+        many = 10.0 * step
+        told = TokenSample(ttft=Histogram((0.5, 1.0), (0.0, many, many)), generation_tokens=90.0 * step, kv_ratio=0.4)
+        town.at += 0.5
+        town.fleet.apply(Sampled(town.at, server.key, msgspec.structs.replace(server.sample(town.at), tokens=told)))
+    document = snapshot(town.fleet, town.at)
+    numbers = document["services"][0]["regions"][0]["numbers"]
+    assert numbers["ttft_p95_ms"]["value"] == pytest.approx(975.0)
+    assert numbers["ttft_p95_ms"]["unit"] == "ms"
+    assert numbers["kv_cache_ratio_max"]["value"] == 0.4
+    assert numbers["inter_token_p95_ms"]["value"] is None
+    assert numbers["inter_token_p95_ms"]["reason"] == "this runtime does not tell it"
+    assert numbers["burn_72h"]["reason"].startswith("have ")
+    in_row = ("requests", "latency p50", "latency p95", "latency p99", "error ratio", "objective ", "error budget burn")
+    drawn = [each.name for each in town.fleet.frame.details["chat"].metrics]
+    known = (*in_row, *(words for words, *_ in NUMBERS))
+    assert [name for name in drawn if not name.startswith(known)] == []
