@@ -269,7 +269,8 @@ def _old(row: ServiceRow) -> str:
 
 def _row_lines(row: ServiceRow, budget: Budget | None) -> list[tuple[str, Measure]]:
     lines = [
-        ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
+        ("requests a second", row.rps), ("latency p50", row.p50), ("latency p95", row.p95),
+        ("latency p99", row.p99),
         ("error ratio (5xx, failed runs)", row.error_ratio),
     ]  # fmt: skip
     if budget is None:

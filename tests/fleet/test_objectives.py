@@ -162,7 +162,7 @@ def test_the_detail_of_several_regions_has_the_row_s_own_numbers_and_its_objecti
     frame = town.fleet.frame
     row, shown = frame.rows["embed"], [each for each in frame.details["embed"].metrics if not each.region]
     told = {each.name: each.measure for each in shown}
-    assert (told["requests"], told["latency p95"]) == (row.rps, row.p95)
+    assert (told["requests a second"], told["latency p95"]) == (row.rps, row.p95)
     assert told["burn 1 h, 5 min (limit 14.4)"] == row.burn
     assert told["objective 99.99 %: bad at most"].value == pytest.approx(0.0001)
     assert told["objective 99.99 %: bad at most"].source == (
