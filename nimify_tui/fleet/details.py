@@ -329,8 +329,9 @@ def _sum_of(track: ServiceTrack, fresh: Sequence[ReplicaTrack], attribute: str, 
     if len(known) < running:
         source = with_origin(f"sum of {len(known)} of {running} replicas", track)
         return Measure(sum(known), unit, newest, source, MeasureState.BOUND, "at least: not all tell it")
-    source = "1 replica" if len(known) == 1 else f"sum of {len(known)} replicas"
-    return Measure(sum(known), unit, newest, with_origin(source, track))
+    source = with_origin("1 replica" if len(known) == 1 else f"sum of {len(known)} replicas", track)
+    state = MeasureState.BOUND if track.partial else MeasureState.FRESH
+    return Measure(sum(known), unit, newest, source, state, track.partial)
 
 
 def _mean_latency(track: ServiceTrack, window: Window, base: Measure) -> Measure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.domain.rules import LANGUAGE_FAMILIES
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet.numbers import QUANTILES, latencies, with_origin
@@ -29,15 +29,14 @@ def token_lines(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measur
     if not told and family not in LANGUAGE_FAMILIES:
         return []
     newest = max((at for at, _ in told), default=None)
-    return _Lines([each for _, each in told], newest, base.reason, lambda source: with_origin(source, track)).all()
+    return _Lines([each for _, each in told], newest, base.reason, track).all()
 
 
 def first_token(track: ServiceTrack, fresh: Sequence[ReplicaTrack], base: Measure, q: float) -> Measure:
     """The ``q`` quantile (0 to 1) of the time to the first token of one service in one region; as in the lines."""
     told = [(each.at, each.tokens) for each in fresh if each.tokens is not None]
     newest = max((at for at, _ in told), default=None)
-    lines = _Lines([each for _, each in told], newest, base.reason, lambda source: with_origin(source, track))
-    return lines.percentiles("ttft", (q,))[0]
+    return _Lines([each for _, each in told], newest, base.reason, track).percentiles("ttft", (q,))[0]
 
 
 def late_first_token(track: ServiceTrack, fresh: Sequence[ReplicaTrack], slo: Slo | None) -> str:
@@ -56,10 +55,10 @@ def late_first_token(track: ServiceTrack, fresh: Sequence[ReplicaTrack], slo: Sl
 
 
 class _Lines:
-    def __init__(
-        self, tracks: Sequence[TokenTrack], at: float | None, why: str, with_origin: Callable[[str], str]
-    ) -> None:
-        self._tracks, self._at, self._why, self._with_origin = tracks, at, why, with_origin
+    """Of some replicas of one service; where who tells them told only a part, sums are at least that."""
+
+    def __init__(self, tracks: Sequence[TokenTrack], at: float | None, why: str, service: ServiceTrack) -> None:
+        self._tracks, self._at, self._why, self._service = tracks, at, why, service
 
     def all(self) -> list[Line]:
         """In the order of the screen."""
@@ -77,7 +76,7 @@ class _Lines:
     def _source(self, count: int) -> str:
         every = len(self._tracks)
         of = f"{count} of {every}" if count < every else str(count)
-        return self._with_origin(f"metrics of {of} replica{'' if every == 1 else 's'}")
+        return with_origin(f"metrics of {of} replica{'' if every == 1 else 's'}", self._service)
 
     def _missing(self, unit: str, name: str) -> Measure:
         if not self._tracks:
@@ -98,13 +97,15 @@ class _Lines:
         if together is None:
             missing = absent("s", "replicas have histograms without a common bucket bound", source)
             return [missing] * len(quantiles)
-        return latencies(*together, self._at, source, quantiles=quantiles)
+        return latencies(*together, self._at, source, reason=self._service.partial, quantiles=quantiles)
 
     def _rate(self, name: str) -> Measure:
         rates = [grown / each.span_s for each in self._tracks if (grown := each.grown(name)) is not None]
         if not rates:
             return self._missing("count", name)
-        return Measure(sum(rates), "count", self._at, self._source(len(rates)))
+        partial = self._service.partial
+        state = MeasureState.BOUND if partial else MeasureState.FRESH
+        return Measure(sum(rates), "count", self._at, self._source(len(rates)), state, partial)
 
     def _gauge(self, of: Callable[[list[float]], float]) -> Measure:
         values = [
@@ -114,7 +115,7 @@ class _Lines:
         ]
         if not values:
             return self._missing("ratio", "kv_ratio")
-        return Measure(of(values), "ratio", self._at, self._source(len(values)))
+        return Measure(of(values), "ratio", self._at, self._source(len(values)), reason=self._service.partial)
 
     def _prefix(self) -> Measure:
         pairs = [
@@ -127,7 +128,8 @@ class _Lines:
         source, asked_all = self._source(len(pairs)), sum(asked for _, asked in pairs)
         if asked_all <= 0.0:
             return absent("ratio", "nothing was looked up in the window", source)
-        return Measure(min(1.0, sum(hits for hits, _ in pairs) / asked_all), "ratio", self._at, source)
+        ratio = min(1.0, sum(hits for hits, _ in pairs) / asked_all)
+        return Measure(ratio, "ratio", self._at, source, reason=self._service.partial)
 
     def _own_prefix(self) -> Measure:
         """A ratio that a server makes itself, where it is the only one: those of several are never averaged."""

@@ -233,3 +233,24 @@ def test_what_the_detail_draws_is_in_the_snapshot() -> None:
     drawn = [each.name for each in town.fleet.frame.details["chat"].metrics]
     known = (*in_row, *(words for words, *_ in NUMBERS))
     assert [name for name in drawn if not name.startswith(known)] == []
+
+
+def test_what_a_partial_answer_tells_of_tokens_is_a_least_one_too() -> None:
+    """Seen failing: the row said "partial", the tokens and what is in flight below it did not."""
+    town = Town({"eu-west-1": {"chat": 1}}, load=Load(rps=20.0))
+    town.fleet.demand(DetailDemand("chat"))
+    [server] = town.of("chat", "eu-west-1")
+    server.load.answers = False
+    for step in range(1, 12):
+        town.run(2)
+        many = 10.0 * step
+        server.codes["200"] = many
+        told = TokenSample(ttft=Histogram((0.5, 1.0), (0.0, many, many)), generation_tokens=90.0 * step, kv_ratio=0.4)
+        sample = msgspec.structs.replace(server.sample(town.at), tokens=told, partial="a store is away")
+        town.fleet.apply(Sampled(town.at, server.key, sample))
+    town.run(1)
+    lines = {each.name: each.measure for each in town.fleet.frame.details["chat"].metrics}
+    for name in ("requests a second", "tokens generated a second", "in flight"):
+        assert (name, lines[name].state, lines[name].reason) == (name, MeasureState.BOUND, "a store is away")
+    for name in ("time to first token p95", "KV cache in use, mean"):
+        assert (name, lines[name].reason) == (name, "a store is away")
