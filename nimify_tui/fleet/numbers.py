@@ -167,10 +167,10 @@ def latencies(
         value = quantile(q, bounds, counts)
         if value is None:
             found.append(absent("s", "no latency buckets", source))
-        elif value.bound and state is MeasureState.FRESH:
-            found.append(Measure(value.value, "s", at, source, MeasureState.BOUND, value.bound))
         else:
-            found.append(Measure(value.value, "s", at, source, state, reason or value.bound))
+            kind = MeasureState.BOUND if value.bound and state is MeasureState.FRESH else state
+            why = "; ".join(filter(None, (value.bound, reason)))
+            found.append(Measure(value.value, "s", at, source, kind, why))
     return found
 
 

@@ -13,9 +13,10 @@ from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import Sampled
 from nimify_tui.fleet.budgets import Budget, Ledger, burn
-from nimify_tui.fleet.numbers import over_slo
+from nimify_tui.fleet.numbers import latencies, over_slo
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
 from nimify_tui.fleet.snapshot import NUMBERS, snapshot
+from nimify_tui.ui import format as fmt
 from nimify_tui.ui.present.detail import metric_rows
 from tests.fleet.test_budgets import lines, window
 from tests.fleet.town import Load, Town
@@ -254,3 +255,13 @@ def test_what_a_partial_answer_tells_of_tokens_is_a_least_one_too() -> None:
         assert (name, lines[name].state, lines[name].reason) == (name, MeasureState.BOUND, "a store is away")
     for name in ("time to first token p95", "KV cache in use, mean"):
         assert (name, lines[name].reason) == (name, "a store is away")
+
+
+def test_a_bound_stays_one_when_it_is_old_or_of_a_part() -> None:
+    """Seen failing: ">30s" became "30s" as soon as a scrape was late, and a bound of two regions of three said nothing
+    of the third."""
+    slow = ((1.0, 30.0), (0.0, 0.0, 40.0))
+    for state, reason in ((MeasureState.STALE, "last scrape 12 s ago"), (MeasureState.FRESH, "2 of 3 regions")):
+        p95 = latencies(*slow, 1.0, "metrics", state, reason)[1]
+        assert p95.reason == f"at least 30 s: in the open bucket of the histogram; {reason}"
+        assert fmt.measure(p95) == ">30s"
