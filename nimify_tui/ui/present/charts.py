@@ -21,7 +21,7 @@ from nimify_tui.fleet.frames import ChartColumn, Frame, LatencyHistory, ServiceD
 from nimify_tui.fleet.past import Stretch, merged
 from nimify_tui.fleet.series import COLUMN_S, HOUR_COLUMNS
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.timerange import TimeView
+from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.widgets.chart import ChartData, ChartSeries
 from nimify_tui.ui.widgets.plot import FORMS
 from nimify_tui.ui.widgets.scale import Formatter, Point
@@ -137,6 +137,12 @@ def live_end(history: LatencyHistory | None, now: float) -> float:
         if 0.0 <= now - end <= _FRESH_S:
             return end
     return now
+
+
+def range_that_fits(history: LatencyHistory) -> float:
+    """The shortest range that has all that was measured here, an hour at most, seconds."""
+    covered = history.columns[-1].at - history.columns[0].at if history.columns else KEPT_S
+    return next((each for each in RANGES.values() if covered <= each), KEPT_S)
 
 
 def groups_of(

@@ -46,7 +46,7 @@ class ChartScreen(ConsoleScreen):
 
     def __init__(self, row_id: str, wanted: str = "") -> None:
         super().__init__()
-        self.row_id = row_id
+        self.row_id, self._wanted = row_id, wanted
         self.view = TimeView(RANGES.get(wanted, 3600.0))
         self.metric = ChartMetric.LATENCY
         self.compare = Compare.NOTHING
@@ -72,8 +72,13 @@ class ChartScreen(ConsoleScreen):
         yield from (self.marks, self.remarks, self.footer_line, self.prompt)
 
     def on_mount(self) -> None:
-        """Begin with the detail of its row."""
+        """Begin with the detail of its row, and where nothing was asked for with a range that what is known fills."""
         self._demand(frozenset({DetailDemand(self.row_id)}))
+        detail, row = self.detail(), self.row()
+        if not self._wanted and detail is not None and row is not None and self._monitored().keys().isdisjoint(
+            key.region for key in row.keys
+        ):
+            self.view = TimeView(charts.range_that_fits(detail.history))
         self.chart.can_focus = True  # else the hidden prompt gets the keys
         self.set_focus(self.chart)
 
