@@ -217,9 +217,10 @@ def drawn(scene: Scene, group: Group, frame: Frame, monitored: Mapping[str, str]
     numbers = range(len(_LINES[scene.metric])) if scene.compare is Compare.NOTHING else (MAIN[scene.metric],)
     half = detail.history.column_s / 2 if detail is not None else 0.0
     asked = {key.region for key, _ in answers}
+    bounds = [each for each in columns if each.bounds]
     return Drawn(
         group, tuple(tuple(_line(scene, group, stretches, columns, half, number)) for number in numbers), answers,
-        tuple(tuple(_signs(scene, group, stretches, columns, number)) for number in numbers),
+        tuple(tuple(_signs(scene, group, stretches, bounds, number)) for number in numbers),
         tuple(each for each in _lacks(columns, group) if each.region not in asked),
     )  # fmt: skip
 
@@ -227,6 +228,7 @@ def drawn(scene: Scene, group: Group, frame: Frame, monitored: Mapping[str, str]
 def _signs(
     scene: Scene, group: Group, stretches: Sequence[Stretch], columns: Sequence[ChartColumn], number: int
 ) -> Iterable[tuple[float, str]]:
+    """Of the ``columns`` that have any."""
     if scene.metric is not ChartMetric.LATENCY:
         return
     for stretch in stretches:
@@ -234,14 +236,16 @@ def _signs(
         if extent is not None and extent.sign != " ":
             yield stretch.at - scene.step_s / 2 + group.shift_s, extent.sign
     for column in columns:
-        if column.bounds and column.bounds[number] != " ":
+        if column.bounds[number] != " ":
             yield column.at + COLUMN_S / 2 + group.shift_s, column.bounds[number]
 
 
 def _lacks(columns: Sequence[ChartColumn], group: Group) -> list[Lack]:
     """The last time that each region lacked in, within the group's own."""
+    found: list[Lack] = []
+    if not any(each.without for each in columns):
+        return found
     told = [each for each in columns if each.rps is not None and group.begin <= each.at < group.end]
-    found = []
     for region in sorted({region for each in told for region in each.without}):
         last = max(place for place, each in enumerate(told) if region in each.without)
         first = last
