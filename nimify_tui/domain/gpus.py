@@ -34,7 +34,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     ``utilisation`` is a duty cycle: how much of the time anything ran. ``tensor_active`` and ``dram_active``
     say how much work that was. ``temperature_limit`` is where the driver begins to slow the clocks down.
     ``slowed`` are the reasons why the clocks are not higher, in words, and ``slowed_by_fault`` whether one of them
-    is heat or a fault rather than a set limit. ``pcie`` is the link in words; ``link_narrow`` that it has fewer
+    is heat or a fault rather than a set limit; ``slowed_unknown`` says why nobody tells any ("": they are told).
+    ``pcie`` is the link in words; ``link_narrow`` that it has fewer
     lanes than it could. ``faults`` are newest first. ``holders``
     are the services whose ``processes`` compute on it, in words, or those of the ``pods`` ("namespace/pod") that have
     it. ``region`` is "" for this host's. ``instance`` names a MIG slice ("2g.20gb #3"); the row of the card itself has
@@ -69,6 +70,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     nvlink_sent: Measure = absent("bytes_per_second", _NOT_ASKED)
     slowed: tuple[str, ...] = ()
     slowed_by_fault: bool = False
+    slowed_unknown: str = ""
     pcie: str = ""
     link_narrow: bool = False
     note: str = ""

@@ -68,12 +68,27 @@ def _told(
     seldom_s = max(paces_s, default=0.0)
     state = MeasureState.FRESH if at - newest <= max(STEP_S, seldom_s) else MeasureState.STALE
     steps = _together([track.sums(tier, at) for track in tracks])
-    held = [size for track in parts if (size := track.size_bytes(tier)) is not None]
     return CacheStat(
         tier=name, hit_ratio=_ratio(steps, at, newest, steps_in(seldom_s), source, state),
-        size=Measure(sum(held), "bytes", newest, source, state) if held else absent("bytes", "not told", source),
-        trend=_trend(steps, at),
+        size=_size(tier, parts, at, newest, source, state), trend=_trend(steps, at),
     )  # fmt: skip
+
+
+def _size(
+    tier: str, parts: Sequence[CacheTracks], at: float, newest: float, source: str, state: MeasureState
+) -> Measure:
+    """All that is held; what was told longer ago is not known to be held any more, and all is at least the rest."""
+    sizes = [(track, size) for track in parts if (size := track.size_bytes(tier)) is not None]
+    told = [(at - track.at <= track.fresh_s(KV_S), size) for track, size in sizes]
+    if not told:
+        return absent("bytes", "not told", source)
+    now = [size for fresh, size in told if fresh]
+    if state is MeasureState.STALE or not now:
+        return Measure(sum(size for _, size in told), "bytes", newest, source, MeasureState.STALE, "as told last")
+    if len(now) < len(told):
+        part = f"at least: {len(now)} of {len(told)} services tell it"
+        return Measure(sum(now), "bytes", newest, source, MeasureState.BOUND, part)
+    return Measure(sum(now), "bytes", newest, source, state)
 
 
 def _kv(tracks: Sequence[CacheTracks], at: float, parts: Sequence[CacheTracks]) -> CacheStat | None:

@@ -150,7 +150,11 @@ class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChartColumn(msgspec.Struct, frozen=True, gc=False):
-    """One closed column of the latency chart, ``at`` its start. None is a gap (no data), never zero."""
+    """One closed column of the latency chart, ``at`` its start. None is a gap (no data), never zero.
+
+    ``bounds`` has a sign for each percentile: ">" in the open bucket, "<" in the first one, else " "; "" is none at
+    all. ``without`` are the regions that told nothing of it while others did.
+    """
 
     at: float
     p50_s: float | None
@@ -158,6 +162,8 @@ class ChartColumn(msgspec.Struct, frozen=True, gc=False):
     p99_s: float | None
     rps: float | None
     error_ratio: float | None
+    bounds: str = ""
+    without: tuple[str, ...] = ()
 
 
 class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +196,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the metrics tab: what, value, and where it came from."""
+    """One line of the metrics tab: what, value, and where it came from. ``region`` "": all of the row's together."""
 
     name: str
     region: str

@@ -24,11 +24,13 @@ from nimify_tui.fleet.numbers import (
     Numbers,
     absent_s,
     assess,
+    fresh_of,
     measure,
     merged,
 )
 from nimify_tui.fleet.series import BUCKETS, HOUR_COLUMNS
 from nimify_tui.fleet.served import model_rows
+from nimify_tui.fleet.tokenlines import late_first_token
 from nimify_tui.fleet.tracks import ServiceTrack
 from nimify_tui.fleet.whereabouts import Whereabouts
 from nimify_tui.fleet.world import World
@@ -163,8 +165,11 @@ class Publisher:
         numbers = track.numbers = measure(track, at, world.scrape_s)
         track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
-        track.findings = assess(track, numbers, slo)
-        track.burnt = burn(rows.budget_of(slo, [track], at), track.sampled_at or None, "metrics", track.slo_problem)
+        has = slo is not None and slo.ttft_ms is not None
+        late = late_first_token(track, fresh_of(track, at, world.scrape_s), slo) if has else ""
+        track.findings = assess(track, numbers, slo, late)
+        budget = rows.budget_of(slo, [track], at, numbers.rps)
+        track.burnt = burn(budget, track.sampled_at or None, "metrics", track.slo_problem)
         if track.hostile:
             world.security.from_counters(track, at)
 

@@ -108,7 +108,7 @@ COMMANDS: tuple[Command, ...] = (
             "The latency chart alone below the table; again: all panels", _F),
     Command("fleet.panel-gpu", ("2",), ("gpu",), "gpu",
             "The GPUs alone below the table", _F),
-    Command("fleet.panel-cache", ("3",), ("cache",), "cache",
+    Command("fleet.panel-cache", ("3",), ("cache", "caches"), "cache",
             "The caches alone below the table", _F),
     Command("fleet.panel-security", ("4",), ("security",), "security",
             "The security feed alone below the table", _F),

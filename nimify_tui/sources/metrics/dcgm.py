@@ -178,7 +178,7 @@ def _one(host: str, said: Sequence[Said], way: Way, part: str) -> Gpu:
             measures["utilisation"] = Measure(engine.value * 100.0, "percent", engine.at, f"{source}, engine")
         else:
             measures["utilisation"] = absent("percent", f"not exported: {_ENGINE}", source)
-    bits = _bits(said, values)
+    bits, unknown = _bits(said, values)
     link, narrow = _link(values)
     notes = [
         words for name, words in ((_ROW_LOST, ROW_LOST), (_ROW_WAITS, ROW_WAITS))
@@ -190,7 +190,8 @@ def _one(host: str, said: Sequence[Said], way: Way, part: str) -> Gpu:
         uuid=clean_line(labels.get("UUID") or labels.get("uuid") or "", 80),
         name=clean_line(labels.get("modelName", "").removeprefix("NVIDIA "), 80) or "GPU",
         slowed=tuple(words for bit, words, _ in SLOWED if bits & bit),
-        slowed_by_fault=any(fault for bit, _, fault in SLOWED if bits & bit), pcie=link, link_narrow=narrow,
+        slowed_by_fault=any(fault for bit, _, fault in SLOWED if bits & bit), slowed_unknown=unknown,
+        pcie=link, link_narrow=narrow,
         note=", ".join(notes), instance=f"{profile} #{clean_line(part, 8)}" if part else "", pods=pods,
         shared=len(pods) if len(pods) > 1 else 0, every_s=way.every_s,
         series=both(_who(labels, part), way.match or "") if asked else "",
@@ -228,13 +229,15 @@ def _good(value: float, blank: float) -> bool:
     return math.isfinite(value) and 0.0 <= value < blank
 
 
-def _bits(said: Iterable[Said], values: Mapping[str, Said]) -> int:
+def _bits(said: Iterable[Said], values: Mapping[str, Said]) -> tuple[int, str]:
+    """The reasons, and why they are not known: an exporter of the usual fields tells none of them."""
     told = _first(values, _REASONS, _BLANK)
     bits = int(told.value) if told is not None else 0
     for each in said:
         if each.name == _EVENTS and each.value > 0:
             bits |= _EVENT_BITS.get(each.labels.get("clock_event", ""), 0)
-    return bits
+    known = told is not None or _EVENTS in values
+    return bits, "" if known else f"not exported: {_REASONS[0]}"
 
 
 def _link(values: Mapping[str, Said]) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.fleet.past import told_between
 from nimify_tui.fleet.series import COLUMN_S
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Scene, format_of
+from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Lack, Scene, format_of
 from nimify_tui.ui.present.panels import change_mark, change_text
 from nimify_tui.ui.present.queries import told_once
 from nimify_tui.ui.present.timerange import RANGES, TimeView
@@ -151,6 +151,7 @@ def remarks(scene: Scene, drawings: Sequence[Drawn], monitored: Mapping[str, str
                     points[f"each point is of {step}, its peak of {piece}"] = None
         if scene.metric is ChartMetric.REQUESTS:
             said.update(dict.fromkeys(_without(scene, each)))
+        said.update(dict.fromkeys(_lack_words(lack, scene.axis.end_at) for lack in each.lacks))
     if scene.compare is not Compare.REGIONS and scene.window_s > KEPT_S and any(each.answers for each in drawings):
         regions = {key.region: None for each in drawings for key in each.group.keys if key.region not in monitored}
         if regions:
@@ -177,6 +178,17 @@ def _without(scene: Scene, drawing: Drawn) -> Iterator[str]:
             yield f"without {region} until {fmt.date_clock(begin - scene.step_s, now)}"
         if end < last and end < group.end:
             yield f"without {region} since {fmt.date_clock(end, now)}"
+
+
+def _lack_words(lack: Lack, now: float) -> str:
+    """Which region what was measured here is without, and when."""
+    region = clean_line(lack.region, 40)
+    if lack.begin is None and lack.end is None:
+        return f"without {region}"
+    if lack.begin is None:
+        return f"without {region} until {fmt.date_clock(lack.end or now, now)}"
+    since = fmt.date_clock(lack.begin, now)
+    return f"without {region} {f'{since} to {fmt.date_clock(lack.end, now)}' if lack.end else f'since {since}'}"
 
 
 def empty_words(scene: Scene, drawings: Sequence[Drawn], detail: ServiceDetail | None, said: Sequence[str]) -> str:
@@ -209,13 +221,21 @@ def moment_words(scene: Scene, reading: Reading | None, pointed: bool, now: floa
     return f"{fmt.date_clock(reading.begin_at, now)} to {fmt.date_clock(reading.end_at, now)}"
 
 
-def span_text(span: Span, metric: ChartMetric) -> str:
-    """``1.9s``, or ``0.6s to 1.9s`` where a column has more than one value."""
+def span_text(span: Span, metric: ChartMetric, signs: str = "") -> str:
+    """``1.9s``, or ``0.6s to 1.9s`` where a column has more than one value; ``>10s`` where that is only a bound."""
     if span is None:
         return fmt.UNKNOWN
     text = format_of(metric)
     low, high = text(span[0]), text(span[1])
-    return high if low == high else f"{low} to {high}"
+    least, most = ("<" if "<" in signs else ""), (">" if ">" in signs else "")
+    if low == high:
+        return high if high.startswith("<") else f"{least or most}{high}"
+    return f"{least}{low} to {most}{high}"
+
+
+def signs_at(drawn: Drawn, number: int, begin: float, end: float) -> str:
+    """The signs of a curve's points between two times."""
+    return "".join(sign for at, sign in drawn.signs[number] if begin <= at < end) if drawn.signs else ""
 
 
 def near(told: Sequence[Told], reading: Reading | None, pointed: bool) -> list[Told]:

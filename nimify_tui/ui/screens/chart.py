@@ -43,7 +43,7 @@ class ChartScreen(ConsoleScreen):
 
     def __init__(self, row_id: str, wanted: str = "") -> None:
         super().__init__()
-        self.row_id = row_id
+        self.row_id, self._wanted = row_id, wanted
         self.view = TimeView(RANGES.get(wanted, 3600.0))
         self.metric = ChartMetric.LATENCY
         self.compare = Compare.NOTHING
@@ -69,8 +69,13 @@ class ChartScreen(ConsoleScreen):
         yield from (self.marks, self.remarks, self.footer_line, self.prompt)
 
     def on_mount(self) -> None:
-        """Begin with the detail of its row."""
+        """Begin with the detail of its row, and where nothing was asked for with a range that what is known fills."""
         self._demand(frozenset({DetailDemand(self.row_id)}))
+        detail, row = self.detail(), self.row()
+        if not self._wanted and detail is not None and row is not None and self._monitored().keys().isdisjoint(
+            key.region for key in row.keys
+        ):
+            self.view = TimeView(charts.range_that_fits(detail.history))
         self.chart.can_focus = True  # else the hidden prompt gets the keys
         self.set_focus(self.chart)
 
@@ -238,10 +243,14 @@ class ChartScreen(ConsoleScreen):
         items: list[list[SpanLike]] = []
         for number, series in enumerate(self._data.series if self._data is not None else ()):
             span = reading.spans[number] if reading is not None else None
+            begin, end = (reading.begin_at, reading.end_at) if reading is not None else (at, at)
             if not pointed:
-                value = next((value for _, value in reversed(series.points) if value is not None), None)
-                span = None if value is None else (value, value)
-            text = chart_words.span_text(span, scene.metric)
+                last = next((point for point in reversed(series.points) if point[1] is not None), None)
+                span = None if last is None or last[1] is None else (last[1], last[1])
+                begin, end = (last[0], last[0] + 0.001) if last is not None else (at, at)
+            lines = len(scene.lines)
+            signs = chart_words.signs_at(self._drawn[number // lines], number % lines, begin, end)
+            text = chart_words.span_text(span, scene.metric, signs)
             name = scene.groups[number].name if scene.compare is Compare.REGIONS else series.name
             items.append([(self.chart.legend(series.form), series.style), f" {name} ", (text, "bold")])
         return items

@@ -88,7 +88,7 @@ class FleetPanels:
                 [_full(each, width) for each in panels.cache_table(frame.caches, now, width, glyphs)]
             )
         else:
-            self.cache.set_items(panels.cache_items(frame.caches, glyphs))
+            self.cache.set_items(panels.cache_items(frame.caches, glyphs, self.cache.cols))
 
     def promql(self, screen: FleetScreen, path: str) -> None:
         """Hand over what is shown as PromQL."""
