@@ -41,7 +41,8 @@ class Link:
 class GpuReading:
     """One GPU. Percent, bytes, degrees Celsius, watt, megahertz, counts since the driver was loaded.
 
-    ``xids`` are those that came since the last reading. ``slowed``: see :data:`SLOWED`.
+    ``xids`` are those that came since the last reading. ``slowed``: see :data:`SLOWED`;
+    ``slowed_unknown`` is why the card does not tell that, "" where it does.
     """
 
     index: int
@@ -63,6 +64,7 @@ class GpuReading:
     link: Link
     slowed: tuple[str, ...] = ()
     slowed_by_fault: bool = False
+    slowed_unknown: str = ""
     note: str = ""
     xids: tuple[int, ...] = ()
 
@@ -84,7 +86,8 @@ def read_card(lib: Any, device: Any, index: int, work: Work, xids: tuple[int, ..
     """Everything that the card tells of itself."""
     ask = _Asked(lib)
     used, total = ask.memory(device)
-    reasons = int(ask.number(lambda: lib.nvmlDeviceGetCurrentClocksEventReasons(device)).value or 0)
+    told = ask.number(lambda: lib.nvmlDeviceGetCurrentClocksEventReasons(device))
+    reasons = int(told.value or 0)
     return GpuReading(
         index=index,
         uuid=ask.words(lambda: lib.nvmlDeviceGetUUID(device)),
@@ -105,6 +108,7 @@ def read_card(lib: Any, device: Any, index: int, work: Work, xids: tuple[int, ..
         link=ask.link(device),
         slowed=tuple(words for bit, words, _ in SLOWED if reasons & bit),
         slowed_by_fault=any(fault for bit, _, fault in SLOWED if reasons & bit),
+        slowed_unknown=told.reason if told.value is None else "",
         note=ask.note(device),
         xids=xids,
     )

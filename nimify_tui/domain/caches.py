@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
+
+#: One step of a trend, seconds, and how many there are.
+STEP_S = 20.0
+STEPS = 24
+#: Counters that are read seldom are compared over so many readings.
+READINGS = 3.0
+#: The tier of prefixes that are found in a KV cache.
+PREFIX = "prefix"
+#: Results of a lookup that are a hit.
+HITS = ("hit", "hits", "stale_hit")
 
 
 class CacheKey(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -17,7 +29,8 @@ class CacheTold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was told of it; None: not told. Counters go on from one telling to the next while ``began`` is the same.
 
     ``every_s`` is how often it is asked, ``limit_bytes`` 0.0 where it has none. ``probes``: the counters are of our own
-    probes alone, and say nothing of anybody's traffic. ``source`` is who told it; ``note`` a few words on the last one.
+    probes alone, and say nothing of anybody's traffic. ``source`` is who told it; ``note`` a few words on the last one;
+    ``series`` are the matchers of its series where that is a Prometheus, "" elsewhere.
     """
 
     key: CacheKey
@@ -32,3 +45,9 @@ class CacheTold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     latency_s: float | None = None
     probes: bool = False
     note: str = ""
+    series: str = ""
+
+
+def steps_in(span_s: float) -> int:
+    """So many of the newest steps are looked at for what is compared over ``span_s``."""
+    return min(STEPS, max(2, math.ceil(span_s / STEP_S)))

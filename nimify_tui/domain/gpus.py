@@ -34,13 +34,16 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     ``utilisation`` is a duty cycle: how much of the time anything ran. ``tensor_active`` and ``dram_active``
     say how much work that was. ``temperature_limit`` is where the driver begins to slow the clocks down.
     ``slowed`` are the reasons why the clocks are not higher, in words, and ``slowed_by_fault`` whether one of them
-    is heat or a fault rather than a set limit. ``pcie`` is the link in words; ``link_narrow`` that it has fewer
+    is heat or a fault rather than a set limit; ``slowed_unknown`` says why nobody tells any ("": they are told).
+    ``pcie`` is the link in words; ``link_narrow`` that it has fewer
     lanes than it could. ``faults`` are newest first. ``holders``
     are the services whose ``processes`` compute on it, in words, or those of the ``pods`` ("namespace/pod") that have
     it. ``region`` is "" for this host's. ``instance`` names a MIG slice ("2g.20gb #3"); the row of the card itself has
     the number of its ``slices``. ``shared``: so many pods have it at once, without a wall between them (0: none, or
     not known). ``every_s`` is how often its numbers come, seconds. ``idle_s`` is for how long it did nothing, and
-    ``watched_s`` for how long that was looked at without a break (None: not known), by our own readings.
+    ``watched_s`` for how long that was looked at without a break (None: not known), by our own readings. ``series`` are
+    the matchers of its series where a Prometheus has told it ("" elsewhere), ``formulas`` of each number that it has
+    (the name of its field) PromQL in the number's unit, with ``{}`` where the matchers go.
     """
 
     node: str
@@ -67,6 +70,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     nvlink_sent: Measure = absent("bytes_per_second", _NOT_ASKED)
     slowed: tuple[str, ...] = ()
     slowed_by_fault: bool = False
+    slowed_unknown: str = ""
     pcie: str = ""
     link_narrow: bool = False
     note: str = ""
@@ -81,6 +85,14 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float = 2.0
     idle_s: float | None = None
     watched_s: float | None = None
+    series: str = ""
+    formulas: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def queries(self) -> tuple[tuple[str, str], ...]:
+        """(field, PromQL that gives its number, in its unit); () where no Prometheus has told it."""
+        matchers = f"{{{self.series}}}"
+        return tuple((name, formula.replace("{}", matchers)) for name, formula in self.formulas)
 
 
 _MEASURES = tuple(each.name for each in msgspec.structs.fields(Gpu) if each.type is Measure)

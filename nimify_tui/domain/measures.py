@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from nimify_tui.domain.asked import Found
+
 
 class MeasureState(enum.StrEnum):
     """How far a number can be trusted. Absent is never zero."""
@@ -98,9 +100,10 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``duration`` measures where that is not the whole request. ``tokens``: of servers of language models. ``front``:
     of what stands before other services, which it tells of. ``digests``
     are the SHA-256 of the models that it has loaded, where it tells those. ``via`` is
-    who has told it where that is not the replica itself ("Prometheus prom:9090"), ``partial`` why that may be only a
-    part ("" where it is all). ``runtime`` is the family whose names of metrics were read, ``documented`` whether some
-    of those names are known from their maker's documentation alone: no page that a server wrote is there to check them.
+    who has told it where that is not the replica itself ("Prometheus prom:9090"), ``found`` the series that did,
+    ``partial`` why that may be only a part ("" where it is all). ``runtime`` is the family whose names of metrics were
+    read, ``documented`` whether some of those names are known from their maker's documentation alone: no page that a
+    server wrote is there to check them.
     """
 
     at: float
@@ -132,6 +135,7 @@ class ReplicaSample(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tokens: TokenSample | None = None
     front: Front | None = None
     digests: tuple[str, ...] | None = None
+    found: Found | None = None
 
 
 class ReplicaUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):

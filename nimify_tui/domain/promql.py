@@ -7,6 +7,7 @@ twice counts once. https://prometheus.io/docs/prometheus/latest/querying/functio
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from nimify_tui.domain.history import ChartMetric
@@ -124,6 +125,11 @@ def family_of(names: frozenset[str]) -> Family | None:
     return next((each for each in FAMILIES if not names.isdisjoint(each.signs)), None)
 
 
+def sign_of(names: Container[str]) -> str:
+    """The first name that tells a family, "" for none: :func:`family_of` knows the family by it alone."""
+    return next((sign for each in FAMILIES for sign in each.signs if sign in names), "")
+
+
 class Panel(NamedTuple):
     """One family's metrics of the series that ``matchers`` select (``pod=~"a-.*"``); ``who`` tell replicas apart."""
 
@@ -158,11 +164,22 @@ class Panel(NamedTuple):
         errors = self.errors(window_s)
         return f"{errors} / {self.total(window_s)}" if errors else ""
 
+    def slower(self, limit_s: float, window_s: float) -> str:
+        """The part of all requests that took longer than a bound of the histogram, 0 to 1; nothing where it is none."""
+        limit, bucket = f"{limit_s / self.family.unit_s:g}", self.family.bucket
+        within, total = (
+            self._sum(Counter(bucket.name, ",".join(filter(None, (bucket.matchers, f'le=~"{le}"')))), window_s)
+            # As Go writes a bound, or as Python does.
+            for le in (f"{limit.replace('.', '[.]')}([.]0)?", "[+]Inf")
+        )
+        return f"1 - {within} / {total}"
+
     def lines(self, metric: ChartMetric, window_s: float) -> list[tuple[str, str]]:
         """(name, expression) of the lines of a panel, to copy."""
         match metric:
             case ChartMetric.LATENCY:
-                return [(f"p{q * 100:g}", self.quantile(q, window_s)) for q in QUANTILES]
+                unit = "" if self.family.unit_s == 1.0 else " in ms"
+                return [(f"p{q * 100:g}{unit}", self.quantile(q, window_s)) for q in QUANTILES]
             case ChartMetric.REQUESTS:
                 return [("requests/s", self.total(window_s))]
             case ChartMetric.ERRORS:

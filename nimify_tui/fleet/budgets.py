@@ -16,11 +16,11 @@ from typing import NamedTuple
 import msgspec
 
 from nimify_tui.base.errors import ValidationError
-from nimify_tui.domain.measures import Measure, absent
+from nimify_tui.domain.measures import Measure, MeasureState, absent
 from nimify_tui.domain.slos import Burning, Slo
-from nimify_tui.fleet.quantiles import Bounds, share_within
+from nimify_tui.fleet.quantiles import Bounds, at_most_within
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, Window
-from nimify_tui.fleet.words import span
+from nimify_tui.fleet.words import seconds, span
 
 #: A window is whole when this part of it was watched: a console is started anew now and then.
 WHOLE = 0.95
@@ -111,10 +111,13 @@ class _Level:
 class Ledger:
     """One service with an objective in one region."""
 
-    __slots__ = ("_at", "_known", "_levels", "slo")
+    __slots__ = ("_at", "_first_at", "_known", "_levels", "_unknown", "slo")
 
     def __init__(self, slo: Slo) -> None:
         self.slo = slo
+        #: By part of the objective: why it cannot be measured, "" where it is. When a first token was told of last.
+        self._unknown: dict[str, str] = {}
+        self._first_at = -math.inf
         self._levels = tuple(_Level(*each) for each in _LEVELS)
         self._at = 0.0
         self._known: dict[float, Sum] = {}
@@ -122,19 +125,35 @@ class Ledger:
     def learn(self, column: int, window: Window) -> None:
         """A column has closed: what failed, and what was slower than the objective."""
         slo, total, bad = self.slo, window.total, window.values[ERRORS]
-        if slo.latency_ms is not None:
-            within = share_within(slo.latency_ms / 1000, window.bounds, window.counts)
-            if within is not None:
-                bad = max(bad, min(total, bad + (1.0 - within) * total))
-        self._add((column + 0.5) * COLUMN_S, bad, total, min(COLUMN_S, window.span_s))
+        at = (column + 0.5) * COLUMN_S
+        if slo.latency_ms is not None and total > 0.0:
+            within, why = at_most_within(slo.latency_ms / 1000, window.bounds, window.counts)
+            limit = seconds(slo.latency_ms / 1000)
+            self._unknown["latency"] = f"whether it answers within {limit} ({why})" if why else ""
+            bad = max(bad, min(total, bad + (1.0 - within) * total))
+        if slo.ttft_ms is not None and total > 0.0 and at - self._first_at > _LATE_S:
+            self._unknown["first token"] = f"when its first tokens come ({seconds(slo.ttft_ms / 1000)} are allowed)"
+        self._add(at, bad, total, min(COLUMN_S, window.span_s))
 
     def first_tokens(self, at: float, bounds: Bounds, counts: Sequence[float]) -> None:
         """Requests whose first token came between two scrapes, by how long it took."""
         if self.slo.ttft_ms is None:
             return
-        within = share_within(self.slo.ttft_ms / 1000, bounds, counts)
-        if within is not None:
-            self._add(at, (1.0 - within) * counts[-1], 0.0, 0.0)
+        self._first_at = at
+        if counts[-1] <= 0.0:
+            return
+        limit_s = self.slo.ttft_ms / 1000
+        within, why = at_most_within(limit_s, bounds, counts)
+        self._unknown["first token"] = f"whether first tokens come within {seconds(limit_s)} ({why})" if why else ""
+        self._add(at, (1.0 - within) * counts[-1], 0.0, 0.0)
+
+    @property
+    def unknown(self) -> str:
+        """What of the objective cannot be measured, so that more may be bad than is counted; "" where all is."""
+        slo, wanted = self.slo, []
+        wanted += ["latency"] if slo.latency_ms is not None else []
+        wanted += ["first token"] if slo.ttft_ms is not None else []
+        return ", ".join(filter(None, (self._unknown.get(each, "") for each in wanted)))
 
     def _add(self, at: float, bad: float, total: float, watched_s: float) -> None:
         for level in self._levels:
@@ -181,11 +200,27 @@ def _amount(value: float) -> bool:
 
 
 class Budget(NamedTuple):
-    """One objective over one or several regions: their requests are added. ``at`` is now, None: as last watched."""
+    """One objective over one or several regions: their requests are added.
+
+    ``at`` is now, None: as last watched. ``old``: why what it is made of is not new ("" where it is).
+    """
 
     slo: Slo
     ledgers: tuple[Ledger, ...]
     at: float | None = None
+    old: str = ""
+
+    def told(
+        self, value: float, unit: str, at: float | None, source: str, reason: str, *, most: bool = False
+    ) -> Measure:
+        """A number of it with how far it can be trusted; ``most``: unknown failures could only make it less."""
+        unknown = next(filter(None, (each.unknown for each in self.ledgers)), "")
+        if self.old:
+            return Measure(value, unit, at, source, MeasureState.STALE, self.old)
+        if not unknown:
+            return Measure(value, unit, at, source, reason=reason)
+        words = f"at {'most' if most else 'least'}: not known {unknown}"
+        return Measure(value, unit, at, source, MeasureState.BOUND, "; ".join(filter(None, (words, reason))))
 
     def sum(self, length_s: float) -> Sum:
         """Requests of all; watched for as long as the one that was watched longest."""
@@ -232,7 +267,7 @@ def _by_pair(budget: Budget, pair: Pair, at: float | None, source: str) -> Measu
     rates = [rate for each in (long, short) if (rate := budget.rate(each)) is not None]
     if len(rates) < 2:
         return absent("count", lacking(budget, pair, long, short), source)
-    return Measure(min(rates), "count", at, source, reason=have(long, pair.long_s))
+    return budget.told(min(rates), "count", at, source, have(long, pair.long_s))
 
 
 def few(budget: Budget, of: Sum) -> str:
@@ -263,13 +298,24 @@ def length(seconds: float) -> str:
     return f"{seconds / 3600:g} h" if seconds < _DAY_S else f"{seconds / _DAY_S:g} d"
 
 
+def objective_words(slo: Slo) -> str:
+    """All of an objective but its ratio: ``in 30 d; slow are answers over 80 ms; of at least 20 requests``."""
+    parts = [f"in {length(slo.window_s)}"]
+    slow = [f"answers over {seconds(slo.latency_ms / 1000)}"] if slo.latency_ms is not None else []
+    slow += [f"first tokens over {seconds(slo.ttft_ms / 1000)}"] if slo.ttft_ms is not None else []
+    parts += [f"slow are {' and '.join(slow)}, shown at p{slo.quantile * 100:g}"] if slow else []
+    return "; ".join([*parts, f"of at least {slo.min_requests} requests"])
+
+
 def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[str, Measure]]:
-    """What the detail says: each pair, what is left, and how long it lasts. ``now``: the row's own burn."""
+    """What the detail says: the objective, each pair, what is left, how long it lasts. ``now``: the row's own burn."""
     slo, at = budget.slo, now.at
+    allowed = Measure(1.0 - slo.objective, "ratio", None, objective_words(slo))
+    yield f"objective {slo.objective * 100:g} %: bad at most", allowed
     for pair in PAIRS:
-        found = _by_pair(budget, pair, at, source)
-        if found.value is not None and found.reason and pair is not PAIRS[0]:
-            found = absent("count", found.reason, source)
+        found, part = _by_pair(budget, pair, at, source), have(budget.sum(pair.long_s), pair.long_s)
+        if found.value is not None and part and pair is not PAIRS[0]:
+            found = absent("count", part, source)
         yield f"burn {pair.name} (limit {pair.limit:g})", found
     whole = budget.sum(slo.window_s)
     rate, told = budget.rate(whole), have(whole, slo.window_s)
@@ -279,11 +325,14 @@ def budget_lines(budget: Budget, now: Measure, source: str) -> Iterable[tuple[st
         yield name, absent("ratio", told or few(budget, whole), source)
     else:
         left = 1.0 - rate
-        yield name, Measure(left, "ratio", at, source)
+        yield name, budget.told(left, "ratio", at, source, "", most=True)
     if not now.value or now.value < 1.0:
-        why = now.reason if now.value is None else "it burns no faster than it may"
+        sure = now.value is not None and now.state is not MeasureState.BOUND
+        why = "it burns no faster than it may" if sure else now.reason
         yield "budget gone in", absent("s", why, source)
     elif left is None:
-        yield "at this rate a whole budget lasts", Measure(slo.window_s / now.value, "s", at, source)
+        lasts = budget.told(slo.window_s / now.value, "s", at, source, "", most=True)
+        yield "at this rate a whole budget lasts", lasts
     else:
-        yield "budget gone in", Measure(max(0.0, left) * slo.window_s / now.value, "s", at, source)
+        gone_s = max(0.0, left) * slo.window_s / now.value
+        yield "budget gone in", budget.told(gone_s, "s", at, source, "", most=True)

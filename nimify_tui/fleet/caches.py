@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from itertools import repeat
 from typing import Protocol
 
+from nimify_tui.domain.caches import HITS, PREFIX, READINGS, STEP_S, STEPS
 from nimify_tui.domain.measures import ReplicaSample, TokenSample
 
-#: One step of the trend, seconds, and how many there are.
-STEP_S = 20.0
-STEPS = 24
-#: Counters that are read seldom are compared over so many readings.
-TELLINGS = 3.0
-#: The tier of prefixes that are found in a KV cache.
-PREFIX = "prefix"
 #: A counter that a scrape did not tell: what comes after it is no growth, it may be all of a process's life.
 _ABSENT = -1.0
 #: Results that are a hit.
-_HITS = frozenset({"hit", "hits", "stale_hit"})
+_HITS = frozenset(HITS)
 
 
 class Replica(Protocol):
@@ -132,7 +125,7 @@ class CacheTracks:
 
     def fresh_s(self, least_s: float) -> float:
         """How old what it told may be, seconds: ``least_s``, and longer for what is read seldom."""
-        return max(least_s, TELLINGS * self.every_s)
+        return max(least_s, READINGS * self.every_s)
 
     def kv_steps(self, at: float) -> dict[int, float]:
         """The fullest KV cache of the last steps."""
@@ -163,11 +156,6 @@ def _of_step(steps: list[list[float]], step: float, values: int) -> list[float]:
     steps.insert(place, found)
     del steps[:-STEPS]
     return found
-
-
-def steps_in(span_s: float) -> int:
-    """So many of the newest steps are looked at for what is compared over ``span_s``."""
-    return min(STEPS, max(2, math.ceil(span_s / STEP_S)))
 
 
 def has_caches(tokens: TokenSample) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from nimify_tui.domain.asked import REDIS, Asked
+from nimify_tui.domain.caches import PREFIX, READINGS, STEP_S, steps_in
 from nimify_tui.domain.measures import Measure, MeasureState, absent
-from nimify_tui.fleet.caches import PREFIX, STEP_S, TELLINGS, CacheTracks, steps_in
+from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.frames import CacheStat
 from nimify_tui.fleet.shared import SharedCache, once
 
 #: (tier, its name on the screen), in the order of the screen; others come last, by their own names.
-_NAMES = (
+NAMES = (
     ("l1", "response L1"), ("l2", "redis L2"), ("l3", "edge L3"), (PREFIX, "prefix"),
     ("artifact", "model artifacts"),
 )  # fmt: skip
@@ -39,7 +41,7 @@ def stats(
     """
     each_of = list(parts) if parts is not None else tracks
     told = {tier for track in tracks for tier in track.tiers}
-    order = dict(_NAMES)
+    order = dict(NAMES)
     beside: dict[str, list[SharedCache]] = {}
     for each in shared:
         beside.setdefault(each.key.tier, []).append(each)
@@ -66,12 +68,27 @@ def _told(
     seldom_s = max(paces_s, default=0.0)
     state = MeasureState.FRESH if at - newest <= max(STEP_S, seldom_s) else MeasureState.STALE
     steps = _together([track.sums(tier, at) for track in tracks])
-    held = [size for track in parts if (size := track.size_bytes(tier)) is not None]
     return CacheStat(
         tier=name, hit_ratio=_ratio(steps, at, newest, steps_in(seldom_s), source, state),
-        size=Measure(sum(held), "bytes", newest, source, state) if held else absent("bytes", "not told", source),
-        trend=_trend(steps, at),
+        size=_size(tier, parts, at, newest, source, state), trend=_trend(steps, at),
     )  # fmt: skip
+
+
+def _size(
+    tier: str, parts: Sequence[CacheTracks], at: float, newest: float, source: str, state: MeasureState
+) -> Measure:
+    """All that is held; what was told longer ago is not known to be held any more, and all is at least the rest."""
+    sizes = [(track, size) for track in parts if (size := track.size_bytes(tier)) is not None]
+    told = [(at - track.at <= track.fresh_s(KV_S), size) for track, size in sizes]
+    if not told:
+        return absent("bytes", "not told", source)
+    now = [size for fresh, size in told if fresh]
+    if state is MeasureState.STALE or not now:
+        return Measure(sum(size for _, size in told), "bytes", newest, source, MeasureState.STALE, "as told last")
+    if len(now) < len(told):
+        part = f"at least: {len(now)} of {len(told)} services tell it"
+        return Measure(sum(now), "bytes", newest, source, MeasureState.BOUND, part)
+    return Measure(sum(now), "bytes", newest, source, state)
 
 
 def _kv(tracks: Sequence[CacheTracks], at: float, parts: Sequence[CacheTracks]) -> CacheStat | None:
@@ -111,9 +128,9 @@ def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
     part = f"{len(known)} of {len(caches)}: {trouble}" if len(known) < len(caches) else ""
     newest = min(cache.at for cache, _ in known)
     source = known[0][1].source if len(known) == 1 else f"{len(known)} caches"
-    late = failed or any(at - cache.at > TELLINGS * told.every_s for cache, told in known)
+    late = failed or any(at - cache.at > READINGS * told.every_s for cache, told in known)
     state = MeasureState.STALE if late else MeasureState.FRESH
-    span = max((_PROBES if told.probes else TELLINGS) * told.every_s for _, told in known)
+    span = max((_PROBES if told.probes else READINGS) * told.every_s for _, told in known)
     steps = _together([cache.steps.sums(at) for cache, _ in known])
     counted = all(told.hits is not None and told.misses is not None for _, told in known)
     ratio = _ratio(steps, at, newest, steps_in(span), source, state, trouble if failed else "")
@@ -135,6 +152,11 @@ def _shared(name: str, caches: Sequence[SharedCache], at: float) -> CacheStat:
         evictions=total([cache.evicted_s for cache, _ in known], "count"),
         limit=limit if limit.value != 0.0 else absent("bytes", "no limit is set", source),
         latency=Measure(max(latencies), "s", newest, source, state) if latencies else absent("s", "not told", source),
+        asked=tuple(
+            Asked(cache.key.region, told.source if told.series else "", REDIS if told.series else told.source,
+                  told.series, every_s=told.every_s)
+            for cache, told in known
+        ),
     )  # fmt: skip
 
 

@@ -25,8 +25,10 @@ from nimify_tui.fleet.health import UNWELL
 from nimify_tui.fleet.numbers import (
     ABSENT_S,
     NO_HISTOGRAM,
+    SERVING,
     STALE_INTERVALS,
     absent_s,
+    fresh_of,
     lag_columns,
     latencies,
     with_origin,
@@ -52,6 +54,7 @@ from nimify_tui.fleet.series import (
 from nimify_tui.fleet.shared import SharedCache
 from nimify_tui.fleet.tokenlines import token_lines
 from nimify_tui.fleet.tracks import ReplicaTrack, ServiceTrack, unpacked
+from nimify_tui.fleet.whereabouts import Whereabouts
 from nimify_tui.fleet.words import span
 
 #: A column is closed so long after its end: the scrapes that tell of it have come by then.
@@ -79,6 +82,7 @@ class Detail:
         self._columns: list[ChartColumn] = []
         self._frozen: tuple[ChartColumn, ...] = ()
         self._keys: tuple[object, ...] = ()
+        self._whereabouts = Whereabouts()
         self.shown: ServiceDetail | None = None
 
     def build(
@@ -114,9 +118,13 @@ class Detail:
             why=_why(row, tracks, peers, at, around, explain),
             changes=tuple(mine),
             security=security.of(track.key for track in tracks),
-            metrics=tuple(line for track in tracks for line in metric_lines(track, at, scrape_s)),
+            metrics=(
+                *fold_lines(row, tracks, at),
+                *(line for track in tracks for line in metric_lines(track, at, scrape_s)),
+            ),
             caches=stats(caches, at, "metrics", shared),
             models=tuple(each for track in tracks for each in track.models),
+            asked=self._whereabouts.of(tracks),
         )
         return self.shown
 
@@ -170,21 +178,26 @@ class Detail:
 
 def chart_column(tracks: Sequence[ServiceTrack], column: int) -> ChartColumn:
     """One column over all regions, merged by buckets; a column nobody was scraped in is a gap."""
-    windows = [
-        window for track in tracks if track.series is not None and (window := track.series.column(column)) is not None
-    ]
+    told = [(track, track.series.column(column) if track.series is not None else None) for track in tracks]
+    windows = [window for _, window in told if window is not None]
     at = column * COLUMN_S
     if not windows:
         return ChartColumn(at, None, None, None, None, None)
+    without = tuple(track.key.region for track, window in told if window is None and not _stopped(track))
     rps = sum(window.rps for window in windows)
     total = sum(window.values[TOTAL] for window in windows)
     error = sum(window.values[ERRORS] for window in windows) / total if total >= 0.5 else None
     together = merge((window.bounds, window.counts) for window in windows)
     if together is None or together[1][-1] < 0.5:
-        return ChartColumn(at, None, None, None, rps, error)
+        return ChartColumn(at, None, None, None, rps, error, without=without)
     found = [quantile(q, *together) for q in (0.5, 0.95, 0.99)]
     p50, p95, p99 = (each.value if each is not None else None for each in found)
-    return ChartColumn(at, p50, p95, p99, rps, error)
+    signs = "".join(each.sign if each is not None else " " for each in found)
+    return ChartColumn(at, p50, p95, p99, rps, error, signs if signs.strip() else "", without)
+
+
+def _stopped(track: ServiceTrack) -> bool:
+    return track.service is not None and (track.service.stopped or track.service.desired_replicas == 0)
 
 
 def replica_row(track: ReplicaTrack, service: ServiceTrack, at: float, scrape_s: float) -> ReplicaRow:
@@ -244,19 +257,39 @@ def _used(use: ReplicaUse, at: float, why: str) -> tuple[Measure, Measure]:
     return told(use.cpu_ratio, "ratio"), told(use.memory_bytes, "bytes")
 
 
+def fold_lines(row: ServiceRow, tracks: Sequence[ServiceTrack], at: float) -> list[MetricLine]:
+    """The row's own numbers where it stands for several regions (``region`` ""), its error budget over all of them."""
+    if len(tracks) < 2:
+        return []
+    ledgers = tuple(track.budget for track in tracks if track.budget is not None)
+    budget = Budget(row.slo, ledgers, at, _old(row)) if row.slo is not None and ledgers else None
+    return [MetricLine(name=name, region="", measure=value) for name, value in _row_lines(row, budget)]
+
+
+def _old(row: ServiceRow) -> str:
+    return row.burn.reason if row.burn.state is MeasureState.STALE else ""
+
+
+def _row_lines(row: ServiceRow, budget: Budget | None) -> list[tuple[str, Measure]]:
+    lines = [
+        ("requests a second", row.rps), ("latency p50", row.p50), ("latency p95", row.p95),
+        ("latency p99", row.p99),
+        ("error ratio (5xx, failed runs)", row.error_ratio),
+    ]  # fmt: skip
+    if budget is None:
+        return [*lines, ("error budget burn", row.burn)]
+    return [*lines, *budget_lines(budget, row.burn, row.burn.source)]
+
+
 def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[MetricLine]:
     """The numbers of one service in one region with their sources, one a line."""
     row, region = track.row, track.key.region
     if row is None:
         return []
-    lines = [
-        ("requests", row.rps), ("latency p50", row.p50), ("latency p95", row.p95), ("latency p99", row.p99),
-        ("error ratio (5xx, failed runs)", row.error_ratio),
-    ]  # fmt: skip
+    budget = None
     if row.slo is not None and track.budget is not None:
-        lines += budget_lines(Budget(row.slo, (track.budget,), at), row.burn, row.burn.source)
-    else:
-        lines.append(("error budget burn", row.burn))
+        budget = Budget(row.slo, (track.budget,), at, _old(row))
+    lines = _row_lines(row, budget)
     window = track.window
     base = row.rps
     if window is not None and base.value is not None:
@@ -278,18 +311,30 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
             ("refused by the rate limit", told(window.rate(LIMITED), "rps")),
             ("refused for overload", told(window.rate(UNAVAILABLE), "rps")),
         ]
-    fresh_s = STALE_INTERVALS * (track.every_s or scrape_s)
-    fresh = [each for each in track.replicas.values() if each.at and at - each.at <= fresh_s]
-    for name, attribute, unit in (
-        ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
-    ):  # fmt: skip
-        known = [value for each in fresh if (value := getattr(each, attribute)) is not None]
-        source = with_origin(f"sum of {len(known)} replicas" if len(known) != 1 else "1 replica", track)
-        newest = max((each.at for each in fresh), default=None)
-        value = Measure(sum(known), unit, newest, source) if known else absent(unit, base.reason or "not told")
-        lines.append((name, value))
+    fresh = fresh_of(track, at, scrape_s)
+    lines += [
+        (name, _sum_of(track, fresh, attribute, unit, base.reason))
+        for name, attribute, unit in (
+            ("in flight", "in_flight", "count"), ("waiting", "queued", "count"), ("memory (RSS)", "rss_bytes", "bytes"),
+        )
+    ]  # fmt: skip
     lines += token_lines(track, fresh, base)
     return [MetricLine(name=name, region=region, measure=value) for name, value in lines]
+
+
+def _sum_of(track: ServiceTrack, fresh: Sequence[ReplicaTrack], attribute: str, unit: str, why: str) -> Measure:
+    """A number of all replicas together; where some that run do not tell it, it is at least that."""
+    known = [value for each in fresh if (value := getattr(each, attribute)) is not None]
+    if not known:
+        return absent(unit, why or "not told")
+    newest, told = max(each.at for each in fresh), frozenset(fresh)
+    running = sum(each in told or each.replica.state in SERVING for each in track.replicas.values())
+    if len(known) < running:
+        source = with_origin(f"sum of {len(known)} of {running} replicas", track)
+        return Measure(sum(known), unit, newest, source, MeasureState.BOUND, "at least: not all tell it")
+    source = with_origin("1 replica" if len(known) == 1 else f"sum of {len(known)} replicas", track)
+    state = MeasureState.BOUND if track.partial else MeasureState.FRESH
+    return Measure(sum(known), unit, newest, source, state, track.partial)
 
 
 def _mean_latency(track: ServiceTrack, window: Window, base: Measure) -> Measure:

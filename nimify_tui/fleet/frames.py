@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from nimify_tui.domain.alerts import NO_ALERTS, Alerts, Incident
+from nimify_tui.domain.asked import Asked
 from nimify_tui.domain.changes import Change, Why
 from nimify_tui.domain.demands import HistoryDemand, ObjectDemand
 from nimify_tui.domain.gpus import GpuPanel
@@ -133,7 +134,7 @@ class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
 
     ``trend`` oldest first, 0 to 1: of ``use`` where that is told (how full it is), of the hit ratio elsewhere.
     ``evictions`` are those a second, ``limit`` is how large it may become, ``latency`` how long it takes to answer;
-    None of any: does not apply.
+    None of any: does not apply. ``asked``: where the numbers of caches beside the services came from.
     """
 
     tier: str
@@ -145,10 +146,15 @@ class CacheStat(msgspec.Struct, frozen=True, kw_only=True):
     evictions: Measure | None = None
     limit: Measure | None = None
     latency: Measure | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 class ChartColumn(msgspec.Struct, frozen=True, gc=False):
-    """One closed column of the latency chart, ``at`` its start. None is a gap (no data), never zero."""
+    """One closed column of the latency chart, ``at`` its start. None is a gap (no data), never zero.
+
+    ``bounds`` has a sign for each percentile: ">" in the open bucket, "<" in the first one, else " "; "" is none at
+    all. ``without`` are the regions that told nothing of it while others did.
+    """
 
     at: float
     p50_s: float | None
@@ -156,6 +162,8 @@ class ChartColumn(msgspec.Struct, frozen=True, gc=False):
     p99_s: float | None
     rps: float | None
     error_ratio: float | None
+    bounds: str = ""
+    without: tuple[str, ...] = ()
 
 
 class LatencyHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +196,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the metrics tab: what, value, and where it came from."""
+    """One line of the metrics tab: what, value, and where it came from. ``region`` "": all of the row's together."""
 
     name: str
     region: str
@@ -208,6 +216,8 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricLine, ...]
     caches: tuple[CacheStat, ...]
     models: tuple[ModelRow, ...] = ()
+    #: Where the numbers came from.
+    asked: tuple[Asked, ...] = ()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +272,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     objects: Mapping[ObjectDemand, ObjectText] = {}
     histories: Mapping[HistoryDemand, History] = {}
     models: Mapping[str, tuple[ModelRow, ...]] = {}
+    #: Where the numbers of the caches in replicas came from.
+    asked: tuple[Asked, ...] = ()
     #: What may be done to services that were looked at, as far as their regions have said.
     rights: Mapping[ServiceKey, Rights] = {}
     alerts: Alerts = NO_ALERTS

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nimify_tui.base.clock import rfc3339
 from nimify_tui.base.text import clean_line
+from nimify_tui.domain.caches import STEP_S, steps_in
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import Measure, MeasureState, absent
@@ -14,12 +15,12 @@ from nimify_tui.domain.regions import CertificateSeen
 from nimify_tui.domain.rules import CACHE_USUAL, LANGUAGE_FAMILIES, TTFT_S, Looks
 from nimify_tui.domain.services import ReplicaState, ServiceState
 from nimify_tui.fleet.baseline import Baseline
-from nimify_tui.fleet.caches import STEP_S, CacheTracks, steps_in
+from nimify_tui.fleet.caches import CacheTracks
 from nimify_tui.fleet.detect import HOSTILE_EVENTS, TRAFFIC_FACTOR
 from nimify_tui.fleet.frames import ServiceRow
-from nimify_tui.fleet.numbers import STALE_INTERVALS
+from nimify_tui.fleet.numbers import STALE_INTERVALS, fresh_of
 from nimify_tui.fleet.quantiles import quantile
-from nimify_tui.fleet.tokenlines import token_lines
+from nimify_tui.fleet.tokenlines import first_token
 from nimify_tui.fleet.tracks import ServiceTrack
 from nimify_tui.fleet.words import percent, seconds, short, span
 
@@ -29,7 +30,6 @@ CACHE_STEPS, CACHE_LOOKUPS = 6, 20.0
 CACHE_ACCEPT_S = 900.0
 #: GPU numbers older than this, or than three of their own steps, are no judgement, seconds.
 GPU_STALE_S = 30.0
-_TTFT = "time to first token p95"
 
 
 class Verdict(NamedTuple):
@@ -114,20 +114,36 @@ def errors(look: Look) -> Verdict | None:
 
 
 def latency(look: Look) -> Verdict | None:
-    """Its own objective, else the time to the first token of a language model, else p95."""
-    track, row = look.track, look.row
-    if row.slo is not None and row.slo.latency_ms is not None:
-        name, limit = f"p{row.slo.quantile * 100:g}", row.slo.latency_ms / 1000
-        measure = _at_quantile(track, row, row.slo.quantile)
-        of = "its objective"
-    elif row.family in LANGUAGE_FAMILIES or any(each.tokens is not None for each in track.replicas.values()):
-        name, limit, of = _TTFT, TTFT_S, "the limit for language models"
-        fresh_s = STALE_INTERVALS * (track.every_s or look.scrape_s)
-        fresh = [each for each in track.replicas.values() if each.at and look.at - each.at <= fresh_s]
-        measure = dict(token_lines(track, fresh, row.rps)).get(_TTFT) or absent("s", "it tells no time to first token")
-    else:
-        name, measure, limit, of = "p95", row.p95, look.limit, "the limit"
+    """Its own objectives, else the time to the first token of a language model, else p95."""
+    track, row, slo = look.track, look.row, look.row.slo
+    told: list[tuple[str, Measure, float, str]] = []
+    if slo is not None and slo.latency_ms is not None:
+        name, measure = f"p{slo.quantile * 100:g}", _at_quantile(track, row, slo.quantile)
+        told.append((name, measure, slo.latency_ms / 1000, "its objective"))
+    if slo is not None and slo.ttft_ms is not None:
+        told.append((*_first_token(look, slo.quantile), slo.ttft_ms / 1000, "its objective"))
+    if not told and (
+        row.family in LANGUAGE_FAMILIES or any(each.tokens is not None for each in track.replicas.values())
+    ):
+        told = [(*_first_token(look, 0.95), TTFT_S, "the limit for language models")]
+    verdicts = [_slow(*each) for each in told or [("p95", row.p95, look.limit, "the limit")]]
+    return _worst(verdicts)
+
+
+def _slow(name: str, measure: Measure, limit: float, of: str) -> Verdict:
     return _over(measure, limit, lambda value: f"{name} {seconds(value)}, over {seconds(limit)} ({of})")
+
+
+def _first_token(look: Look, q: float) -> tuple[str, Measure]:
+    """The time to the first token at a quantile, with its name."""
+    fresh = fresh_of(look.track, look.at, look.scrape_s)
+    return f"time to first token p{q * 100:g}", first_token(look.track, fresh, look.row.rps, q)
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """A breach, else one that can be judged."""
+    breaches = [each for each in verdicts if each.breach]
+    return (breaches or [each for each in verdicts if each.breach is not None] or verdicts)[0]
 
 
 def _at_quantile(track: ServiceTrack, row: ServiceRow, q: float) -> Measure:
@@ -192,9 +208,7 @@ def cache(look: Look) -> Verdict | None:
     if at - tracks.at > tracks.fresh_s(STEP_S):
         return Verdict(None, f"cache counters are {at - tracks.at:.0f} s old")
     verdicts = [_tier(tracks, look.memory, tier, at, look.limit) for tier in tracks.tiers]
-    breaches = [each for each in verdicts if each.breach]
-    judged = [each for each in verdicts if each.breach is not None]
-    return (breaches or judged or verdicts)[0]
+    return _worst(verdicts)
 
 
 def _tier(tracks: CacheTracks, memory: Memory, tier: str, at: float, part: float) -> Verdict:

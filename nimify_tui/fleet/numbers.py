@@ -22,7 +22,7 @@ from nimify_tui.fleet.health import (
 )
 from nimify_tui.fleet.quantiles import Bounds, merge, quantile
 from nimify_tui.fleet.series import COLUMN_S, ERRORS, TOTAL, Series, Window
-from nimify_tui.fleet.tracks import HAS_STATUS, ServiceTrack
+from nimify_tui.fleet.tracks import HAS_STATUS, ReplicaTrack, ServiceTrack
 from nimify_tui.fleet.words import seconds, short, span
 
 #: Columns in the window of a row: five whole ones and the open one.
@@ -47,7 +47,10 @@ SWITCHES = {
 }  # fmt: skip
 #: How it is said that nothing tells metrics there.
 _SILENT = ("404", "does not answer", "refused")
-_QUANTILES = (0.5, 0.95, 0.99)
+#: A replica in one of these should tell its numbers.
+SERVING = frozenset({ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY})
+#: Of the columns.
+QUANTILES = (0.5, 0.95, 0.99)
 
 
 class Numbers(NamedTuple):
@@ -95,6 +98,12 @@ def measure(track: ServiceTrack, at: float, scrape_s: float) -> Numbers:
     if not mask & HAS_DURATION and track.front is not None and track.front.fresh(at):
         mask, note = mask | HAS_DURATION, track.front.note
     return of_window(window, mask, track.sampled_at, source, state, reason, series.conflict, note)
+
+
+def fresh_of(track: ServiceTrack, at: float, scrape_s: float) -> list[ReplicaTrack]:
+    """The replicas whose last scrape counts at ``at``."""
+    fresh_s = STALE_INTERVALS * (track.every_s or scrape_s)
+    return [each for each in track.replicas.values() if each.at and at - each.at <= fresh_s]
 
 
 def absent_s(track: ServiceTrack) -> float:
@@ -148,24 +157,21 @@ def latencies(
     state: MeasureState = MeasureState.FRESH,
     reason: str = "",
     conflict: str = "",
-) -> tuple[Measure, Measure, Measure]:
-    """p50, p95 and p99 of cumulative buckets."""
-    if conflict:
-        missing = absent("s", conflict, source)
-        return missing, missing, missing
-    if counts[-1] < 0.5:
-        missing = absent("s", f"no requests in {WINDOW_S:.0f} s", source)
-        return missing, missing, missing
+    quantiles: Sequence[float] = QUANTILES,
+) -> list[Measure]:
+    """Quantiles of cumulative buckets, one for each that is asked for."""
+    if conflict or counts[-1] < 0.5:
+        return [absent("s", conflict or f"no requests in {WINDOW_S:.0f} s", source)] * len(quantiles)
     found = []
-    for q in _QUANTILES:
+    for q in quantiles:
         value = quantile(q, bounds, counts)
         if value is None:
             found.append(absent("s", "no latency buckets", source))
-        elif value.bound and state is MeasureState.FRESH:
-            found.append(Measure(value.value, "s", at, source, MeasureState.BOUND, value.bound))
         else:
-            found.append(Measure(value.value, "s", at, source, state, reason or value.bound))
-    return found[0], found[1], found[2]
+            kind = MeasureState.BOUND if value.bound and state is MeasureState.FRESH else state
+            why = "; ".join(filter(None, (value.bound, reason)))
+            found.append(Measure(value.value, "s", at, source, kind, why))
+    return found
 
 
 def _absent(reason: str) -> Numbers:
@@ -191,17 +197,20 @@ def _why_not(track: ServiceTrack) -> str:
 def _source(track: ServiceTrack, at: float, scrape_s: float) -> str:
     """``metrics of 2 replicas``, or how many of them could be read."""
     limit = at - STALE_INTERVALS * scrape_s
-    serving = told = 0
+    serving = told = bare = 0
     for each in track.replicas.values():
         if each.at >= limit:
             told += 1
             serving += 1
-        elif each.replica.state in (ReplicaState.READY, ReplicaState.HUNG, ReplicaState.NOT_READY):
+            bare += not each.mask & HAS_DURATION
+        elif each.replica.state in SERVING:
             serving += 1
     via = f"{track.via}, " if track.via else ""
-    if told < serving:
-        return with_origin(f"{via}metrics of {told} of {serving} replicas", track)
-    return with_origin(f"{via}metrics of 1 replica" if told == 1 else f"{via}metrics of {told} replicas", track)
+    of = f" of {serving}" if told < serving else ""
+    # Of several revisions some may tell a histogram: the percentiles are theirs.
+    some = f", percentiles of {told - bare}" if 0 < bare < told else ""
+    replicas = "replica" if told == 1 and not of else "replicas"
+    return with_origin(f"{via}metrics of {told}{of} {replicas}{some}", track)
 
 
 def with_origin(source: str, *tracks: ServiceTrack) -> str:
@@ -250,14 +259,23 @@ def merged(children: Sequence[tuple[ServiceTrack, Numbers]]) -> Numbers:
         return Numbers(rps, missing, missing, missing, error)
     conflicts = [track.series.conflict for track, _ in known if track.series is not None]
     conflict = next(filter(None, conflicts), "")
-    return Numbers(rps, *latencies(*together, at, source, state, part, conflict), error)
+    # Requests of a region without a histogram are in no bucket: the percentiles are those of the others.
+    blind = sum(not window.bounds and window.values[TOTAL] >= 0.5 for window in windows)
+    if blind:
+        part = f"{len(known) - blind} of {len(asked)} regions, the others tell no histogram"
+        source = with_origin(f"metrics, {len(known) - blind} of {len(asked)} regions", *(track for track, _ in known))
+    p50, p95, p99 = latencies(*together, at, source, state, part, conflict)
+    return Numbers(rps, p50, p95, p99, error)
 
 
 # -- what the numbers say about health ---------------------------------------------------
 
 
-def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Finding]:
-    """What is the matter by the numbers, worst first; nothing when they are not fresh."""
+def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None, late: str = "") -> list[Finding]:
+    """What is the matter by the numbers, worst first; nothing when they are not fresh.
+
+    ``late``: in words how its first tokens miss its objective.
+    """
     series, detector = track.series, track.detector
     if series is None or detector is None or numbers.rps.value is None or numbers.stale:
         return []
@@ -281,10 +299,12 @@ def assess(track: ServiceTrack, numbers: Numbers, slo: Slo | None) -> list[Findi
     ]  # fmt: skip
     if recent is not None and (words := refusing(recent)):
         found.append(Finding(ServiceState.DEGRADED, words, newest * COLUMN_S, gravity=GRAVITY_PRESSED))
-    if slo is not None and (words := _over_slo(slo, window)):
+    if slo is not None and (words := over_slo(slo, window)):
         found.append(
             Finding(ServiceState.DEGRADED, words, _slow_onset(series, slo), gravity=GRAVITY_MUCH_SLOWER)
         )
+    if late:
+        found.append(Finding(ServiceState.DEGRADED, late, newest * COLUMN_S, gravity=GRAVITY_MUCH_SLOWER))
     return sorted(found, key=lambda each: (each.gravity, -each.weight))
 
 
@@ -328,14 +348,16 @@ def _error_onset(series: Series, ratio: float) -> float:
     return onset * COLUMN_S
 
 
-def _over_slo(slo: Slo, window: Window | None) -> str:
-    if window is None or slo.latency_ms is None or window.total < 20.0:
+def over_slo(slo: Slo, window: Window | None) -> str:
+    """In words, "" where it is not so or not known: in its first bucket nobody knows where a request is."""
+    if window is None or slo.latency_ms is None or window.total < slo.min_requests:
         return ""
     value = quantile(slo.quantile, window.bounds, window.counts)
     limit_s = slo.latency_ms / 1000
-    if value is None or value.value <= limit_s:
+    if value is None or value.value <= limit_s or value.at_most:
         return ""
-    return f"p{slo.quantile * 100:g} {seconds(value.value)} over {seconds(limit_s)} (SLO)"
+    least = "at least " if value.bound else ""
+    return f"p{slo.quantile * 100:g} {least}{seconds(value.value)} over {seconds(limit_s)} (SLO)"
 
 
 def _slow_onset(series: Series, slo: Slo) -> float:

@@ -12,11 +12,15 @@ from nimify_tui.fleet.quantiles import Bounds, merge, quantile
 
 
 class Extent(NamedTuple):
-    """A value over a step, and the lowest and highest within it as far as they are known."""
+    """A value over a step, and the lowest and highest within it as far as they are known.
+
+    ``sign`` is ">" for one that is at least that, "<" for at most, else " ".
+    """
 
     value: float
     low: float
     high: float
+    sign: str = " "
 
 
 class Stretch(NamedTuple):
@@ -72,7 +76,10 @@ def _latency(told: Sequence[tuple[Bounds, Step]]) -> tuple[Extent | None, ...]:
     for number, q in enumerate(QUANTILES):
         found = quantile(q, *together) if together is not None else None
         highs = [step.high[number] for _, step in told if len(step.high) > number]
-        lines.append(None if found is None else Extent(found.value, found.value, max((found.value, *highs))))
+        if found is None:
+            lines.append(None)
+        else:
+            lines.append(Extent(found.value, found.value, max((found.value, *highs)), found.sign))
     return tuple(lines)
 
 

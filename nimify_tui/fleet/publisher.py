@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from nimify_tui.domain.alerts import NO_ALERTS
+from nimify_tui.domain.asked import Asked
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.slos import Slo
 from nimify_tui.fleet import rows
@@ -23,12 +24,15 @@ from nimify_tui.fleet.numbers import (
     Numbers,
     absent_s,
     assess,
+    fresh_of,
     measure,
     merged,
 )
 from nimify_tui.fleet.series import BUCKETS, HOUR_COLUMNS
 from nimify_tui.fleet.served import model_rows
+from nimify_tui.fleet.tokenlines import late_first_token
 from nimify_tui.fleet.tracks import ServiceTrack
+from nimify_tui.fleet.whereabouts import Whereabouts
 from nimify_tui.fleet.world import World
 
 #: Bytes for the histories of all services; with many services each keeps less than the hour.
@@ -82,6 +86,7 @@ class Publisher:
         self._regions: tuple[RegionRow, ...] = ()
         self._summary: Summary | None = None
         self._caches: tuple[CacheStat, ...] = ()
+        self._whereabouts, self._asked = Whereabouts(), tuple[Asked, ...]()
         self._details: dict[str, Detail] = {}
         self._shown: dict[str, ServiceDetail] = {}
 
@@ -160,8 +165,11 @@ class Publisher:
         numbers = track.numbers = measure(track, at, world.scrape_s)
         track.region.count(track, track.countable if numbers.rps.value is not None else None, numbers.rps.value)
         self._look(track, numbers, at)
-        track.findings = assess(track, numbers, slo)
-        track.burnt = burn(rows.budget_of(slo, [track], at), track.sampled_at or None, "metrics", track.slo_problem)
+        has = slo is not None and slo.ttft_ms is not None
+        late = late_first_token(track, fresh_of(track, at, world.scrape_s), slo) if has else ""
+        track.findings = assess(track, numbers, slo, late)
+        budget = rows.budget_of(slo, [track], at, numbers.rps)
+        track.burnt = burn(budget, track.sampled_at or None, "metrics", track.slo_problem)
         if track.hostile:
             world.security.from_counters(track, at)
 
@@ -319,7 +327,9 @@ class Publisher:
 
     def _cache_stats(self, at: float) -> None:
         world = self._world
-        parts = [track.caches for track in world.services.values() if track.caches is not None]
+        have = [track for track in world.services.values() if track.caches is not None]
+        self._asked = self._whereabouts.of(have)
+        parts = [track.caches for track in have if track.caches is not None]
         found = stats([world.caches], at, "metrics", world.shared.of(), parts)
         if found != self._caches:
             self._caches = found
@@ -380,7 +390,7 @@ class Publisher:
             security_dropped=world.security.dropped, changes=world.changes.newest_first,
             gpus=world.gpus.all(world.regions, at), caches=self._caches, details=self._shown, window_s=WINDOW_S,
             applied=world.applied, objects=dict(world.objects), rights=world.rights, histories=world.histories,
-            models=self._models, alerts=self._alerts,
+            models=self._models, alerts=self._alerts, asked=self._asked,
         )  # fmt: skip
 
 

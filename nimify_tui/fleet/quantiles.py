@@ -20,6 +20,16 @@ class Quantile(NamedTuple):
     value: float
     bound: str = ""
 
+    @property
+    def at_most(self) -> bool:
+        """Whether it may be less: it is in the first bucket."""
+        return self.bound.startswith("at most")
+
+    @property
+    def sign(self) -> str:
+        """``>`` for at least, ``<`` for at most, a blank for an estimate."""
+        return ("<" if self.at_most else ">") if self.bound else " "
+
 
 def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | None:
     """The ``q`` quantile (0 to 1) of cumulative ``counts`` (one a bound, then +Inf); None without observations."""
@@ -50,6 +60,23 @@ def share_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> flo
     low, below = (bounds[index - 1], counts[index - 1]) if index else (0.0, 0.0)
     inside = (limit_s - low) / (bounds[index] - low)
     return (below + (counts[index] - below) * inside) / total
+
+
+def at_most_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> tuple[float, str]:
+    """Which ratio of the observations was within ``limit_s`` at most, and why it may be less ("": it is an estimate).
+
+    Where the limit lies in the first or in the open bucket, or there is no bucket, nobody knows on which side of it the
+    observations of that bucket are: they are taken as within it, so that only what was surely slower counts as slower.
+    """
+    total = counts[-1]
+    if not bounds or total <= 0.0:
+        return 1.0, "" if bounds else "no latency buckets"
+    if limit_s < bounds[0]:
+        return counts[0] / total, f"its first bucket ends at {_seconds(bounds[0])}"
+    if limit_s > bounds[-1]:
+        return 1.0, f"its last bound is {_seconds(bounds[-1])}"
+    within = share_within(limit_s, bounds, counts)
+    return (1.0 if within is None else within), ""
 
 
 def common(one: Bounds, other: Bounds) -> Bounds:

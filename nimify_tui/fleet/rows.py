@@ -127,10 +127,18 @@ def _unseen(track: ServiceTrack, at: float) -> Finding:
     return Finding(ServiceState.UNKNOWN, unseen(was, cause, traffic), since, gravity=gravity)
 
 
-def budget_of(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float) -> Budget | None:
-    """The error budget of a service over these regions at ``at``; None without an objective."""
+def budget_of(
+    slo: Slo | None, tracks: Sequence[ServiceTrack], at: float, rps: Measure | None = None
+) -> Budget | None:
+    """The error budget of a service over these regions at ``at``; None without an objective.
+
+    ``rps``: its newest numbers. Where those are old, so is what burns, although its windows go on.
+    """
     ledgers = tuple(track.budget for track in tracks if track.budget is not None)
-    return Budget(slo, ledgers, at) if slo is not None and ledgers else None
+    if slo is None or not ledgers:
+        return None
+    old = rps is not None and rps.state in (MeasureState.STALE, MeasureState.ABSENT)
+    return Budget(slo, ledgers, at, (rps.reason or "old") if rps is not None and old else "")
 
 
 def _burning(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float) -> Burning:
@@ -181,7 +189,7 @@ def fold_row(tracks: Sequence[ServiceTrack], slo: Slo | None, numbers: Numbers, 
         p95=numbers.p95,
         p99=numbers.p99,
         error_ratio=numbers.error_ratio,
-        burn=burn(budget_of(slo, tracks, at), numbers.rps.at, numbers.rps.source),
+        burn=burn(budget_of(slo, tracks, at, numbers.rps), numbers.rps.at, numbers.rps.source),
         burning=_burning(slo, tracks, at),
         slo=slo,
         revisions=tuple(sorted(revisions)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nimify_tui.base.clock import rfc3339
@@ -15,7 +15,8 @@ from nimify_tui.domain.regions import RegionState
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
-from nimify_tui.fleet.frames import CacheStat, Frame, ModelRow, RegionRow, ReplicaRow, ServiceRow
+from nimify_tui.fleet.budgets import PAIRS
+from nimify_tui.fleet.frames import CacheStat, Frame, MetricLine, ModelRow, RegionRow, ReplicaRow, ServiceRow
 from nimify_tui.fleet.store import Fleet
 
 API_VERSION = "nimify-tui/v1"
@@ -24,15 +25,36 @@ _SEEN = (RegionState.LIVE, RegionState.THROTTLED, RegionState.PAUSED)
 _UNWELL = (ServiceState.DOWN, ServiceState.DEGRADED)
 
 
+#: Of the lines of a detail: how each begins, its key, and its unit where that is not the measure's own.
+NUMBERS: tuple[tuple[str, str, str], ...] = (
+    ("latency, mean", "latency_mean_ms", "ms"), ("compute time per run", "compute_mean_ms", "ms"),
+    ("time in the queue", "queue_mean_ms", "ms"), ("items per run (batch)", "batch_size_mean", ""),
+    ("CPUs in use", "cpus_in_use", ""), ("refused or malformed", "refused_rps", ""),
+    ("refused by the rate limit", "rate_limited_rps", ""), ("refused for overload", "overloaded_rps", ""),
+    ("in flight", "requests_in_flight", ""), ("waiting", "requests_waiting", ""), ("memory (RSS)", "rss_bytes", ""),
+    *((f"time to first token {q}", f"ttft_{q}_ms", "ms") for q in ("p50", "p95", "p99")),
+    *((f"between tokens {q}", f"inter_token_{q}_ms", "ms") for q in ("p50", "p95", "p99")),
+    ("tokens generated a second", "generation_tokens_per_second", ""),
+    ("prompt tokens a second", "prompt_tokens_per_second", ""), ("KV cache in use, mean", "kv_cache_ratio_mean", ""),
+    ("KV cache in use, fullest", "kv_cache_ratio_max", ""), ("prefix cache hits", "prefix_cache_hit_ratio", ""),
+    ("preemptions a second", "preemptions_per_second", ""),
+    *((f"burn {pair.name} ", f"burn_{pair.long_s / 3600:g}h", "") for pair in PAIRS),
+    ("error budget left of", "error_budget_left_ratio", ""), ("budget gone in", "error_budget_gone_in_s", ""),
+    ("at this rate a whole budget", "error_budget_lasts_s", ""),
+)  # fmt: skip
+
+
 def snapshot(fleet: Fleet, now: float) -> dict[str, Any]:
     """Publish once more and project the frame. Loop thread only; strings are as their sources told them."""
     frame = fleet.publish(now)
-    return project(frame, fleet.replicas(frame.at))
+    return project(frame, fleet.replicas(frame.at), fleet.numbers(frame.at))
 
 
-def project(frame: Frame, replicas: list[ReplicaRow]) -> dict[str, Any]:
-    """The snapshot of one frame."""
-    services = [_service(frame, frame.rows[row_id]) for row_id in frame.order]
+def project(
+    frame: Frame, replicas: list[ReplicaRow], lines: Mapping[str, Sequence[MetricLine]] | None = None
+) -> dict[str, Any]:
+    """The snapshot of one frame; ``lines`` are those of the details, by the id of a row of one region."""
+    services = [_service(frame, frame.rows[row_id], lines or {}) for row_id in frame.order]
     return {
         "api_version": API_VERSION,
         "kind": "Snapshot",
@@ -121,14 +143,28 @@ def _region(row: RegionRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _service(frame: Frame, row: ServiceRow) -> dict[str, Any]:
+def _service(frame: Frame, row: ServiceRow, lines: Mapping[str, Sequence[MetricLine]]) -> dict[str, Any]:
     found = _row(row)
     children = [frame.rows[child] for child in frame.children.get(row.id, ())]
     found["regions"] = [
-        _row(child) | {"region": child.region_states[0][0], "models": _models(frame, child)}
+        _row(child)
+        | {
+            "region": child.region_states[0][0], "models": _models(frame, child),
+            "numbers": _numbers(lines.get(child.keys[0].row_id, ())),
+        }
         for child in children or [row]
-    ]
+    ]  # fmt: skip
     return found
+
+
+def _numbers(lines: Sequence[MetricLine]) -> dict[str, Any]:
+    """What the detail has beyond the row: a name that begins a line's, its key, and its unit where that is another."""
+    return {
+        key: number(line.measure, unit)
+        for line in lines
+        for words, key, unit in NUMBERS
+        if line.name.startswith(words)
+    }
 
 
 def _models(frame: Frame, row: ServiceRow) -> list[dict[str, Any]]:
@@ -220,9 +256,10 @@ def _gpu(gpu: Gpu) -> Mapping[str, Any]:
         "tensor_active_percent": number(gpu.tensor_active), "dram_active_percent": number(gpu.dram_active),
         "temperature_limit_celsius": number(gpu.temperature_limit), "power_limit_watt": number(gpu.power_limit),
         "clock_mhz": number(gpu.clock), "clock_limit_mhz": number(gpu.clock_limit),
-        "clock_slowed_by": list(gpu.slowed), "ecc_corrected": number(gpu.ecc_corrected),
-        "ecc_uncorrected": number(gpu.ecc_uncorrected), "pcie_link": gpu.pcie,
-        "pcie_replays": number(gpu.pcie_replays), "pcie_received_bytes_per_second": number(gpu.pcie_received),
+        "clock_slowed_by": list(gpu.slowed), "clock_slowed_unknown": gpu.slowed_unknown or None,
+        "ecc_corrected": number(gpu.ecc_corrected), "ecc_uncorrected": number(gpu.ecc_uncorrected),
+        "pcie_link": gpu.pcie, "pcie_replays": number(gpu.pcie_replays),
+        "pcie_received_bytes_per_second": number(gpu.pcie_received),
         "pcie_sent_bytes_per_second": number(gpu.pcie_sent),
         "nvlink_received_bytes_per_second": number(gpu.nvlink_received),
         "nvlink_sent_bytes_per_second": number(gpu.nvlink_sent),

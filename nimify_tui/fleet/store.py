@@ -18,8 +18,8 @@ from nimify_tui.domain.slos import Slo
 from nimify_tui.domain.updates import RegionListed, Update
 from nimify_tui.fleet import memory
 from nimify_tui.fleet.budgets import Ledger
-from nimify_tui.fleet.details import Explain, replica_row, unexplained
-from nimify_tui.fleet.frames import Frame, ReplicaRow
+from nimify_tui.fleet.details import Explain, metric_lines, replica_row, unexplained
+from nimify_tui.fleet.frames import Frame, MetricLine, ReplicaRow
 from nimify_tui.fleet.logtail import LogTail
 from nimify_tui.fleet.publisher import Publisher
 from nimify_tui.fleet.tracks import ServiceTrack
@@ -108,6 +108,11 @@ class Fleet:
             for track in service.replicas.values()
         ]
         return sorted(found, key=lambda row: row.replica.key)
+
+    def numbers(self, at: float) -> dict[str, list[MetricLine]]:
+        """The lines of each service in each region, as its detail has them, by the row's id."""
+        tracks = self._world.services.values()
+        return {track.row_id: metric_lines(track, at, self.scrape_s) for track in tracks if track.row is not None}
 
     def last_known(self) -> dict[str, bytes]:
         """For each region that was seen in this session (demos excepted): what to write down for the next start."""

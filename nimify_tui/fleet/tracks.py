@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import add, sub
 from typing import TYPE_CHECKING, NamedTuple
 
+from nimify_tui.domain.asked import Found
 from nimify_tui.domain.measures import Measure, ReplicaUse
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionState
@@ -58,8 +59,9 @@ class ReplicaTrack:
     """One replica: its facts and the counters of its last scrape."""
 
     __slots__ = (
-        "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "in_flight", "mask", "mid", "models",
-        "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at", "tokens", "use",
+        "at", "bounds", "cached", "column", "counts", "failed", "failed_at", "found", "in_flight", "mask", "mid",
+        "models", "old", "queued", "refused", "replica", "rss_bytes", "scalars", "security", "started_at",
+        "tokens", "use",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -80,6 +82,8 @@ class ReplicaTrack:
         self.column = 0
         self.failed = ""
         self.failed_at = 0.0
+        #: The series that its last scrape was told of, where a Prometheus has told it.
+        self.found: Found | None = None
         self.in_flight: float | None = None
         self.queued: float | None = None
         self.rss_bytes: float | None = None

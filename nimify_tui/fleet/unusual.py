@@ -4,7 +4,8 @@ The number is taken as a logarithm, for what is twice as much and what is half a
 (a week, else a day) a step is compared with its own time of day in the *other* periods, by median and MAD, which one
 bad day among several does not move; without one, with an exponentially weighted mean of what came before.
 
-How far such marks can be trusted is told with them: the part of that history, itself, that they cover. Leys et al.,
+How far such marks can be trusted is told with them: the part of that history, itself, that they cover. Were nothing in
+it really strange, all of that were false alarms; there are no more. Leys et al.,
 "Detecting outliers" (J. Exp. Soc. Psychol. 49, 2013) for the median and the factor 1.4826.
 """
 
@@ -67,7 +68,7 @@ def unusual(values: Sequence[float | None], step_s: float, begin_s: float = 0.0)
     else:
         marks, words = _recent(logs), "what came before"
     ratio = len(marks) / known if known else None
-    said = f"against {words}; marks {percent(ratio or 0.0)} of {span(known * step_s)}"
+    said = f"against {words}; marks {percent(ratio or 0.0)} of {span(known * step_s)}, false alarms at most that"
     return Unusual(marks, said, ratio)
 
 

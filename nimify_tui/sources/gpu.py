@@ -140,7 +140,8 @@ def gpu_of(node: str, reading: GpuReading, at: float, faults: tuple[GpuFault, ..
         pcie_sent=measure(work.pcie_sent, "bytes_per_second"),
         nvlink_received=measure(work.nvlink_received, "bytes_per_second"),
         nvlink_sent=measure(work.nvlink_sent, "bytes_per_second"), slowed=reading.slowed,
-        slowed_by_fault=reading.slowed_by_fault, pcie=link.words, link_narrow=link.narrow,
+        slowed_by_fault=reading.slowed_by_fault, slowed_unknown=clean_line(reading.slowed_unknown, 80),
+        pcie=link.words, link_narrow=link.narrow,
     )  # fmt: skip
     return msgspec.structs.replace(gpu, note=_note(reading, faults), faults=faults)
 

@@ -7,6 +7,14 @@ from nimify_tui.ui.present.timerange import RANGES
 
 _C = Scope.CHART
 
+
+def promql(scope: Scope, what: str, keys: tuple[str, ...] = ("y",), footer: int = 0) -> Command:
+    """A panel as PromQL: the same command on each screen that has one."""
+    return Command(f"{scope.name.lower()}.promql", keys, ("promql", "query"), "PromQL",
+                   f"{what} as PromQL (of what is scraped from here: metrics and window) to the terminal's clipboard, "
+                   "and to read; with FILE into a file", scope, argument="[FILE]", footer=footer)  # fmt: skip
+
+
 CHART: tuple[Command, ...] = (
     Command("chart.in", ("plus", "equals_sign"), (), "zoom in",
             "The next shorter range, around the cursor", _C, footer=1),
@@ -37,7 +45,5 @@ CHART: tuple[Command, ...] = (
     Command("chart.compare", ("o",), ("compare",), "compare",
             "Its regions over each other; before and after the last deploy on one time axis; or nothing",
             _C, argument="[regions|revisions|nothing]", footer=4),
-    Command("chart.promql", ("y",), ("promql", "query"), "PromQL",
-            "The panel as PromQL (of what is scraped from here: metrics and window) to the terminal's clipboard, and "
-            "to read; with FILE into a file", _C, argument="[FILE]", footer=7),
+    promql(_C, "The panel", footer=7),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from nimify_tui.ui.chart_commands import CHART
+from nimify_tui.ui.chart_commands import CHART, promql
 from nimify_tui.ui.command import Command, Needs, Risk, Scope
 
 __all__ = ["COMMANDS", "UNSENDABLE", "Command", "Needs", "Risk", "Scope"]
@@ -108,7 +108,7 @@ COMMANDS: tuple[Command, ...] = (
             "The latency chart alone below the table; again: all panels", _F),
     Command("fleet.panel-gpu", ("2",), ("gpu",), "gpu",
             "The GPUs alone below the table", _F),
-    Command("fleet.panel-cache", ("3",), ("cache",), "cache",
+    Command("fleet.panel-cache", ("3",), ("cache", "caches"), "cache",
             "The caches alone below the table", _F),
     Command("fleet.panel-security", ("4",), ("security",), "security",
             "The security feed alone below the table", _F),
@@ -133,6 +133,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("fleet.unmark", ("M",), ("unmark",), "unmark all",
             "Forget all marks", _F),
     _chart(_F),
+    promql(_F, "The panels below the table"),
     # -- detail
     Command("detail.tab-1", ("1",), ("overview", "replicas"), "overview",
             "Replicas and why it is as it is", _D),
@@ -153,6 +154,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("detail.previous-tab", ("shift+tab",), (), "tab before",
             "The tab before", _D),
     _chart(_D),
+    promql(_D, "Its numbers (on the tab of metrics the one under the cursor)", ()),
     Command("detail.yaml", ("y",), ("yaml",), "YAML",
             "The pod under the cursor (on other tabs the workload) as its cluster has it; credentials are masked", _D),
     Command("detail.describe", ("d",), ("describe",), "describe",
@@ -225,6 +227,7 @@ COMMANDS: tuple[Command, ...] = (
             "The detail of the service that holds the GPU under the cursor", Scope.GPUS, bound=False, footer=1),
     Command("gpus.other", ("tab",), (), "other list",
             "From the GPUs to the nodes with their pods, or back", Scope.GPUS, footer=2),
+    promql(Scope.GPUS, "The GPU under the cursor", footer=3),
     # -- revisions, inference
     Command("revisions.rollback", ("enter",), (), "roll back to it",
             "Back to the revision under the cursor; shows the plan first",

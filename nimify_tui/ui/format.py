@@ -159,11 +159,12 @@ def moment(at: float) -> datetime.datetime:
 
 
 def measure(value: Measure, digits: int = 1) -> str:
-    """A measure in a cell. BOUND reads ``>1.9s`` (``<0.1ms`` for "at most"); ABSENT is :data:`UNKNOWN`."""
+    """A measure in a cell. BOUND reads ``>1.9s`` (``<0.1ms`` for "at most"), also when it is old; ABSENT is UNKNOWN."""
     if value.value is None or value.state is MeasureState.ABSENT:
         return UNKNOWN
     text = plain_value(value.value, value.unit, digits)
-    if value.state is not MeasureState.BOUND or text.startswith("<"):
+    old = value.state is MeasureState.STALE and value.reason.startswith(("at most", "at least"))
+    if (value.state is not MeasureState.BOUND and not old) or text.startswith("<"):
         return text
     return f"<{text}" if value.reason.startswith("at most") else f">{text}"
 

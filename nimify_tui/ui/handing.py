@@ -25,6 +25,7 @@ def hand_over(app: ConsoleApp, lines: Sequence[str], path: str, *, again: str) -
         _write(app, Path(path).expanduser(), text)
         return False
     data = text.encode()[:CLIPBOARD_BYTES].decode(errors="ignore")
+    data = data[: data.rfind("\n") + 1] or data  # half a line may say something else
     cut = "" if len(data) == len(text) else f", cut at {CLIPBOARD_BYTES // 1024} kB"
     app.copy_to_clipboard(data)
     said = f"{plural(len(lines), 'line')} sent to terminal{cut}; whether it takes them is its setting"

@@ -48,7 +48,7 @@ def lines(budget: Budget) -> dict[str, Measure]:
 
 
 def pair(budget: Budget, number: int) -> Measure:
-    return list(lines(budget).values())[number]
+    return list(lines(budget).values())[1 + number]  # the objective comes first
 
 
 def test_a_fast_burn_is_told_early_and_says_how_much_it_knows() -> None:

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from nimify_tui.domain.caches import CacheKey, CacheTold
+from nimify_tui.domain.caches import PREFIX, STEP_S, STEPS, CacheKey, CacheTold
 from nimify_tui.domain.measures import MeasureState, ReplicaSample, TokenSample
-from nimify_tui.fleet.caches import PREFIX, STEP_S, STEPS, CacheTracks, Steps
+from nimify_tui.fleet.caches import CacheTracks, Steps
 from nimify_tui.fleet.cachestats import stats
 from nimify_tui.fleet.frames import CacheStat
 from nimify_tui.fleet.judges import Look, Memory, cache
@@ -117,3 +117,28 @@ def test_a_server_that_several_regions_name_is_counted_once() -> None:
         assert found.note == "1 of 2: not there"  # of which nothing is known: it may be another one
     found = l2(True, {"us": 100.0, "eu": 900.0})  # each region's own, of one name
     assert found.size.value == 16e9
+
+
+def test_what_a_cache_held_that_nobody_tells_of_any_more_is_not_held_now() -> None:
+    """Seen failing: the answers of a region that was gone for minutes were in the size of all, and fresh."""
+    whole, here, gone = CacheTracks(), CacheTracks(), CacheTracks()
+    replicas = {here: One(), gone: One()}
+
+    def tell(track: CacheTracks, at: float) -> None:
+        told = ReplicaSample(
+            at=at, source="t", started_at=1.0, cache={("l1", "hit"): at, ("l1", "miss"): at}, cache_bytes={"l1": 100.0}
+        )
+        track.observe(replicas[track], told, whole)
+
+    def size(at: float) -> tuple[float | None, MeasureState, str]:
+        found = next(each for each in stats([whole], at, "metrics", (), [here, gone]) if each.tier == "response L1")
+        return found.size.value, found.size.state, found.size.reason
+
+    for at in (1000.0, 1010.0):
+        tell(here, at)
+        tell(gone, at)
+    assert size(1011.0) == (200.0, MeasureState.FRESH, "")
+    for at in (1020.0, 1050.0, 1080.0):
+        tell(here, at)
+    assert size(1081.0) == (100.0, MeasureState.BOUND, "at least: 1 of 2 services tell it")
+    assert size(1200.0) == (200.0, MeasureState.STALE, "as told last")

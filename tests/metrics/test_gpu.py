@@ -298,8 +298,21 @@ def test_an_xid_that_nobody_here_knows_is_one_of_the_hardware() -> None:
     assert (fault.hardware, fault.text) == (True, "not known here")
 
 
+def test_xids_of_links_say_what_they_are_and_what_to_do() -> None:
+    """Those of newer cards (NVIDIA's catalogue). Seen failing: each was "not known here"."""
+    for xid in (136, *range(144, 150)):
+        fault = fault_of(1.0, xid)
+        assert "NVLink" in fault.text
+        assert fault.hardware
+        assert fault.remedy.startswith("drain the node")
+    assert not fault_of(1.0, 137).hardware, "a program went where it may not"
+    assert "C2C" in fault_of(1.0, 121).text
+
+
 def test_what_a_card_does_not_support_is_absent_with_its_reason() -> None:
-    gpu = panel(RecordedCards(silent=("nvmlDeviceGetPowerUsage", "nvmlDeviceGetUtilizationRates"))).gpus[0]
+    silent = ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetUtilizationRates", "nvmlDeviceGetCurrentClocksEventReasons")
+    gpu = panel(RecordedCards(silent=silent)).gpus[0]
+    assert (gpu.slowed, gpu.slowed_unknown) == ((), "not supported")
     for measure in (gpu.power, gpu.utilisation):
         assert (measure.value, measure.state, measure.reason) == (None, MeasureState.ABSENT, "not supported")
     assert gpu.temperature.value == 58.0

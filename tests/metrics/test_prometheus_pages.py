@@ -9,8 +9,7 @@ from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState
 from nimify_tui.sources.metrics.adapters import Reader
-from nimify_tui.sources.metrics.layouts import Told
-from nimify_tui.sources.metrics.pages import Target, interval_of, parts_of, told_by
+from nimify_tui.sources.metrics.pages import Part, Read, Target, interval_of, parts_of, told_by
 from nimify_tui.sources.metrics.selectors import (
     INSTANCE,
     POD_LABELS,
@@ -31,10 +30,10 @@ def row(name: str, *values: tuple[float, float], **labels: str) -> Row:
     return Row({"__name__": name, **TARGET, **labels}, list(values))
 
 
-def told(rows: list[Row]) -> Told:
+def told(rows: list[Row]) -> tuple[list[Part], list[Series], Read]:
     parts = parts_of([each.metric for each in rows], range(len(rows)))
     values = [msgspec.json.encode([(at, str(value)) for at, value in each.values]) for each in rows]
-    return Told(parts, [Series(msgspec.Raw(b"{}"), msgspec.Raw(each)) for each in values], Columns)
+    return parts, [Series(msgspec.Raw(b"{}"), msgspec.Raw(each)) for each in values], Columns
 
 
 def targets(rows: list[Row], at: float, settle_s: float) -> list[Target]:

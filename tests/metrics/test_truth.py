@@ -21,6 +21,7 @@ from nimify_tui.backends.prometheus.place import ServerPlace
 from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.backends.prometheus.ways import Direct
 from nimify_tui.base.clock import SystemClock
+from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.regions import Region, RegionHealth, RegionKind, RegionState
@@ -203,6 +204,9 @@ def test_every_familys_percentiles_are_the_true_ones_whatever_happens(tmp_path: 
             )
             assert not spikes
             several(frame)
+            for shown in rows_of_tokens():
+                fleet.demand(DetailDemand(shown))
+            tokens(fleet.publish(clock.now()))
         finally:
             for task in tasks:
                 task.cancel()
@@ -228,3 +232,21 @@ def several(frame: Frame) -> None:
     assert vllm.rps.state is MeasureState.BOUND
     assert fastapi.p95.value is None
     assert "without a common bucket bound" in fastapi.p95.reason
+
+
+def rows_of_tokens() -> list[str]:
+    """The rows of language models, by both ways."""
+    names = [name for name, form in FORMATS.items() if form.tokens]
+    return [ServiceKey(region, name, SPACE[region]).row_id for region in (OWN, EAST) for name in names]
+
+
+def tokens(frame: Frame) -> None:
+    """The times to the first token and between two, in the detail of each: as true as those of the requests."""
+    for row_id in rows_of_tokens():
+        bounds_s = FORMATS[frame.rows[row_id].name].bounds_s
+        told = {line.name: line.measure for line in frame.details[row_id].metrics}
+        for what in ("time to first token", "between tokens"):
+            for name, q in QUANTILES.items():
+                shown, truth = told[f"{what} {name}"], true_s(q)
+                assert shown.value is not None, (row_id, what, shown)
+                assert abs(shown.value - truth) <= width_s(bounds_s, truth), (row_id, what, name, shown)

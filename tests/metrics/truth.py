@@ -42,6 +42,8 @@ class Format:
     bad: str
     unit_s: float = 1.0
     more: str = ""
+    #: Histograms of the time to the first token and between two, which have the same distribution.
+    tokens: tuple[str, ...] = ()
 
     @property
     def bounds_s(self) -> tuple[float, ...]:
@@ -67,21 +69,25 @@ FORMATS: Mapping[str, Format] = {
         f'vllm:request_success_total{{engine="0",finished_reason="stop",{_MODEL}}}',
         'http_requests_total{handler="/v1/completions",method="POST",status="5xx"}',
         more=f'vllm:num_requests_running{{engine="0",{_MODEL}}} 3\n',
+        tokens=("vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"),
     ),
     "nim": Format(
         "e2e_request_latency_seconds", _MODEL, _VLLM, f"request_success_total{{{_MODEL}}}",
         f"request_failure_total{{{_MODEL}}}", more=f"num_requests_running{{{_MODEL}}} 3\n",
+        tokens=("time_to_first_token_seconds", "time_per_output_token_seconds"),
     ),
     "sglang": Format(
         "sglang:e2e_request_latency_seconds", _MODEL, (0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40),
         f"sglang:num_requests_total{{{_MODEL}}}",
         'sglang:http_responses_total{endpoint="/v1/completions",method="POST",status_code="500"}',
         more=f"sglang:num_running_reqs{{{_MODEL}}} 3\n",
+        tokens=("sglang:time_to_first_token_seconds", "sglang:inter_token_latency_seconds"),
     ),
     "trtllm": Format(
         "trtllm_e2e_request_latency_seconds", _MODEL, _VLLM,
         f'trtllm_request_success_total{{finished_reason="stop",{_MODEL}}}',
         f'trtllm_request_error_total{{http_code="500",{_MODEL}}}', more=f"trtllm_num_requests_running{{{_MODEL}}} 3\n",
+        tokens=("trtllm_time_to_first_token_seconds", "trtllm_time_per_output_token_seconds"),
     ),
     "triton": Format(
         "nv_inference_first_response_histogram_ms", 'model="m",version="1"', (100, 500, 2000, 5000),
@@ -133,12 +139,15 @@ class Population:
                 self._drawn += 1
                 self._failed += self._rng.random() < FAILING
                 self._sum_s += latency_s
-            lines, below = [f"# TYPE {form.histogram} histogram"], 0
-            for bound, count in zip([*map(str, form.bounds), "+Inf"], self._counts, strict=True):
-                below += count
-                lines.append(f'{form.histogram}_bucket{{{form.labels},le="{bound}"}} {below}')
-            lines.append(f"{form.histogram}_sum{{{form.labels}}} {self._sum_s / form.unit_s}")
-            lines.append(f"{form.histogram}_count{{{form.labels}}} {self._drawn}")
+            lines: list[str] = []
+            for name in (form.histogram, *form.tokens):
+                below = 0
+                lines.append(f"# TYPE {name} histogram")
+                for bound, count in zip([*map(str, form.bounds), "+Inf"], self._counts, strict=True):
+                    below += count
+                    lines.append(f'{name}_bucket{{{form.labels},le="{bound}"}} {below}')
+                lines.append(f"{name}_sum{{{form.labels}}} {self._sum_s / form.unit_s}")
+                lines.append(f"{name}_count{{{form.labels}}} {self._drawn}")
             for name, count in ((form.good, self._drawn - self._failed), (form.bad, self._failed)):
                 if name:
                     lines += [f"# TYPE {name.partition('{')[0]} counter", f"{name} {count}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nimify_tui.domain.measures import absent
+from nimify_tui.domain.measures import MeasureState, absent
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Burning
 from nimify_tui.fleet.frames import ServiceRow
@@ -37,3 +37,11 @@ def test_an_objective_that_cannot_be_read_is_not_none() -> None:
     assert cells(msgspec.structs.replace(row, burn=absent("count", "no SLO")))["burn"] == Cell("no SLO", "dim")
     garbled = msgspec.structs.replace(row, burn=absent("count", "nimify.dev/slo: 'x' is none of ..."))
     assert cells(garbled)["burn"] == Cell("SLO?", "warn")
+
+
+def test_a_burn_that_may_be_more_and_one_that_is_old_look_so() -> None:
+    row = frames.row("ours", ("us-east-1",), burn=0.4)
+    least = msgspec.structs.replace(row.burn, state=MeasureState.BOUND, reason="at least: not known")
+    assert cells(msgspec.structs.replace(row, burn=least))["burn"] == Cell(">0.4")
+    old = msgspec.structs.replace(row.burn, state=MeasureState.STALE)
+    assert cells(msgspec.structs.replace(row, burn=old))["burn"] == Cell("0.4", "stale")

@@ -48,6 +48,8 @@ def test_a_digit_zooms_on_a_big_screen_and_gives_it_back() -> None:
     assert "caches" not in zoomed
     assert run_console(press("4", "4")) == plain
     assert run_console(press("4", "0")) == plain
+    # Seen failing: whoever chose a panel by `:cache` and did not know its digit found no way back.
+    assert "caches" in run_console(press("4", "escape"))
 
 
 def test_sorting_by_shifted_letters() -> None:

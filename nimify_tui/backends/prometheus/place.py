@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from nimify_tui.backends.prometheus.errors import SecretMissing
 from nimify_tui.backends.tls_files import client_context
 from nimify_tui.base.errors import ConfigurationError
+from nimify_tui.domain.asked import text_of
 
 #: ``k8s://NAMESPACE/[https:]SERVICE:PORT[/PATH]``: through the service proxy of the region's own API server.
 _INSIDE = re.compile(
@@ -172,17 +173,6 @@ def matchers_of(labels: Mapping[str, str]) -> str:
         if not value or len(value) > _MAX_VALUE or not value.isprintable():
             raise ConfigurationError(f"has no value of a label for {name}", "write it as the server lists it")
     return ",".join(f"{name}={text_of(labels[name])}" for name in sorted(labels))
-
-
-def text_of(value: str) -> str:
-    """A PromQL string. https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals"""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def both(*matchers: str) -> str:
-    """Several matchers, of which some may be ""."""
-    return ",".join(filter(None, matchers))
 
 
 def check_url(url: str, *, cluster: bool, port: int = 9090, forwards: bool = False) -> None:

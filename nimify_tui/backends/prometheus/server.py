@@ -34,9 +34,9 @@ from nimify_tui.backends.prometheus.answers import (
 )
 from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.backends.prometheus.errors import AnswerTooLarge, BadAnswer, ClientMissing
-from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.ways import Got, Way
 from nimify_tui.base.clock import Clock
+from nimify_tui.domain.asked import both
 
 if TYPE_CHECKING:
     import requests

@@ -7,15 +7,15 @@ oliver006/redis_exporter (README, exporter/redis.go): one server for each ``addr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.errors import QueryRefused
-from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.retry import Backoff
 from nimify_tui.base.text import clean_line
+from nimify_tui.domain.asked import both, matching
 from nimify_tui.domain.caches import CacheKey, CacheTold
 from nimify_tui.domain.updates import CacheFailed, CacheSeen, Update
 from nimify_tui.sources.caches.redis import TROUBLE_CAP_S, TROUBLE_S, sentence
@@ -74,7 +74,7 @@ class ExportedRedis:
         self._known = {each.told.key if isinstance(each, CacheSeen) else each.key for each in updates}
         return list[Update](updates)
 
-    def _told(self, name: str, rows: Iterable[Row]) -> CacheSeen | CacheFailed:
+    def _told(self, name: str, rows: Sequence[Row]) -> CacheSeen | CacheFailed:
         key = CacheKey(self._region, "l2", f"Redis {clean_line(name, 80)}")
         newest = {row.metric.get("__name__", ""): row.values[-1] for row in rows}
         at = max(when for when, _ in newest.values())
@@ -82,8 +82,11 @@ class ExportedRedis:
         values = {each: value for each, (_, value) in newest.items() if 0.0 <= value < float("inf")}
         if values.get(_UP) == 0.0:
             return CacheFailed(at, key, "its exporter cannot reach it: look at it, and at the exporter's login")
+        who = rows[0].metric
+        own = (matching(label, (who[label],)) for label in ("addr", "instance") if who.get(label))
         told = CacheTold(
             key=key, source=f"{self._server.who}, redis_exporter", every_s=every_s, began=values.get(_START, 0.0),
+            series=both(*own, self._server.match),
             hits=values.get(_HITS), misses=values.get(_MISSES), evictions=values.get(_EVICTED),
             size_bytes=values.get(_USED), limit_bytes=values.get(_LIMIT), latency_s=values.get(_PING),
         )  # fmt: skip
@@ -93,7 +96,7 @@ class ExportedRedis:
 def query(instance: str, match: str = "") -> str:
     """The range selector. ``instance`` "" is every one; ``match`` are more matchers."""
     names = '__name__=~"' + "|".join(_NAMES) + '"'
-    return "{" + both(names, f'instance="{instance}"' if instance else "", match) + f"}}[{WINDOW_S}s]"
+    return "{" + both(names, matching("instance", (instance,)) if instance else "", match) + f"}}[{WINDOW_S}s]"
 
 
 def _who(metric: Mapping[str, str]) -> tuple[str, str]:

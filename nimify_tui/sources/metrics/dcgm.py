@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
 
 from nimify_tui.backends.nvml_card import ROW_LOST, ROW_WAITS, SLOWED
 from nimify_tui.base.text import clean_line
+from nimify_tui.domain.asked import both, matching
 from nimify_tui.domain.gpus import Gpu
 from nimify_tui.domain.measures import Measure, absent
 from nimify_tui.sources.metrics.exposition import Page
@@ -104,30 +106,40 @@ def said_by(page: Page, at: float) -> list[Said]:
     return [Said(name, dict(each.labels), each.value, at) for name, found in page.series.items() for each in found]
 
 
-def cards(said: Iterable[Said], source: str, every_s: float, node: str = "") -> list[Card]:
-    """The cards, by node and number. ``node`` is where they are for sure, "": where their labels say.
+class Way(NamedTuple):
+    """How cards were read: ``source`` in words, how often (seconds), and where they are for sure ("": as labels say).
 
-    ``source`` is who has told it, in words; ``every_s`` how often it is read.
+    ``match``: the matchers of all that a Prometheus was asked for, None where none was.
     """
+
+    source: str
+    every_s: float
+    node: str = ""
+    match: str | None = None
+
+
+def cards(said: Iterable[Said], way: Way) -> list[Card]:
+    """The cards, by node and number."""
     by_card: dict[tuple[str, str], dict[str, list[Said]]] = {}
     for each in said:
-        host = node or _node(each.labels)
+        host = way.node or each.labels.get(_node(each.labels), "")
         who = each.labels.get("UUID") or each.labels.get("uuid") or f"#{each.labels.get('gpu', '')}"
         by_card.setdefault((host, who), {}).setdefault(each.labels.get("GPU_I_ID", ""), []).append(each)
-    found = [_card(host, parts, source, every_s) for (host, _), parts in by_card.items()]
+    found = [_card(host, parts, way) for (host, _), parts in by_card.items()]
     return sorted(found, key=lambda card: (card.gpu.node, card.gpu.index, card.gpu.uuid))
 
 
-def _card(host: str, parts: Mapping[str, Sequence[Said]], source: str, every_s: float) -> Card:
+def _card(host: str, parts: Mapping[str, Sequence[Said]], way: Way) -> Card:
     ids = sorted((each for each in parts if each), key=lambda each: (len(each), each))
-    slices = tuple(_one(host, parts[each], source, every_s, each) for each in ids)
+    slices = tuple(_one(host, parts[each], way, each) for each in ids)
     whole = [*parts.get("", ()), *(each for part in ids for each in parts[part] if not _of_slice(each.name))]
-    gpu = _one(host, whole, source, every_s, "")
+    gpu = _one(host, whole, way, "")
     if slices:
         reason = "not measurable: MIG"
         used = ("utilisation", "memory_used", "memory_total", "tensor_active", "dram_active")
-        told = {name: absent(_FACTS[name][0], reason, source) for name in used}
-        gpu = msgspec.structs.replace(gpu, slices=len(slices), pods=(), shared=0, **told)
+        told = {name: absent(_FACTS[name][0], reason, way.source) for name in used}
+        formulas = tuple(each for each in gpu.formulas if each[0] not in used)
+        gpu = msgspec.structs.replace(gpu, slices=len(slices), pods=(), shared=0, formulas=formulas, **told)
     last: int | None = None
     counts: dict[int, int] | None = None
     window_s = _DEFAULT_WINDOW_S
@@ -149,12 +161,14 @@ def _of_slice(name: str) -> bool:
     return name.startswith(_PROF) or "_FB_" in name or name in (_LAST_XID, _XIDS)
 
 
-def _one(host: str, said: Sequence[Said], source: str, every_s: float, part: str) -> Gpu:
+def _one(host: str, said: Sequence[Said], way: Way, part: str) -> Gpu:
+    source = way.source
     values: dict[str, Said] = {}
     for each in said:
         if (known := values.get(each.name)) is None or each.at > known.at:
             values[each.name] = each
     labels = said[0].labels if said else {}
+    asked = way.match is not None
     pods = tuple(sorted({pod for each in said if (pod := _pod(each.labels))}))
     measures = {name: _measure(name, values, source) for name in _FACTS}
     measures["memory_total"] = _total(values, measures["memory_total"], source)
@@ -164,7 +178,7 @@ def _one(host: str, said: Sequence[Said], source: str, every_s: float, part: str
             measures["utilisation"] = Measure(engine.value * 100.0, "percent", engine.at, f"{source}, engine")
         else:
             measures["utilisation"] = absent("percent", f"not exported: {_ENGINE}", source)
-    bits = _bits(said, values)
+    bits, unknown = _bits(said, values)
     link, narrow = _link(values)
     notes = [
         words for name, words in ((_ROW_LOST, ROW_LOST), (_ROW_WAITS, ROW_WAITS))
@@ -176,9 +190,12 @@ def _one(host: str, said: Sequence[Said], source: str, every_s: float, part: str
         uuid=clean_line(labels.get("UUID") or labels.get("uuid") or "", 80),
         name=clean_line(labels.get("modelName", "").removeprefix("NVIDIA "), 80) or "GPU",
         slowed=tuple(words for bit, words, _ in SLOWED if bits & bit),
-        slowed_by_fault=any(fault for bit, _, fault in SLOWED if bits & bit), pcie=link, link_narrow=narrow,
+        slowed_by_fault=any(fault for bit, _, fault in SLOWED if bits & bit), slowed_unknown=unknown,
+        pcie=link, link_narrow=narrow,
         note=", ".join(notes), instance=f"{profile} #{clean_line(part, 8)}" if part else "", pods=pods,
-        shared=len(pods) if len(pods) > 1 else 0, every_s=every_s, utilisation=measures["utilisation"],
+        shared=len(pods) if len(pods) > 1 else 0, every_s=way.every_s,
+        series=both(_who(labels, part), way.match or "") if asked else "",
+        formulas=_formulas(values, part) if asked else (), utilisation=measures["utilisation"],
         memory_used=measures["memory_used"], memory_total=measures["memory_total"],
         temperature=measures["temperature"], power=measures["power"],
     )  # fmt: skip
@@ -212,13 +229,15 @@ def _good(value: float, blank: float) -> bool:
     return math.isfinite(value) and 0.0 <= value < blank
 
 
-def _bits(said: Iterable[Said], values: Mapping[str, Said]) -> int:
+def _bits(said: Iterable[Said], values: Mapping[str, Said]) -> tuple[int, str]:
+    """The reasons, and why they are not known: an exporter of the usual fields tells none of them."""
     told = _first(values, _REASONS, _BLANK)
     bits = int(told.value) if told is not None else 0
     for each in said:
         if each.name == _EVENTS and each.value > 0:
             bits |= _EVENT_BITS.get(each.labels.get("clock_event", ""), 0)
-    return bits
+    known = told is not None or _EVENTS in values
+    return bits, "" if known else f"not exported: {_REASONS[0]}"
 
 
 def _link(values: Mapping[str, Said]) -> tuple[str, bool]:
@@ -231,12 +250,41 @@ def _link(values: Mapping[str, Said]) -> tuple[str, bool]:
     return f"gen{generation.value:.0f} x{width.value:.0f}{of}", narrow
 
 
+def _formulas(values: Mapping[str, Said], part: str) -> tuple[tuple[str, str], ...]:
+    """Of each number that is known PromQL with the names that have told it; one that is told twice counts once."""
+    found = {}
+    for fact, (unit, factor, names) in _FACTS.items():
+        used = (_ENGINE,) if part and fact == "utilisation" else names
+        told = _first(values, used, _BLANK_RATE if unit == "bytes_per_second" else _BLANK)
+        if told is not None:
+            found[fact] = _formula((told.name,), 100.0 if told.name == _ENGINE else factor)
+    if "memory_total" not in found and all(_first(values, (each,), _BLANK) for each in (f"{_DEV}FB_USED", _FREE)):
+        kept = (_RESERVED,) if _first(values, (_RESERVED,), _BLANK) else ()
+        found["memory_total"] = _formula((f"{_DEV}FB_USED", _FREE, *kept), _MIB)
+    return tuple(found.items())
+
+
+@cache
+def _formula(names: tuple[str, ...], factor: float) -> str:
+    added = " + ".join(f"max({name}{{}})" for name in names)
+    if factor == 1.0:
+        return added
+    return f"{factor:.0f} * {f'({added})' if len(names) > 1 else added}"
+
+
+def _who(labels: Mapping[str, str], part: str) -> str:
+    """The matchers of a card, or of a slice of it, by the labels that it was told with."""
+    card = next((each for each in ("UUID", "uuid", "gpu") if labels.get(each)), "")
+    names = dict.fromkeys(filter(None, (card, "GPU_I_ID" if part else "", _node(labels))))
+    return both(*(matching(name, (labels[name],)) for name in names))
+
+
 def _node(labels: Mapping[str, str]) -> str:
-    """Where a card is: an exporter that was not told its node's name tells its own pod's."""
-    host = labels.get("Hostname") or labels.get("hostname") or ""
-    if not host or _EXPORTER in host:
-        host = labels.get("node") or labels.get("kubernetes_node") or host or labels.get("instance", "")
-    return host
+    """The label that says where a card is: an exporter that was not told its node's name tells its own pod's."""
+    own = next((each for each in ("Hostname", "hostname") if labels.get(each)), "")
+    if own and _EXPORTER not in labels[own]:
+        return own
+    return next((each for each in ("node", "kubernetes_node", own, "instance") if labels.get(each)), "")
 
 
 def _pod(labels: Mapping[str, str]) -> str:

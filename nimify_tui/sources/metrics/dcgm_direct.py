@@ -20,7 +20,7 @@ from nimify_tui.base.text import clean_line
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.updates import GpusSeen, SecuritySeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
-from nimify_tui.sources.metrics.dcgm import WANTED, Card, cards, said_by
+from nimify_tui.sources.metrics.dcgm import WANTED, Card, Way, cards, said_by
 from nimify_tui.sources.metrics.dcgm_xids import XidHistory
 from nimify_tui.sources.metrics.exposition import Parser
 from nimify_tui.sources.metrics.proxied import Link
@@ -162,7 +162,7 @@ class RegionExporters:
                 body = await each.fetch()
             page = self._parser.parse(body)
             at = self._clock.now()
-            self._pages[each.who] = cards(said_by(page, at), f"DCGM in {each.who}", EVERY_S, each.node)
+            self._pages[each.who] = cards(said_by(page, at), Way(f"DCGM in {each.who}", EVERY_S, each.node))
         except TimeoutError:
             return f"{each.who} did not answer within {TIMEOUT_S:g} s"
         except NimifyError as error:

@@ -16,14 +16,14 @@ import msgspec
 
 from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.errors import QueryRefused
-from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
+from nimify_tui.domain.asked import both
 from nimify_tui.domain.gpus import GpuPanel
 from nimify_tui.domain.updates import GpusSeen, Update
 from nimify_tui.sources.gpu_faults import GpuFaults
-from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Card, Said, cards
+from nimify_tui.sources.metrics.dcgm import FEW, WANTED, Card, Said, Way, cards
 from nimify_tui.sources.metrics.dcgm_xids import XidHistory
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class RegionCards:
             return self._failed(at, f"{error.message}: {error.remedy}" if error.remedy else error.message)
         source = f"DCGM through {self._server.who}"
         # Hundreds of GPUs take a tenth of a second: not on the loop that serves all regions.
-        found = await asyncio.to_thread(_understood, rows, at, source)
+        found = await asyncio.to_thread(_understood, rows, at, source, self._server.match)
         gpus, events = self._history.told(found, source)
         if events:
             await asyncio.to_thread(self._history.write)
@@ -115,9 +115,9 @@ class RegionCards:
         return [] if same and not panel.gpus else [GpusSeen(at, self.name, panel)]
 
 
-def _understood(rows: Sequence[Row], at: float, source: str) -> list[Card]:
+def _understood(rows: Sequence[Row], at: float, source: str, match: str) -> list[Card]:
     said, every_s = newest(rows, at)
-    return cards(said, source, max(EVERY_S, every_s))
+    return cards(said, Way(source, max(EVERY_S, every_s), match=match))
 
 
 def newest(rows: Sequence[Row], at: float) -> tuple[list[Said], float]:

@@ -9,7 +9,9 @@ themselves need not be kept; anything else is read anew, as a whole.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from sys import getsizeof
 from typing import NamedTuple, Protocol
 
@@ -43,11 +45,15 @@ class Reads(Protocol):
 
 
 class Told(NamedTuple):
-    """What was told of one replica: its series by target, whose places are those of all ``rows``, and who reads it."""
+    """What was told of one replica: its series by target, whose places are those of all ``rows``, and who reads it.
+
+    ``labels`` are those of (namespace, replica) by which the first of them was found.
+    """
 
     parts: Sequence[Part]
     rows: Sequence[Series]
     read: Read
+    labels: tuple[str, str]
 
 
 class Answer(NamedTuple):
@@ -94,8 +100,7 @@ class Layouts:
         if not every:
             return {}
         if not what:
-            found = _found(spots, answers, reads.labels(every))
-            return {key: Told(mine, every, reads.columns) for key, mine in found.items()}
+            return _told(_found(spots, answers, reads.labels(every)), every, answers, reads)
         question = (what, tuple(spots))
         self._asked.add(question)
         digest = _digest(answers)
@@ -108,10 +113,20 @@ class Layouts:
             if self.weight + known.weight <= self._most_bytes:
                 self._known[question] = known
                 self.weight += known.weight
-        return {key: Told(mine, every, reads.columns) for key, mine in known.parts.items()}
+        return _told(known.parts, every, answers, reads)
 
     def _forget(self, question: tuple[str, tuple[Spot, ...]]) -> None:
         self.weight -= self._known.pop(question).weight
+
+
+def _told(
+    parts: Mapping[ReplicaKey, Sequence[Part]], every: Sequence[Series], answers: Sequence[Answer], reads: Reads
+) -> dict[ReplicaKey, Told]:
+    ends = list(accumulate(len(each.series) for each in answers))
+    return {
+        key: Told(mine, every, reads.columns, answers[bisect_right(ends, mine[0].places[0])].labels)
+        for key, mine in parts.items()
+    }
 
 
 def _digest(answers: Sequence[Answer]) -> bytes:

@@ -71,6 +71,11 @@ class Target:
         """The labels by which it is told from the others."""
         return self._part.labels
 
+    @property
+    def names(self) -> Mapping[str, object]:
+        """The names of its series, as keys."""
+        return self._part.names
+
     def page(self, when: float) -> dict[str, Sequence[Series]]:
         """The series of one scrape by their names, with the runtime's own labels."""
         names, values = self._part.names, self._columns.whole(when)

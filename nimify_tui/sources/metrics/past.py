@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol, TypeGuard
 
 from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.errors import QueryRefused, ServerSilent
-from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import PrometheusServer, Samples
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import ClusterError, NimifyError
+from nimify_tui.domain.asked import both
 from nimify_tui.domain.demands import Demand, HistoryDemand, Looks
 from nimify_tui.domain.history import ChartMetric, History, Step
 from nimify_tui.domain.names import ServiceKey

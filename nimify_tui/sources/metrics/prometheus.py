@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import msgspec
 
 from nimify_tui.backends.prometheus.errors import QueryRefused, Throttled
-from nimify_tui.backends.prometheus.place import both
 from nimify_tui.backends.prometheus.server import Found, PrometheusServer
 from nimify_tui.base.clock import Clock
 from nimify_tui.base.errors import NimifyError
 from nimify_tui.base.retry import Backoff
+from nimify_tui.domain.asked import both
 from nimify_tui.domain.demands import Demand
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
@@ -38,9 +38,11 @@ from nimify_tui.sources.metrics.selectors import (
     batches,
     expression,
     instances,
+    label_words,
     pods,
 )
 from nimify_tui.sources.metrics.turns import in_turn
+from nimify_tui.sources.metrics.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
 #: A region is asked at whole multiples of one of these, seconds: the same times for all who look, so that caches in
@@ -121,7 +123,7 @@ class RegionScrapes:
     def __init__(self, name: str, known: Known, server: PrometheusServer, clock: Clock, *, pods: bool) -> None:
         self.name, self.server = name, server
         self._known, self._clock, self._pods = known, clock, pods
-        self._reader, self._layouts = Reader(), Layouts()
+        self._reader, self._layouts, self._whereabouts = Reader(), Layouts(), Whereabouts(name, server)
         self._found, self._names = Found(frozenset(), frozenset()), frozenset[str]()
         #: Whether there are proxies of a mesh; and who needs them, having no percentiles (or nothing) of its own.
         self._meshed = False
@@ -224,6 +226,7 @@ class RegionScrapes:
         for kept in (self._every_s, self._look_s, self._target, self._told, self._at):
             for key in [key for key in kept if key not in there]:
                 del kept[key]
+        self._whereabouts.forget(there)
         self._begun &= there
         self._bare &= there
 
@@ -274,14 +277,14 @@ class RegionScrapes:
         silent = [spot for spot in new if spot.key not in by_replica]
         by_replica |= (await self._ask_proxies(silent, at, LOOK_S))[0]
         for spot in new:
-            rows = by_replica.get(spot.key)
-            every_s = interval_of(*rows) if rows is not None else None
+            mine = by_replica.get(spot.key)
+            every_s = interval_of(mine.parts, mine.rows, mine.read) if mine is not None else None
             if every_s is not None:
                 self._every_s[spot.key] = max(1.0, every_s)
                 continue
             self._look_s[spot.key] = now_s + AGAIN_S
-            where = self._label_words(spot)
-            seen = rows is not None
+            where = label_words(self._found.labels) if self._pods else f"instance {' or '.join(spot.names)}"
+            seen = mine is not None
             what = f"one scrape of it in {LOOK_S} s" if seen else f"no series of it ({where}): is it scraped?"
             self._fail([spot.key], f"{self.server.part} has {what}")
 
@@ -292,16 +295,16 @@ class RegionScrapes:
         warning, since_yield = warning or other, 0
         for spot in batch:
             mesh = proxies.get(spot.key)
-            rows, every_s = by_replica.get(spot.key, mesh), self._every_s[spot.key]
-            targets = told_by(*rows, at, every_s) if rows is not None else []
-            if rows is None or not targets:
+            mine, every_s = by_replica.get(spot.key, mesh), self._every_s[spot.key]
+            targets = told_by(mine.parts, mine.rows, mine.read, at, every_s) if mine is not None else []
+            if mine is None or not targets:
                 self._every_s.pop(spot.key)
                 self._fail([spot.key], f"{self.server.who} has no sample of it that is younger than {window_s} s")
                 continue
-            proxy = told_by(*mesh, at, every_s) if mesh is not None else []
+            proxy = told_by(mesh.parts, mesh.rows, mesh.read, at, every_s) if mesh is not None else []
             pace_s = max(every_s, float(self._step_s))
-            self._take(spot.key, targets, pace_s, warning, proxy[0] if proxy else None)
-            since_yield += sum([len(part.places) for part in rows.parts])
+            self._take(spot, targets, mine.labels, pace_s, warning, proxy[0] if proxy else None)
+            since_yield += sum([len(part.places) for part in mine.parts])
             if since_yield >= AT_ONCE:
                 since_yield = 0
                 await asyncio.sleep(0)
@@ -343,9 +346,11 @@ class RegionScrapes:
     # -- what came ------------------------------------------------------------------------
 
     def _take(
-        self, key: ReplicaKey, targets: list[Target], every_s: float, warning: str, proxy: Target | None = None
-    ) -> None:
+        self, spot: Spot, targets: list[Target], labels: tuple[str, str], every_s: float, warning: str,
+        proxy: Target | None = None,
+    ) -> None:  # fmt: skip
         """The newest scrape that is understood; of two targets the one that was read before while it is as new."""
+        key = spot.key
         before, since = self._target.get(key), self._at.get(key, 0.0)
 
         def read(target: Target, when: float) -> ReplicaSample | None:
@@ -366,10 +371,13 @@ class RegionScrapes:
             (self._bare.discard if own else self._bare.add)(key)
             self._target[key] = target.labels
             partial = f"{self.server.who} warns: {warning}" if warning else ""
+            found = self._whereabouts.of(spot, labels, target, every_s, mixed=proxy is not None)
             for when in target.since(since, every_s / 2.0):
                 earlier = sample if when == newest else read(target, when)
                 if earlier is not None:
-                    told = msgspec.structs.replace(earlier, every_s=every_s, via=self.server.who, partial=partial)
+                    told = msgspec.structs.replace(
+                        earlier, every_s=every_s, via=self.server.who, partial=partial, found=found
+                    )
                     self._updates.append(Sampled(when, key, told))
                     self._at[key] = when
                     self._told.pop(key, None)
@@ -386,12 +394,6 @@ class RegionScrapes:
         if self._updates:
             found, self._updates = self._updates, []
             sink(found)
-
-    def _label_words(self, spot: Spot) -> str:
-        if self._pods:
-            pairs = [f"{space}, {pod}" for space, pod in POD_LABELS if {space, pod} <= self._found.labels]
-            return f"labels {' or '.join(pairs)}" if pairs else "its series have no label of pods"
-        return f"instance {' or '.join(spot.names)}"
 
 
 def _words(error: NimifyError) -> str:

@@ -89,6 +89,12 @@ def matching(labels: tuple[str, str], space: str, names: Iterable[str], pattern:
     return ",".join(matchers)
 
 
+def label_words(there: Collection[str]) -> str:
+    """By which labels pods are looked for on a server whose series have these, in words."""
+    pairs = [f"{space}, {pod}" for space, pod in POD_LABELS if space in there and pod in there]
+    return f"labels {' or '.join(pairs)}" if pairs else "its series have no label of pods"
+
+
 def owner(spots: Iterable[Spot], labels: tuple[str, str]) -> Callable[[Mapping[str, str]], ReplicaKey | None]:
     """Whose a series is, by these labels; None when it is none of theirs, or is told by labels that come before."""
     space_label, label = labels

@@ -15,8 +15,9 @@ from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.fleet.past import told_between
 from nimify_tui.fleet.series import COLUMN_S
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Scene, format_of
+from nimify_tui.ui.present.charts import KEPT_S, Compare, Drawn, Lack, Scene, format_of
 from nimify_tui.ui.present.panels import change_mark, change_text
+from nimify_tui.ui.present.queries import told_once
 from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import Reading
@@ -150,6 +151,7 @@ def remarks(scene: Scene, drawings: Sequence[Drawn], monitored: Mapping[str, str
                     points[f"each point is of {step}, its peak of {piece}"] = None
         if scene.metric is ChartMetric.REQUESTS:
             said.update(dict.fromkeys(_without(scene, each)))
+        said.update(dict.fromkeys(_lack_words(lack, scene.axis.end_at) for lack in each.lacks))
     if scene.compare is not Compare.REGIONS and scene.window_s > KEPT_S and any(each.answers for each in drawings):
         regions = {key.region: None for each in drawings for key in each.group.keys if key.region not in monitored}
         if regions:
@@ -176,6 +178,17 @@ def _without(scene: Scene, drawing: Drawn) -> Iterator[str]:
             yield f"without {region} until {fmt.date_clock(begin - scene.step_s, now)}"
         if end < last and end < group.end:
             yield f"without {region} since {fmt.date_clock(end, now)}"
+
+
+def _lack_words(lack: Lack, now: float) -> str:
+    """Which region what was measured here is without, and when."""
+    region = clean_line(lack.region, 40)
+    if lack.begin is None and lack.end is None:
+        return f"without {region}"
+    if lack.begin is None:
+        return f"without {region} until {fmt.date_clock(lack.end or now, now)}"
+    since = fmt.date_clock(lack.begin, now)
+    return f"without {region} {f'{since} to {fmt.date_clock(lack.end, now)}' if lack.end else f'since {since}'}"
 
 
 def empty_words(scene: Scene, drawings: Sequence[Drawn], detail: ServiceDetail | None, said: Sequence[str]) -> str:
@@ -208,13 +221,21 @@ def moment_words(scene: Scene, reading: Reading | None, pointed: bool, now: floa
     return f"{fmt.date_clock(reading.begin_at, now)} to {fmt.date_clock(reading.end_at, now)}"
 
 
-def span_text(span: Span, metric: ChartMetric) -> str:
-    """``1.9s``, or ``0.6s to 1.9s`` where a column has more than one value."""
+def span_text(span: Span, metric: ChartMetric, signs: str = "") -> str:
+    """``1.9s``, or ``0.6s to 1.9s`` where a column has more than one value; ``>10s`` where that is only a bound."""
     if span is None:
         return fmt.UNKNOWN
     text = format_of(metric)
     low, high = text(span[0]), text(span[1])
-    return high if low == high else f"{low} to {high}"
+    least, most = ("<" if "<" in signs else ""), (">" if ">" in signs else "")
+    if low == high:
+        return high if high.startswith("<") else f"{least or most}{high}"
+    return f"{least}{low} to {most}{high}"
+
+
+def signs_at(drawn: Drawn, number: int, begin: float, end: float) -> str:
+    """The signs of a curve's points between two times."""
+    return "".join(sign for at, sign in drawn.signs[number] if begin <= at < end) if drawn.signs else ""
 
 
 def near(told: Sequence[Told], reading: Reading | None, pointed: bool) -> list[Told]:
@@ -231,7 +252,7 @@ def near(told: Sequence[Told], reading: Reading | None, pointed: bool) -> list[T
 # -- PromQL ----------------------------------------------------------------------------------
 def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitored: Mapping[str, str]) -> list[str]:
     """The panel as PromQL, the same expression of several servers once; else what is measured here, and over what."""
-    said: dict[tuple[str, ...], list[str]] = {}
+    said: list[tuple[str, tuple[str, ...]]] = []
     keys: dict[ServiceKey, str] = {key: each.group.row_id for each in drawings for key in each.group.keys}
     answers = {key: answer for each in drawings for key, answer in each.answers if answer is not None}
     for key, row_id in keys.items():
@@ -251,5 +272,5 @@ def promql_lines(scene: Scene, drawings: Sequence[Drawn], frame: Frame, monitore
             names = own_words(detail.history.runtime, scene.metric) if detail is not None else ""
             over = f"measured by this console over {COLUMN_S:g} s each, for an hour"
             lines = (f"# no Prometheus: {names or 'no metric read yet'}", f"# {over}")
-        said.setdefault(lines, []).append(where)
-    return [line for lines, regions in said.items() for line in (f"# {', '.join(regions)}", *lines)]
+        said.append((where, lines))
+    return told_once(said)

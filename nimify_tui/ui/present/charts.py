@@ -10,6 +10,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
@@ -20,7 +21,7 @@ from nimify_tui.fleet.frames import ChartColumn, Frame, LatencyHistory, ServiceD
 from nimify_tui.fleet.past import Stretch, merged
 from nimify_tui.fleet.series import COLUMN_S, HOUR_COLUMNS
 from nimify_tui.ui import format as fmt
-from nimify_tui.ui.present.timerange import TimeView
+from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.widgets.chart import ChartData, ChartSeries
 from nimify_tui.ui.widgets.plot import FORMS
 from nimify_tui.ui.widgets.scale import Formatter, Point
@@ -42,6 +43,8 @@ _OWN_GAP_S = 4 * COLUMN_S
 KEPT_S = COLUMN_S * HOUR_COLUMNS
 #: Part of a range that may lack before it is said.
 _LACKING = 0.1
+#: A region that lacks in no more columns than this only answered a moment later than others did.
+_LEAST_LACK = 3
 #: What was measured here ends at most so long before now, seconds.
 _FRESH_S = 30.0
 _LINES = {
@@ -136,6 +139,12 @@ def live_end(history: LatencyHistory | None, now: float) -> float:
     return now
 
 
+def range_that_fits(history: LatencyHistory) -> float:
+    """The shortest range that has all that was measured here, an hour at most, seconds."""
+    covered = history.columns[-1].at - history.columns[0].at if history.columns else KEPT_S
+    return next((each for each in RANGES.values() if covered <= each), KEPT_S)
+
+
 def groups_of(
     row: ServiceRow, compare: Compare, begin: float, end: float, *, short: bool
 ) -> tuple[tuple[Group, ...], str]:
@@ -161,14 +170,28 @@ def step_of(axis: TimeAxis, dots: int) -> int:
     return step // dots if step % dots == 0 and step // dots >= _LEAST_STEP_S else max(_LEAST_STEP_S, step)
 
 
+class Lack(NamedTuple):
+    """A region of which nothing was measured while others told; None: before all of them, or still."""
+
+    region: str
+    begin: float | None
+    end: float | None
+
+
 # -- curves ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Drawn:
-    """A group's curves as they are known, and the answers of servers that they are made of."""
+    """A group's curves as they are known, and the answers of servers that they are made of.
+
+    ``signs``: for each curve the points that are only bounds, (when, ">" or "<"). ``lacks``: the regions that it is
+    without, as measured here.
+    """
 
     group: Group
     points: tuple[tuple[Point, ...], ...]
     answers: tuple[tuple[ServiceKey, History | None], ...]
+    signs: tuple[tuple[tuple[float, str], ...], ...] = ()
+    lacks: tuple[Lack, ...] = ()
 
     def has(self, scene: Scene) -> str:
         """How much of the range is known: ``12m``, ``nothing``; "" when nothing to speak of lacks."""
@@ -193,9 +216,62 @@ def drawn(scene: Scene, group: Group, frame: Frame, monitored: Mapping[str, str]
     columns = detail.history.columns if detail is not None else ()
     numbers = range(len(_LINES[scene.metric])) if scene.compare is Compare.NOTHING else (MAIN[scene.metric],)
     half = detail.history.column_s / 2 if detail is not None else 0.0
+    asked = {key.region for key, _ in answers}
+    bounds = [each for each in columns if each.bounds]
     return Drawn(
-        group, tuple(tuple(_line(scene, group, stretches, columns, half, number)) for number in numbers), answers
-    )
+        group, tuple(tuple(_line(scene, group, stretches, columns, half, number)) for number in numbers), answers,
+        tuple(tuple(_signs(scene, group, stretches, bounds, number)) for number in numbers),
+        tuple(each for each in _lacks(columns, group) if each.region not in asked),
+    )  # fmt: skip
+
+
+def _signs(
+    scene: Scene, group: Group, stretches: Sequence[Stretch], columns: Sequence[ChartColumn], number: int
+) -> Iterable[tuple[float, str]]:
+    """Of the ``columns`` that have any."""
+    if scene.metric is not ChartMetric.LATENCY:
+        return
+    for stretch in stretches:
+        extent = stretch.lines[number] if number < len(stretch.lines) else None
+        if extent is not None and extent.sign != " ":
+            yield stretch.at - scene.step_s / 2 + group.shift_s, extent.sign
+    for column in columns:
+        if column.bounds[number] != " ":
+            yield column.at + COLUMN_S / 2 + group.shift_s, column.bounds[number]
+
+
+def _lacks(columns: Sequence[ChartColumn], group: Group) -> list[Lack]:
+    """The last time that each region lacked in, within the group's own."""
+    found: list[Lack] = []
+    if not any(each.without for each in columns):
+        return found
+    told = [each for each in columns if each.rps is not None and group.begin <= each.at < group.end]
+    for region in sorted({region for each in told for region in each.without}):
+        last = max(place for place, each in enumerate(told) if region in each.without)
+        first = last
+        while first > 0 and region in told[first - 1].without:
+            first -= 1
+        end = told[last].at + COLUMN_S if last < len(told) - 1 else None
+        if last - first >= _LEAST_LACK:
+            found.append(Lack(region, told[first].at if first > 0 else None, end))
+    return found
+
+
+def _falls(columns: Sequence[ChartColumn]) -> frozenset[float]:
+    """The columns in which a region lacks that told before and after: a sum would look like a fall."""
+    found: set[float] = set()
+    for region in {region for each in columns for region in each.without}:
+        before, waiting = False, list[float]()
+        for each in columns:
+            if each.rps is None:
+                continue
+            if region in each.without:
+                waiting += [each.at] if before else []
+            else:
+                before = True
+                found.update(waiting)
+                waiting.clear()
+    return frozenset(found)
 
 
 def answer_for(frame: Frame, key: ServiceKey, scene: Scene, group: Group) -> History | None:
@@ -215,7 +291,10 @@ def _line(
     scene: Scene, group: Group, stretches: Sequence[Stretch], columns: Sequence[ChartColumn], half: float, number: int
 ) -> Iterable[Point]:
     """One line: what a server tells, and what was measured here."""
-    own = [(each.at + half, _value(each, scene.metric, number)) for each in columns]
+    falls = _falls(columns) if scene.metric is ChartMetric.REQUESTS else frozenset[float]()
+    own = [
+        (each.at + half, None if each.at in falls else _value(each, scene.metric, number)) for each in columns
+    ]
     first = next((at for at, value in own if value is not None), math.inf)
     if scene.axis.step <= _OWN_FIRST_S:
         past = [each for each in stretches if each.at <= first - half]

@@ -254,8 +254,8 @@ def metric_rows(detail: ServiceDetail, now: float, short: bool) -> list[tuple[st
         value = line.measure
         region = short_region(line.region) if short else clean_line(line.region, 40)
         cells = (
-            Cell(clean_line(line.name, 80)),
-            Cell(region),
+            Cell(clean_line(line.name, 80), "" if line.region else "bold"),
+            Cell(region or "all"),
             Cell(fmt.measure(value), fmt.style_of(value)),
             Cell("" if value.at is None else fmt.age(now - value.at)),
             Cell("" if value.state == "fresh" else str(value.state), "stale"),
@@ -278,10 +278,16 @@ def metric_about(value: Measure) -> str:
 
 def metric_line_about(detail: ServiceDetail, row_id: str) -> str:
     """Which number it is, and the whole of its source or reason."""
-    for index, line in enumerate(detail.metrics):
-        if metric_id(index, line) == row_id:
-            return f"{clean_line(line.name, 80)} @ {clean_line(line.region, 60)}: {metric_about(line.measure)}"
-    return ""
+    line = metric_line(detail, row_id)
+    if line is None:
+        return ""
+    where = clean_line(line.region, 60) or "all its regions"
+    return f"{clean_line(line.name, 80)} @ {where}: {metric_about(line.measure)}"
+
+
+def metric_line(detail: ServiceDetail, row_id: str) -> MetricLine | None:
+    """The number of a row."""
+    return next((line for index, line in enumerate(detail.metrics) if metric_id(index, line) == row_id), None)
 
 
 def configuration_lines(services: Sequence[Service], now: float, models: Sequence[ModelRow] = ()) -> list[Spans]:

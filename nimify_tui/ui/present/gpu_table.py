@@ -129,7 +129,8 @@ def _unknown(gpu: Gpu) -> str:
                 gpu.temperature_limit, gpu.power_limit, gpu.clock, gpu.clock_limit, gpu.ecc_uncorrected,
                 gpu.ecc_corrected, gpu.pcie_replays, gpu.pcie_received, gpu.pcie_sent, gpu.nvlink_received,
                 gpu.nvlink_sent)  # fmt: skip
-    reasons = dict.fromkeys(each.reason for each in measures if each.value is None and each.reason)
+    told_by = [each.reason for each in measures if each.value is None]
+    reasons = dict.fromkeys(filter(None, [*told_by, "" if gpu.slowed else gpu.slowed_unknown]))
     fields = [each.removeprefix(_NOT_EXPORTED) for each in reasons if each.startswith(_NOT_EXPORTED)]
     told = [each for each in reasons if not each.startswith(_NOT_EXPORTED)]
     if fields:

@@ -144,7 +144,7 @@ def whole_lines(gpu: Gpu, *, why: bool = True) -> list[Spans]:
     ``why``: what is not known with its reason.
     """
     named = partial(_named, why=why)
-    slowed = f" ({clean_line(', '.join(gpu.slowed), 60)})" if gpu.slowed and not gpu.slowed_by_fault else ""
+    slowed = _slowed(gpu, why=why)
     work = [
         *named("tensor ", gpu.tensor_active), *named("  dram ", gpu.dram_active),
         *named("  clock ", gpu.clock), *named(" of ", gpu.clock_limit), (slowed, "dim"),
@@ -161,6 +161,16 @@ def whole_lines(gpu: Gpu, *, why: bool = True) -> list[Spans]:
         *named("  NVLink in ", gpu.nvlink_received), *named(", out ", gpu.nvlink_sent),
     ]  # fmt: skip
     return [tuple(each for each in line if each[0]) for line in (work, links)]
+
+
+def _slowed(gpu: Gpu, *, why: bool) -> str:
+    """Why its clocks are not higher, that nothing is told of that, or that nothing slows them."""
+    if gpu.slowed_by_fault or gpu.clock.value is None:
+        return ""
+    if gpu.slowed_unknown and not gpu.slowed:
+        reason = f" ({clean_line(gpu.slowed_unknown, 60)})" if why else ""
+        return f" slowed {fmt.UNKNOWN}{reason}"
+    return f" ({clean_line(', '.join(gpu.slowed), 60) or 'not slowed'})"
 
 
 def _named(name: str, value: Measure, style: str = "", *, why: bool) -> list[tuple[str, str]]:

@@ -206,23 +206,34 @@ def trend_text(trend: Sequence[float | None], glyphs: Glyphs, cells: int = 8) ->
     return "".join(" " if each is None else glyphs.bars[min(steps, max(1, round(each * steps)))] for each in shown)
 
 
-def cache_items(caches: Sequence[CacheStat], glyphs: Glyphs) -> list[Spans]:
-    """``response L1 71% ▆▆▅▆ 212M`` for each tier."""
+#: Cells of a note and of a trend in the line of caches: the longest for which all of them have room.
+_CACHE_ROOM = (*((cells, 8) for cells in range(60, 8, -4)), (8, 4), (0, 4), (0, 0))
+
+
+def cache_items(caches: Sequence[CacheStat], glyphs: Glyphs, width: int = 0, gap: int = 3) -> list[Spans]:
+    """``response L1 71% ▆▆▅▆ 212M`` for each tier, ``gap`` cells apart; shorter where ``width`` has no room for all."""
     if not caches:
         return [(("no cache reported yet", "dim"),)]
     items: list[Spans] = []
-    for each in caches:
-        main = each.use or each.hit_ratio
-        spans = [(f"{clean_line(each.tier, 24)} ", ""), (fmt.measure(main, 0), fmt.style_of(main))]
-        if each.trend:
-            spans.append((f" {trend_text(each.trend, glyphs)}", "dim"))
-        if each.size.value is not None:
-            spans.append((f" {fmt.measure(each.size)}", fmt.style_of(each.size)))
-        note = clean_line(each.note or ("" if main.value is not None else main.reason), 60)
-        if note:
-            spans.append((f" {note}", "dim"))
-        items.append(tuple(spans))
+    for note_cells, trend_cells in _CACHE_ROOM:
+        items = [_cache_item(each, glyphs, note_cells, trend_cells) for each in caches]
+        needed = 1 + gap * (len(items) - 1) + sum(cell_len(text) for item in items for text, _ in item)
+        if not width or needed <= width:
+            break
     return items
+
+
+def _cache_item(stat: CacheStat, glyphs: Glyphs, note_cells: int, trend_cells: int) -> Spans:
+    main = stat.use or stat.hit_ratio
+    spans = [(f"{clean_line(stat.tier, 24)} ", ""), (fmt.measure(main, 0), fmt.style_of(main))]
+    if stat.trend and trend_cells:
+        spans.append((f" {trend_text(stat.trend, glyphs, trend_cells)}", "dim"))
+    if stat.size.value is not None:
+        spans.append((f" {fmt.measure(stat.size)}", fmt.style_of(stat.size)))
+    note = clean_line(stat.note or ("" if main.value is not None else main.reason), note_cells) if note_cells else ""
+    if note:
+        spans.append((f" {note}", "dim"))
+    return tuple(spans)
 
 
 def cache_table(caches: Sequence[CacheStat], now: float, width: int, glyphs: Glyphs) -> list[Spans]:
@@ -233,7 +244,7 @@ def cache_table(caches: Sequence[CacheStat], now: float, width: int, glyphs: Gly
     for each in caches:
         main = each.use or each.hit_ratio
         known = main.value is not None and width >= 70
-        why = clean_line(each.note or main.reason, 80)
+        why = clean_line(each.note or main.reason, max(80, width - 40))  # with room, what helps is read, too
         age = "" if main.at is None else f"age {fmt.age(now - main.at)}"
         source = clean_line(main.source, 40) if known else ""
         lines.append(

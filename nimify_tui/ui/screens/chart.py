@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -14,16 +13,15 @@ from nimify_tui.domain.demands import Demand, DetailDemand
 from nimify_tui.domain.history import ChartMetric
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.ui.commands import Command, Scope
-from nimify_tui.ui.handing import hand_over
 from nimify_tui.ui.present import chart_words, charts, head
 from nimify_tui.ui.present.chart_unusual import Strangeness
 from nimify_tui.ui.present.charts import Compare, Drawn, Group, Scene
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.present.timerange import RANGES, TimeView
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
+from nimify_tui.ui.screens.querying import hand_queries
 from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import ChartData, LatencyChart
-from nimify_tui.ui.widgets.dialog import Dialog
 from nimify_tui.ui.widgets.rule import Rule
 from nimify_tui.ui.widgets.textline import StatusLine, StripLine
 from nimify_tui.ui.widgets.timeaxis import TimeAxis, mark_glyph
@@ -35,7 +33,6 @@ _WORDS, _LITTLE = (2, 1), (1, 0)
 #: Values that stand side by side.
 _VALUE_CELLS = 30
 _ROOMY_LINES = 20
-_DIALOG_CELLS = 110
 
 
 class ChartScreen(ConsoleScreen):
@@ -46,7 +43,7 @@ class ChartScreen(ConsoleScreen):
 
     def __init__(self, row_id: str, wanted: str = "") -> None:
         super().__init__()
-        self.row_id = row_id
+        self.row_id, self._wanted = row_id, wanted
         self.view = TimeView(RANGES.get(wanted, 3600.0))
         self.metric = ChartMetric.LATENCY
         self.compare = Compare.NOTHING
@@ -72,8 +69,13 @@ class ChartScreen(ConsoleScreen):
         yield from (self.marks, self.remarks, self.footer_line, self.prompt)
 
     def on_mount(self) -> None:
-        """Begin with the detail of its row."""
+        """Begin with the detail of its row, and where nothing was asked for with a range that what is known fills."""
         self._demand(frozenset({DetailDemand(self.row_id)}))
+        detail, row = self.detail(), self.row()
+        if not self._wanted and detail is not None and row is not None and self._monitored().keys().isdisjoint(
+            key.region for key in row.keys
+        ):
+            self.view = TimeView(charts.range_that_fits(detail.history))
         self.chart.can_focus = True  # else the hidden prompt gets the keys
         self.set_focus(self.chart)
 
@@ -241,10 +243,14 @@ class ChartScreen(ConsoleScreen):
         items: list[list[SpanLike]] = []
         for number, series in enumerate(self._data.series if self._data is not None else ()):
             span = reading.spans[number] if reading is not None else None
+            begin, end = (reading.begin_at, reading.end_at) if reading is not None else (at, at)
             if not pointed:
-                value = next((value for _, value in reversed(series.points) if value is not None), None)
-                span = None if value is None else (value, value)
-            text = chart_words.span_text(span, scene.metric)
+                last = next((point for point in reversed(series.points) if point[1] is not None), None)
+                span = None if last is None or last[1] is None else (last[1], last[1])
+                begin, end = (last[0], last[0] + 0.001) if last is not None else (at, at)
+            lines = len(scene.lines)
+            signs = chart_words.signs_at(self._drawn[number // lines], number % lines, begin, end)
+            text = chart_words.span_text(span, scene.metric, signs)
             name = scene.groups[number].name if scene.compare is Compare.REGIONS else series.name
             items.append([(self.chart.legend(series.form), series.style), f" {name} ", (text, "bold")])
         return items
@@ -323,11 +329,7 @@ class ChartScreen(ConsoleScreen):
         if self._scene is None:
             return
         lines = chart_words.promql_lines(self._scene, self._drawn, app.context.frame, self._monitored())
-        if hand_over(app, lines, path, again="promql"):
-            width = min(_DIALOG_CELLS, app.size.width - 2)
-            wrapped = [[part] for line in lines for part in textwrap.wrap(line, max(20, width - 4)) or [""]]
-            hint = "sent to the terminal's clipboard; esc closes, down scrolls"
-            app.push_screen(Dialog("PromQL", wrapped, ask="none", hint=hint, width=width))
+        hand_queries(app, lines, path)
 
     def values_for(self, command: Command) -> Iterable[str]:
         """Values that may follow a command."""

@@ -17,7 +17,7 @@ from nimify_tui.domain.plans import ActionRequest, Verb
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
 from nimify_tui.ui.commands import Command, Needs, Scope
 from nimify_tui.ui.present import detail as present
-from nimify_tui.ui.present import events, head, panels
+from nimify_tui.ui.present import events, head, panels, queries
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.present.summary import detail_summary
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
@@ -25,6 +25,7 @@ from nimify_tui.ui.screens.changing import Changing, Targets
 from nimify_tui.ui.screens.detail_infer import InferPane
 from nimify_tui.ui.screens.detail_logs import LogPane
 from nimify_tui.ui.screens.detail_pods import PodDeeds
+from nimify_tui.ui.screens.querying import hand_queries
 from nimify_tui.ui.screens.starts import Starts, starting_replicas
 from nimify_tui.ui.widgets.chart import LatencyChart
 from nimify_tui.ui.widgets.feed import Feed
@@ -298,9 +299,20 @@ class DetailScreen(ConsoleScreen):
             **self.pods.deeds(),
             "why": lambda _: self._open_tab("overview"),
             "chart": lambda wanted: self.console_app.open_chart(self.row_id, wanted),
+            "promql": self._promql,
             "next-tab": lambda _: self._step_tab(1),
             "previous-tab": lambda _: self._step_tab(-1),
         }
+
+    def _promql(self, path: str) -> None:
+        row, detail = self.row(), self.detail()
+        line = None
+        if self.tab == "metrics" and detail is not None:
+            line = present.metric_line(detail, str(self.metrics.cursor_key))
+        told = queries.detail_lines(row, detail)
+        if detail is not None and line is not None:
+            told = queries.metric_query_lines(row, detail, line)
+        hand_queries(self.console_app, told, path)
 
     def _opener(self, tab: str) -> Callable[[str], None]:
         return lambda _: self._open_tab(tab)

@@ -297,16 +297,16 @@ class FleetScreen(ConsoleScreen):
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """What the commands do."""
-        sorts = {f"sort-{name}": self._sorter(name) for name in services.SORTS}
-        zooms = {f"panel-{name}": self._zoomer(name) for name in PANELS}
+        zooms = {f"panel-{name}": lambda _, name=name: self._zoom(name) for name in PANELS}
         return {
             **self.changing.deeds(),
-            **sorts,
+            **{f"sort-{name}": self._sorter(name) for name in services.SORTS},
             **zooms,
             "open": self._open,
             "logs": lambda _: self._detail(2),
             "why": lambda _: self._detail(1),
             "chart": self._chart,
+            "promql": lambda path: self.panels.promql(self, path),
             "unfold": lambda _: self._unfold(str(self.table.cursor_key)),
             "filter": self._filter,
             "new": self.console_app.open_wizard,
@@ -319,9 +319,6 @@ class FleetScreen(ConsoleScreen):
 
     def _sorter(self, name: str) -> Callable[[str], None]:
         return lambda _: self._sort(name)
-
-    def _zoomer(self, name: str) -> Callable[[str], None]:
-        return lambda _: self._zoom(name)
 
     def _open(self, wanted: str) -> None:
         if wanted:
@@ -372,9 +369,11 @@ class FleetScreen(ConsoleScreen):
         self._reorder()
 
     def go_back(self) -> bool:
-        """Panel to table, filter, marks, unfolded rows: one at a time."""
+        """Panel to table, all panels, filter, marks, unfolded rows: one at a time."""
         if self.focused is not self.table:
             self.set_focus(self.table)
+        elif self.zoom and not fleet_layout(*self.app.size, self._strip_lines).tabs:
+            self._zoom("")
         elif self.view.filter_text:
             self._set_filter("")
         elif self.table.marked:

@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from textual.widget import Widget
 
 from nimify_tui.fleet.frames import Frame, ServiceDetail, ServiceRow
-from nimify_tui.ui.present import feeds, gpus, panels
+from nimify_tui.ui.present import feeds, gpus, panels, queries
 from nimify_tui.ui.present.layout import PANELS
 from nimify_tui.ui.present.services import reason_text
+from nimify_tui.ui.screens.querying import hand_queries
 from nimify_tui.ui.widgets.chart import LatencyChart
 from nimify_tui.ui.widgets.feed import Feed
 from nimify_tui.ui.widgets.panel import TextPanel
@@ -87,7 +88,13 @@ class FleetPanels:
                 [_full(each, width) for each in panels.cache_table(frame.caches, now, width, glyphs)]
             )
         else:
-            self.cache.set_items(panels.cache_items(frame.caches, glyphs))
+            self.cache.set_items(panels.cache_items(frame.caches, glyphs, self.cache.cols))
+
+    def promql(self, screen: FleetScreen, path: str) -> None:
+        """Hand over what is shown as PromQL."""
+        frame, zoom = screen.console_app.context.frame, screen.zoom
+        shown = [zoom or PANELS[0]] if zoom or screen.tabs else PANELS
+        hand_queries(screen.console_app, queries.panel_lines(frame, screen.selected_row(), shown), path)
 
     def _show_why(
         self, row: ServiceRow | None, detail: ServiceDetail | None, now: float, screen: FleetScreen

@@ -15,9 +15,10 @@ from nimify_tui.fleet.frames import Frame
 from nimify_tui.ui.commands import Scope
 from nimify_tui.ui.present import gpu_table as table
 from nimify_tui.ui.present import gpu_words as words
-from nimify_tui.ui.present import gpus, head
+from nimify_tui.ui.present import gpus, head, queries
 from nimify_tui.ui.present.layout import Box
 from nimify_tui.ui.screens.base import ConsoleScreen, bindings_for
+from nimify_tui.ui.screens.querying import hand_queries
 from nimify_tui.ui.widgets.columns import Column
 from nimify_tui.ui.widgets.panel import TextPanel
 from nimify_tui.ui.widgets.rule import Rule
@@ -113,7 +114,12 @@ class GpusScreen(ConsoleScreen):
 
     def deeds(self) -> Mapping[str, Callable[[str], None]]:
         """What the commands do."""
-        return {"other": lambda _: self._other()}
+        return {"other": lambda _: self._other(), "promql": self._promql}
+
+    def _promql(self, path: str) -> None:
+        chosen = self._shown.get(str(self.table.cursor_key))
+        lines = queries.gpu_query_lines([chosen], several=True) if chosen is not None else ["# no GPU is known"]
+        hand_queries(self.console_app, lines, path)
 
     def _other(self) -> None:
         self.set_focus(self.rooms if self.focused is self.table else self.table)
