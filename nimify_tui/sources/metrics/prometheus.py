@@ -55,10 +55,9 @@ MOST = int(CAP_RPS * STEPS_S[-1]) * PER_QUESTION
 #: What the server has is looked up so often; how often a replica is scraped (once a minute by Prometheus' default) is
 #: found out in so much of its past, and again when there was nothing, seconds.
 DISCOVER_S, LOOK_S, AGAIN_S = 60.0, 150, 15.0
-#: A server in trouble is asked again after this at first, and at last after that, seconds.
-TROUBLE_S, TROUBLE_CAP_S = 2.0, 60.0
-#: Until a region's replicas are known it is looked for them so often, so many times, seconds.
-SOON_S, SOON = 0.5, 20
+#: A server in trouble is asked again after this at first, and at last after that; until a region's replicas are known
+#: they are looked for so often, so many times, seconds.
+TROUBLE_S, TROUBLE_CAP_S, SOON_S, SOON = 2.0, 60.0, 0.5, 20
 #: So many series are understood before others have their turn (some 2 ms).
 AT_ONCE = 500
 #: A row's numbers are of so much time, with what its newest columns wait for (fleet.numbers), seconds.
