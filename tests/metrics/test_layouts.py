@@ -96,7 +96,8 @@ def test_what_is_remembered_reads_as_what_is_read_anew(turns: list[tuple[list[Dr
             made.append((metric, [(when, str(at)) for when, _ in points] if again else points))
         found = series(*made)
         cut = len(found) // 2 if split else len(found)
-        answers = [Answer(PODS, found[:cut]), Answer(OTHER, found[cut:])]
+        one_way, other = (OTHER, PODS) if again else (PODS, OTHER)  # found by other labels: of other replicas
+        answers = [Answer(one_way, found[:cut]), Answer(other, found[cut:])]
         spots = [spot(service, f"p-{n}") for n in range(3)]
         assert whole(layouts, spots, answers) == whole(Layouts(0), spots, answers)
 

@@ -28,6 +28,8 @@ _LEFT = 6
 _RIGHT = 11
 #: Below this height the compact form is drawn.
 COMPACT_LINES = 4
+#: The style of a blank beside the cursor, that is not marked with it.
+_PLAIN = " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,11 @@ class LatencyChart(LineCanvas):
             bare, owners = chars[cursor] in (" ", glyphs.slo), list(owners)
             owners[cursor] = "key" if bare else f"{owners[cursor]} reverse"
             chars[cursor] = glyphs.vertical if bare else chars[cursor]
+            if cursor + 1 < grid.width:
+                owners[cursor + 1] = owners[cursor + 1] or _PLAIN
         begin, before = 0, owners[0]
         for x, owner in enumerate(owners):
-            if owner != before:
+            if owner and owner != before:  # a blank is as well of the colour before it: half as many runs
                 runs.append(("".join(chars[begin:x]), before))
                 begin, before = x, owner
         runs.append(("".join(chars[begin:]), before))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import sub
 from typing import Literal
 
 #: ``(unix seconds, value or None where nothing was measured)``, in the order of time.
@@ -17,6 +16,8 @@ Span = tuple[float, float] | None
 _ABSURD = 1e15
 #: What is smaller is drawn as zero: below it the arithmetic of a scale has no room.
 _TINY = 1e-15
+#: So many distances of neighbouring points (to twice as many) tell what is usual.
+_DISTANCES = 100
 _NICE_COLUMN_S = (
     4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 360, 420, 480, 600, 720, 900, 1080, 1200, 1440,
     1800, 2400, 3600, 4800, 5400, 7200, 9600, 10800, 14400, 18000, 21600, 28800, 36000, 43200, 57600, 86400,
@@ -58,15 +59,24 @@ def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, g
     low = [math.inf] * count
     high = [-math.inf] * count
 
-    # Written out: this is most of what a chart costs, and it stands between a key press and its echo.
+    # Written out: this is most of what a chart costs, and it stands between a key press and its echo. Most points are
+    # in the column of the one before.
     floor, least, most = math.floor, -_ABSURD, _ABSURD
-    known, at_before, value_before, first = False, 0.0, 0.0, 0
+    known, at_before, value_before, first, until_at = False, 0.0, 0.0, 0, -math.inf
     for at, value in points:
         if value is None or not least < value < most:  # also NaN and infinity
             known = False
             continue
+        if at < until_at:
+            if value < low[first]:
+                low[first] = value
+            if value > high[first]:
+                high[first] = value
+            known, at_before, value_before = True, at, value
+            continue
         column = floor((at - start_at) / step_s)
         if 0 <= column < count:
+            until_at = start_at + (column + 1) * step_s
             if value < low[column]:
                 low[column] = value
             if value > high[column]:
@@ -81,9 +91,9 @@ def spans(points: Sequence[Point], start_at: float, step_s: float, count: int, g
 
 
 def usual_gap(points: Sequence[Point], step_s: float) -> float:
-    """How far apart two points may be and still belong together: three usual distances."""
-    times = [at for at, _ in points]
-    distances = sorted(map(sub, times[1:], times))
+    """How far apart two points may be and still belong together: three usual distances, by some of all."""
+    some = range(1, len(points), max(1, len(points) // _DISTANCES))
+    distances = sorted([points[at][0] - points[at - 1][0] for at in some])
     usual = distances[len(distances) // 2] if distances else step_s
     return max(3.0 * usual, 1.5 * step_s)
 
