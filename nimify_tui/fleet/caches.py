@@ -8,6 +8,7 @@ from typing import Protocol
 
 from nimify_tui.domain.caches import HITS, PREFIX, READINGS, STEP_S, STEPS
 from nimify_tui.domain.measures import ReplicaSample, TokenSample
+from nimify_tui.fleet.series import YOUNG_S
 
 #: A counter that a scrape did not tell: what comes after it is no growth, it may be all of a process's life.
 _ABSENT = -1.0
@@ -63,7 +64,11 @@ class CacheTracks:
         self.every_s = 0.0
 
     def observe(self, replica: Replica, sample: ReplicaSample, whole: CacheTracks) -> None:
-        """Count one scrape, here and in the ``whole`` fleet; the first one of a process only sets the beginning."""
+        """Count one scrape, here and in the ``whole`` fleet.
+
+        The first one of a process only sets the beginning, but where it has just begun: what a server looks up at its
+        start (its graph) is looked up then and never again.
+        """
         told = told_by(sample)
         who, places = id(replica), self._places
         for pair in told:
@@ -89,9 +94,10 @@ class CacheTracks:
                 mine = self.tier(tier)
                 whole.tier(tier)
             if before is None or before[0] != began:
-                continue
-            place = places[pair]
-            was = before[place] if place < len(before) else _ABSENT
+                was = 0.0 if _has_just_begun(sample) else _ABSENT
+            else:
+                place = places[pair]
+                was = before[place] if place < len(before) else _ABSENT
             grown = count - was
             if was != _ABSENT and grown > 0.0:
                 hits = grown if result in _HITS else 0.0
@@ -156,6 +162,12 @@ def _of_step(steps: list[list[float]], step: float, values: int) -> list[float]:
     steps.insert(place, found)
     del steps[:-STEPS]
     return found
+
+
+def _has_just_begun(sample: ReplicaSample) -> bool:
+    """The clock of who is far away is another one: its start is no time of ours."""
+    near, began = sample.every_s is None, sample.started_at
+    return near and began is not None and 0.0 < sample.at - began <= YOUNG_S
 
 
 def has_caches(tokens: TokenSample) -> bool:

@@ -26,6 +26,7 @@ from nimify_tui.fleet.series import (
     OPEN_COLUMNS,
     REPLICAS,
     TOTAL,
+    YOUNG_S,
     Series,
 )
 from nimify_tui.fleet.tokens import TokenTrack
@@ -33,8 +34,6 @@ from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, Ser
 
 #: Scrapes further apart than so many intervals leave a gap: what happened meanwhile has no time.
 GAP_INTERVALS = 4.5
-#: A process that is younger at its first scrape is counted from its start.
-YOUNG_S = 10.0
 #: The window of a replica's own numbers is once to twice as long.
 OWN_WINDOW_S = 12.0
 #: Start times of one process differ less than this between scrapes.

@@ -15,6 +15,8 @@ from operator import add
 from nimify_tui.fleet.quantiles import Bounds, common, project
 
 COLUMN_S = 4.0
+#: A process that is younger at its first scrape is counted from its start.
+YOUNG_S = 10.0
 #: Columns of an hour.
 HOUR_COLUMNS = 900
 #: Columns that late scrapes may still fill, where all are scraped at the fleet's own pace.
