@@ -143,6 +143,8 @@ def test_scale_is_logarithmic_only_when_values_lie_far_apart() -> None:
     assert pick_scale(far, 1.0).kind == "log"
     assert pick_scale(near, 50.0).high < 2, "a distant SLO does not flatten the curves"
     assert pick_scale([], None).high > 0
+    calm = pick_scale([[(0.0, 0.0)]], 0.001)
+    assert calm.place(0.001, 20) > 10 > calm.place(0.0, 20), "no error, and the objective is a line of its own"
 
 
 @given(

@@ -144,7 +144,8 @@ def pick_scale(
 ) -> Scale:
     """A scale that keeps all series readable: logarithmic when they lie more than a factor 20 apart.
 
-    The SLO is inside the picture unless it is more than twice the highest value (linear only).
+    The SLO is inside the picture unless it is more than twice the highest value (linear only); where no value is above
+    zero it gives the scale.
     """
     lows = [span[0] for spans_ in series for span in spans_ if span is not None]
     highs = [span[1] for spans_ in series for span in spans_ if span is not None]
@@ -156,7 +157,7 @@ def pick_scale(
         if slo is not None and slo > _TINY:
             top, bottom = max(top, min(slo, top * 4)), min(bottom, max(slo, bottom / 4))
         return Scale("log", bottom / 1.1, max(top * 1.1, bottom * 2))
-    if slo is not None and slo <= 2 * top:
+    if slo is not None and (slo <= 2 * top or top <= _TINY):
         top = max(top, slo * 1.1)
     return Scale("linear", 0.0, nice_up(top if top > _TINY else 0.0))
 
