@@ -133,7 +133,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("fleet.unmark", ("M",), ("unmark",), "unmark all",
             "Forget all marks", _F),
     _chart(_F),
-    promql(_F, "The panels below the table"),
+    promql(_F, "The panels below the table", ()),  # no key: a late second y of a plan must not take the clipboard
     # -- detail
     Command("detail.tab-1", ("1",), ("overview", "replicas"), "overview",
             "Replicas and why it is as it is", _D),

@@ -63,13 +63,16 @@ def world() -> World:
 
 
 def sent(*keys: str, size: tuple[int, int] = (120, 40), first: Callable[[Any], Any] | None = None) -> tuple[str, str]:
-    """(what is in the clipboard, what is shown) after some keys."""
+    """(what is in the clipboard, what is shown) after some keys, of which one may be a command."""
 
     async def script(app: Any, pilot: Any) -> tuple[str, str]:
         if first is not None:
             await first(pilot)
         for key in keys:
-            await pilot.press(key)
+            if key.startswith(":"):
+                app.top.run_line(key[1:])
+            else:
+                await pilot.press(key)
             await pilot.pause()
         return app.clipboard, screen_text(app)
 
@@ -88,16 +91,17 @@ def test_the_gpu_under_the_cursor() -> None:
 
 
 def test_the_panels_of_the_fleet_that_are_shown(tmp_path: Path) -> None:
-    text, _ = sent("y")
+    assert sent("y")[0] == "", "what confirms a plan, pressed once more, takes nobody's clipboard"
+    text, _ = sent(":promql")
     assert [line for line in text.split("\n") if line.startswith("# -- ")] == [
         "# -- latency llama-chat", "# -- gpu", "# -- caches",
     ]  # fmt: skip
     assert "histogram_quantile(0.95" in text
-    text, _ = sent("3", "y", size=(80, 24))
+    text, _ = sent("3", ":promql", size=(80, 24))
     assert text.startswith("# -- caches\n# eu-west-1 (Prometheus prom:9090)\n# KV: use of the fullest")
     assert "# us-east-1\n# no Prometheus: redis L2 by Redis r2:6379\n" in text
     assert 'sum(max by (addr, instance) (redis_memory_used_bytes{instance="r:9121"}))' in text
-    text, _ = sent("4", "y")
+    text, _ = sent("4", ":promql")
     assert text.startswith("# what this panel shows is not out of a Prometheus")
     file = tmp_path / "caches"
 
