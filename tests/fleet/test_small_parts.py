@@ -194,10 +194,13 @@ def test_caches_show_what_is_known_and_say_what_is_not() -> None:
         "not used", "not probed", "no region tells",
     ]  # fmt: skip
     assert frame.details["embed"].caches == frame.caches
-    # Another process begins at zero: no ratio is made of the difference.
-    town.fleet.apply(Sampled(START_AT + 60, replica, cached(START_AT + 60, 2.0, 900.0, START_AT + 59)))
+    # Another process begins at zero: no ratio is made of the difference. One that is young is counted from there.
+    town.fleet.apply(Sampled(START_AT + 60, replica, cached(START_AT + 60, 2.0, 900.0, START_AT + 40)))
     again = {each.tier: each for each in town.fleet.publish(START_AT + 60).caches}
     assert again["response L1"].hit_ratio.value == pytest.approx(0.75)
+    town.fleet.apply(Sampled(START_AT + 62, replica, cached(START_AT + 62, 232.0, 0.0, START_AT + 61)))
+    young = {each.tier: each for each in town.fleet.publish(START_AT + 62).caches}
+    assert (young["response L1"].hit_ratio.value or 0.0) > 0.75
 
 
 def test_kv_and_prefix_caches_are_in_the_panel_and_the_fullest_counts() -> None:
