@@ -9,7 +9,8 @@ UTF-8, and that text whose width the terminal may judge otherwise never shifts i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import chain
 
@@ -27,6 +28,10 @@ Sgr = tuple[str, str, str]
 PLAIN: Sgr = ("", "", "")
 #: Cells between two changes that are cheaper to send again than to jump over.
 _BRIDGE_CELLS = 4
+#: Text of which each character is a cell here and in every terminal. A line is looked at once instead of each cell.
+_ONE_CELL_EACH = re.compile(
+    "[ -~\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]*"
+).fullmatch
 _ATTRIBUTES = (("bold", "1"), ("dim", "2"), ("italic", "3"), ("underline", "4"), ("reverse", "7"), ("strike", "9"))
 
 
@@ -62,32 +67,62 @@ def _sure_width(cell: str) -> bool:
     return code < 0x300 or 0x2010 <= code <= 0x2027 or 0x2190 <= code <= 0x25FF or 0x2800 <= code <= 0x28FF
 
 
-def cells_of(segments: Iterable[Segment], system: ColorSystem | None, ascii_only: bool) -> tuple[list[str], list[Sgr]]:
+class Styles:
+    """SGR parameters by style object: to hash a Rich style takes longer than all else that is done for a segment."""
+
+    #: Styles that are kept; they are made anew by widgets that are not ours.
+    MOST = 2048
+
+    def __init__(self, system: ColorSystem | None) -> None:
+        self.system = system
+        #: With the style itself, so that its number stays its own.
+        self._known: dict[int, tuple[Style | None, Sgr]] = {}
+
+    def of(self, style: Style | None) -> Sgr:
+        """See :func:`sgr_of`."""
+        known = self._known.get(id(style))
+        if known is None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            known = self._known[id(style)] = (style, sgr_of(style, self.system))
+        return known[1]
+
+
+def cells_of(
+    segments: Iterable[Segment], sgr_of_style: Callable[[Style | None], Sgr], ascii_only: bool
+) -> tuple[list[str], list[Sgr]]:
     """One entry for each screen cell: its text (``""`` for the right half of a wide one), its style."""
-    chars: list[str] = []
+    texts: list[str] = []
     styles: list[Sgr] = []
     for text, style, control in segments:
-        if control or not text:
-            continue
-        sgr = sgr_of(style, system)
-        if text.isascii():
-            chars.extend(text)
-            styles.extend([sgr] * len(text))
-            continue
-        for char in text:
-            width = _char_width(char)
-            if width == 0:
-                if chars:
-                    chars[-1] += char
-                continue
-            chars.append(char)
-            styles.append(sgr)
-            if width == 2:
-                chars.append("")
-                styles.append(sgr)
+        if not control:
+            texts.append(text)
+            styles += [sgr_of_style(style)] * len(text)
+    whole = "".join(texts)
+    chars = list(whole)
+    if not _ONE_CELL_EACH(whole):
+        chars, styles = _measured(chars, styles)
     if ascii_only:
         chars = [char if char.isascii() and char else ascii_cell(char) if char else "?" for char in chars]
     return chars, styles
+
+
+def _measured(chars: Iterable[str], of_chars: Iterable[Sgr]) -> tuple[list[str], list[Sgr]]:
+    """Characters put into cells: what has no width belongs to the one before."""
+    cells: list[str] = []
+    styles: list[Sgr] = []
+    for char, sgr in zip(chars, of_chars, strict=True):
+        width = _char_width(char)
+        if width == 0:
+            if cells:
+                cells[-1] += char
+            continue
+        cells.append(char)
+        styles.append(sgr)
+        if width == 2:
+            cells.append("")
+            styles.append(sgr)
+    return cells, styles
 
 
 class FrameEncoder:
@@ -103,7 +138,7 @@ class FrameEncoder:
         self.bytes_encoded = 0
         self._chars: dict[int, list[str]] = {}
         self._styles: dict[int, list[Sgr]] = {}
-        self._width = 0
+        self._sgrs = Styles(None)
 
     def reset(self) -> None:
         """Forget what the terminal shows: the next update is sent whole (resize, resume, redraw)."""
@@ -119,10 +154,12 @@ class FrameEncoder:
         """What to send for ``update``; an empty string when the terminal already shows it."""
         if self.no_color:
             system = None
+        if self._sgrs.system is not system:
+            self._sgrs = Styles(system)
         out: list[str] = []
-        pen = _Pen(out)
+        pen, sgr_of_style = _Pen(out), self._sgrs.of
         for y, x, strips in _pieces(update):
-            chars, styles = cells_of(chain.from_iterable(strips), system, self.ascii_only)
+            chars, styles = cells_of(chain.from_iterable(strips), sgr_of_style, self.ascii_only)
             self._line(pen, y, x, chars, styles)
         if not out:
             return ""
@@ -201,6 +238,11 @@ class _Pen:
 
     def draw(self, y: int, x: int, chars: list[str], styles: list[Sgr]) -> None:
         self._move(y, x)
+        text = "".join(chars)
+        if len(text) == len(chars) and _ONE_CELL_EACH(text):
+            self._runs(text, styles)
+            self._at = (y, x + len(chars))
+            return
         out = self._out
         sure = True
         for offset, (char, sgr) in enumerate(zip(chars, styles, strict=True)):
@@ -213,6 +255,18 @@ class _Pen:
             out.append(char)
             sure = sure and _sure_width(char)
         self._at = (y, x + len(chars)) if sure else None
+
+    def _runs(self, text: str, styles: list[Sgr]) -> None:
+        """Cells that are surely one character each."""
+        out, pen, begin = self._out, self._sgr, 0
+        for at, sgr in enumerate(styles):
+            if sgr is not pen and sgr != pen:
+                if at > begin:
+                    out.append(text[begin:at])
+                out.append(_change(pen, sgr))
+                pen, begin = sgr, at
+        out.append(text[begin:])
+        self._sgr = pen
 
     def _move(self, y: int, x: int) -> None:
         if self._at is not None and self._at[0] == y and x >= self._at[1]:

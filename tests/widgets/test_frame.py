@@ -6,6 +6,7 @@ import random
 
 import pyte
 import pytest
+from rich.cells import get_character_cell_size
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
@@ -13,7 +14,8 @@ from textual._compositor import LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from nimify_tui.ui.frame import FrameEncoder, cells_of
+from nimify_tui.ui import frame
+from nimify_tui.ui.frame import FrameEncoder, Styles, cells_of
 from nimify_tui.ui.glyphs import ASCII, UNICODE, ascii_cell
 
 _STYLE_TEXTS = ("", "red", "bold #102030 on #405060", "reverse", "on blue", "#102030 on #405060")
@@ -81,8 +83,8 @@ def test_after_text_of_unsure_width_the_cursor_is_put_right() -> None:
 
 def test_ascii_terminals_get_only_ascii_of_the_same_width() -> None:
     text = "●▲✕◌○ ⣿⠀ ▁█ 漢字 é … ─│"
-    chars, _ = cells_of([Segment(text)], ColorSystem.TRUECOLOR, True)
-    plain, _ = cells_of([Segment(text)], ColorSystem.TRUECOLOR, False)
+    chars, _ = cells_of([Segment(text)], Styles(ColorSystem.TRUECOLOR).of, True)
+    plain, _ = cells_of([Segment(text)], Styles(ColorSystem.TRUECOLOR).of, False)
     assert len(chars) == len(plain)
     assert all(len(char) == 1 and char.isascii() and char.isprintable() for char in chars)
     assert FrameEncoder(ascii_only=True).encode(_update([[Segment(text)]] * HEIGHT), None).isascii()
@@ -102,3 +104,11 @@ def test_every_symbol_has_an_ascii_stand_in_of_its_own() -> None:
     for field in ("rule", "vertical", "cursor", "mark", "ellipsis", "slo", "tick", "event", "dash", "bars"):
         assert getattr(ASCII, field).isascii(), field
         assert len(getattr(ASCII, field)) == len(getattr(UNICODE, field)), field
+
+
+def test_what_is_looked_at_as_a_whole_is_one_sure_cell_each() -> None:
+    """A line of such characters is not measured: none of them may be wide, of no width, or judged otherwise."""
+    quick = [char for char in map(chr, range(0x110000)) if frame._ONE_CELL_EACH(char)]
+    assert len(quick) > 1000
+    assert [char for char in quick if get_character_cell_size(char) != 1 or not frame._sure_width(char)] == []
+    assert not any(char in quick for char in "\x1b\x7f\x9b\xad\u200b\u202e漢\u231a\u25fd")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nimify_tui.ui.widgets.canvas import LineCanvas
 from nimify_tui.ui.widgets.cells import Line, Run, clean_spans, fit, inert, line_width
+from nimify_tui.ui.widgets.moving import Curve, MovingGrid, MovingSpans
 from nimify_tui.ui.widgets.plot import DOTS, Grid, Marker, sample
 from nimify_tui.ui.widgets.scale import (
     Formatter,
@@ -28,8 +29,6 @@ _LEFT = 6
 _RIGHT = 11
 #: Below this height the compact form is drawn.
 COMPACT_LINES = 4
-#: The style of a blank beside the cursor, that is not marked with it.
-_PLAIN = " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,8 @@ class LatencyChart(LineCanvas):
         self._picture: list[Line] = []
         self._axis: TimeAxis | None = None
         self._columns: list[list[Span]] = []
+        self._moving: list[MovingSpans] = []
+        self._grid = MovingGrid()
 
     def set_data(self, data: ChartData | None) -> int:
         """Show ``data``; returns how many lines were repainted (0 until another column completed)."""
@@ -167,15 +168,15 @@ class LatencyChart(LineCanvas):
     def _full(self, data: ChartData) -> list[Line]:
         axis = self._axis = self.axis_for(data.now_at, data.window_s, data.since)
         width, height, across = axis.width, self.rows_high - 1, self.dots
-        grid = Grid(width, height, self.marker)
         dot_s = axis.step / across
+        self._moving = [*self._moving, *(MovingSpans() for _ in data.series)][: len(data.series)]
         columns = self._columns = [
-            spans(one.points, axis.start_at, dot_s, width * across, one.gap_s or usual_gap(one.points, dot_s))
-            for one in data.series
+            moving.of(one.points, axis.start_at, dot_s, width * across, one.gap_s)
+            for moving, one in zip(self._moving, data.series, strict=True)
         ]
         scale = pick_scale(columns, data.slo, data.scale)
-        for one, its_columns in zip(data.series, columns, strict=True):
-            grid.curve(its_columns, scale, one.style, one.form, round(axis.start_at / dot_s))
+        curves = [Curve(its, one.style, one.form) for its, one in zip(columns, data.series, strict=True)]
+        grid = self._grid.of(curves, scale, round(axis.start_at / dot_s), width, height, self.marker)
         slo_row = self._slo_row(data, scale, height)
         labels = self._right_labels(data, columns, scale, height, slo_row)
         ticks = _ticks(scale, height, data.format, slo_row, data.slo)
@@ -193,22 +194,8 @@ class LatencyChart(LineCanvas):
         glyphs = self.glyphs
         axis = glyphs.axis_cross if slo else glyphs.tick if tick else glyphs.axis
         runs: list[Run] = [(fit(tick, _LEFT, "right"), "dim"), (f" {axis}", "rule")]
-        chars, owners = grid.cells(y), grid.owner[y]
-        if slo:
-            owners = ["rule" if char == " " else owner for char, owner in zip(chars, owners, strict=True)]
-            chars = [glyphs.slo if char == " " else char for char in chars]
-        if 0 <= cursor < grid.width:  # a curve stays what it is, marked; between curves there is a line
-            bare, owners = chars[cursor] in (" ", glyphs.slo), list(owners)
-            owners[cursor] = "key" if bare else f"{owners[cursor]} reverse"
-            chars[cursor] = glyphs.vertical if bare else chars[cursor]
-            if cursor + 1 < grid.width:
-                owners[cursor + 1] = owners[cursor + 1] or _PLAIN
-        begin, before = 0, owners[0]
-        for x, owner in enumerate(owners):
-            if owner and owner != before:  # a blank is as well of the colour before it: half as many runs
-                runs.append(("".join(chars[begin:x]), before))
-                begin, before = x, owner
-        runs.append(("".join(chars[begin:]), before))
+        pointed = (cursor, glyphs.vertical) if 0 <= cursor < grid.width else None
+        runs += grid.line(y, glyphs.slo if slo else "", pointed)
         if label is not None:
             runs += [(" ", ""), (fit(label[0], _RIGHT - 1), label[1])]
         return tuple(runs)
