@@ -10,52 +10,18 @@ UTF-8, and that text whose width the terminal may judge otherwise never shifts i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 
-from rich.cells import get_character_cell_size
-from rich.color import Color, ColorSystem
-from rich.segment import Segment
-from rich.style import Style
+from rich.color import ColorSystem
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
-from nimify_tui.ui.glyphs import ascii_cell
+from nimify_tui.ui.celltext import PLAIN, RIGHT_HALF, UNKNOWN, CellText, Sgr, one_cell_each
 
-#: (attributes, foreground, background) as SGR parameters, e.g. ``("1", "31", "48;5;234")``.
-Sgr = tuple[str, str, str]
-PLAIN: Sgr = ("", "", "")
-#: Cells between two changes that are cheaper to send again than to jump over.
-_BRIDGE_CELLS = 4
-#: Text of which each character is a cell here and in every terminal. A line is looked at once instead of each cell.
-_ONE_CELL_EACH = re.compile(
-    "[ -~\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]*"
-).fullmatch
-_ATTRIBUTES = (("bold", "1"), ("dim", "2"), ("italic", "3"), ("underline", "4"), ("reverse", "7"), ("strike", "9"))
-
-
-@lru_cache(4096)
-def sgr_of(style: Style | None, system: ColorSystem | None) -> Sgr:
-    """SGR parameters of a Rich style; ``system`` None sends attributes only (no colour)."""
-    if style is None:
-        return PLAIN
-    attributes = ";".join(code for name, code in _ATTRIBUTES if getattr(style, name))
-    if system is None:  # without colour a coloured background (the selection) is shown in reverse
-        marked = style.bgcolor is not None and not style.bgcolor.is_default and not style.reverse
-        return (f"{attributes};7".lstrip(";") if marked else attributes, "", "")
-    fore = "" if style.color is None or style.color.is_default else _codes(style.color, system, True)
-    back = "" if style.bgcolor is None or style.bgcolor.is_default else _codes(style.bgcolor, system, False)
-    return (attributes, fore, back)
-
-
-def _codes(color: Color, system: ColorSystem, foreground: bool) -> str:
-    return ";".join(color.downgrade(system).get_ansi_codes(foreground))
-
-
-@lru_cache(8192)
-def _char_width(char: str) -> int:
-    return 1 if " " <= char <= "~" else get_character_cell_size(char)
+#: Cells that differ, with those between that are cheaper to send again than to jump over.
+_spans = re.compile(rb"[^\0]+(?:\0{1,4}[^\0]+)*").finditer
 
 
 @lru_cache(8192)
@@ -65,64 +31,6 @@ def _sure_width(cell: str) -> bool:
         return cell == ""
     code = ord(cell)
     return code < 0x300 or 0x2010 <= code <= 0x2027 or 0x2190 <= code <= 0x25FF or 0x2800 <= code <= 0x28FF
-
-
-class Styles:
-    """SGR parameters by style object: to hash a Rich style takes longer than all else that is done for a segment."""
-
-    #: Styles that are kept; they are made anew by widgets that are not ours.
-    MOST = 2048
-
-    def __init__(self, system: ColorSystem | None) -> None:
-        self.system = system
-        #: With the style itself, so that its number stays its own.
-        self._known: dict[int, tuple[Style | None, Sgr]] = {}
-
-    def of(self, style: Style | None) -> Sgr:
-        """See :func:`sgr_of`."""
-        known = self._known.get(id(style))
-        if known is None:
-            if len(self._known) >= self.MOST:
-                self._known.clear()
-            known = self._known[id(style)] = (style, sgr_of(style, self.system))
-        return known[1]
-
-
-def cells_of(
-    segments: Iterable[Segment], sgr_of_style: Callable[[Style | None], Sgr], ascii_only: bool
-) -> tuple[list[str], list[Sgr]]:
-    """One entry for each screen cell: its text (``""`` for the right half of a wide one), its style."""
-    texts: list[str] = []
-    styles: list[Sgr] = []
-    for text, style, control in segments:
-        if not control:
-            texts.append(text)
-            styles += [sgr_of_style(style)] * len(text)
-    whole = "".join(texts)
-    chars = list(whole)
-    if not _ONE_CELL_EACH(whole):
-        chars, styles = _measured(chars, styles)
-    if ascii_only:
-        chars = [char if char.isascii() and char else ascii_cell(char) if char else "?" for char in chars]
-    return chars, styles
-
-
-def _measured(chars: Iterable[str], of_chars: Iterable[Sgr]) -> tuple[list[str], list[Sgr]]:
-    """Characters put into cells: what has no width belongs to the one before."""
-    cells: list[str] = []
-    styles: list[Sgr] = []
-    for char, sgr in zip(chars, of_chars, strict=True):
-        width = _char_width(char)
-        if width == 0:
-            if cells:
-                cells[-1] += char
-            continue
-        cells.append(char)
-        styles.append(sgr)
-        if width == 2:
-            cells.append("")
-            styles.append(sgr)
-    return cells, styles
 
 
 class FrameEncoder:
@@ -136,14 +44,13 @@ class FrameEncoder:
         self.no_color = no_color
         self.frames = 0
         self.bytes_encoded = 0
-        self._chars: dict[int, list[str]] = {}
-        self._styles: dict[int, list[Sgr]] = {}
-        self._sgrs = Styles(None)
+        self._cells = CellText(None, ascii_only=ascii_only)
+        #: By line: its cells, their looks, and both as a number.
+        self._shown: dict[int, tuple[str, str, int]] = {}
 
     def reset(self) -> None:
         """Forget what the terminal shows: the next update is sent whole (resize, resume, redraw)."""
-        self._chars.clear()
-        self._styles.clear()
+        self._shown.clear()
 
     @staticmethod
     def understands(update: object) -> bool:
@@ -154,62 +61,58 @@ class FrameEncoder:
         """What to send for ``update``; an empty string when the terminal already shows it."""
         if self.no_color:
             system = None
-        if self._sgrs.system is not system:
-            self._sgrs = Styles(system)
+        if self._cells.system is not system or self._cells.full:
+            self._cells = CellText(system, ascii_only=self.ascii_only)
+            self.reset()
         out: list[str] = []
-        pen, sgr_of_style = _Pen(out), self._sgrs.of
+        pen = _Pen(out, self._cells)
         for y, x, strips in _pieces(update):
-            chars, styles = cells_of(chain.from_iterable(strips), sgr_of_style, self.ascii_only)
-            self._line(pen, y, x, chars, styles)
+            text, looks = self._cells.line(strips[0] if len(strips) == 1 else chain.from_iterable(strips))
+            self._line(pen, y, x, text, looks)
         if not out:
             return ""
         pen.finish()
-        text = "".join(out)
+        sent = "".join(out)
         self.frames += 1
-        self.bytes_encoded += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-        return text
+        self.bytes_encoded += len(sent) if sent.isascii() else len(sent.encode("utf-8", "replace"))
+        return sent
 
-    def _line(self, pen: _Pen, y: int, x: int, chars: list[str], styles: list[Sgr]) -> None:
-        known = self._chars.setdefault(y, [])
-        known_styles = self._styles.setdefault(y, [])
-        end = x + len(chars)
-        if len(known) < end:
-            missing = end - len(known)
-            known.extend(["\0"] * missing)  # never equal to a drawn cell
-            known_styles.extend([PLAIN] * missing)
-        if known[x:end] == chars and known_styles[x:end] == styles:
+    def _line(self, pen: _Pen, y: int, x: int, text: str, looks: str) -> None:
+        shown, shown_looks, number = self._shown.get(y, ("", "", 0))
+        end = x + len(text)
+        if (missing := end - len(shown)) > 0:
+            shown += UNKNOWN * missing
+            shown_looks += UNKNOWN * missing
+            number = _number(shown, shown_looks)
+        if x or end < len(shown):
+            text, looks = shown[:x] + text + shown[end:], shown_looks[:x] + looks + shown_looks[end:]
+        if text == shown and looks == shown_looks:
             return
-        for start, stop in _differences(known, known_styles, x, chars, styles):
-            pen.draw(y, x + start, chars[start:stop], styles[start:stop])
-        known[x:end] = chars
-        known_styles[x:end] = styles
+        now = _number(text, looks)
+        self._shown[y] = (text, looks, now)
+        for start, stop in _differences(text, now ^ number):
+            pen.draw(y, start, text[start:stop], looks[start:stop])
 
 
-def _differences(
-    known: list[str], known_styles: list[Sgr], x: int, chars: list[str], styles: list[Sgr]
-) -> list[tuple[int, int]]:
-    """Spans of ``chars`` to send: whole wide characters, near neighbours bridged."""
-    spans: list[tuple[int, int]] = []
-    start = stop = -1
-    for index, char in enumerate(chars):
-        if char == known[x + index] and styles[index] == known_styles[x + index]:
-            continue
-        if start < 0:
-            start = index
-        elif index - stop > _BRIDGE_CELLS:
-            spans.append((start, stop))
-            start = index
-        stop = index + 1
-    if start >= 0:
-        spans.append((start, stop))
-    return [_whole(chars, first, last) for first, last in spans]
+def _number(text: str, looks: str) -> int:
+    """A line as one long number, two bytes for each cell and for each look: all of them are compared at once."""
+    return int.from_bytes((text + looks).encode("utf-16-le", "surrogatepass"), "little")
 
 
-def _whole(chars: list[str], first: int, last: int) -> tuple[int, int]:
+def _differences(text: str, differ: int) -> list[tuple[int, int]]:
+    """Spans of ``text`` to send, where its number differs: whole wide characters, near neighbours bridged."""
+    length = len(text)
+    differ |= differ >> (16 * length)  # a look tells as well
+    differ |= differ >> 8
+    found = [match.span() for match in _spans(differ.to_bytes(4 * length, "little")[: 2 * length : 2])]
+    return found if RIGHT_HALF not in text else [_whole(text, first, last) for first, last in found]
+
+
+def _whole(text: str, first: int, last: int) -> tuple[int, int]:
     """The span grown so that no wide character is cut in half."""
-    while first > 0 and chars[first] == "":
+    while first > 0 and text[first] == RIGHT_HALF:
         first -= 1
-    while last < len(chars) and chars[last] == "":
+    while last < len(text) and text[last] == RIGHT_HALF:
         last += 1
     return first, last
 
@@ -231,42 +134,47 @@ def _pieces(update: CompositorUpdate) -> Iterable[tuple[int, int, list[Strip]]]:
 class _Pen:
     """Writes cells with as few control bytes as it can; knows cursor and colour within one frame."""
 
-    def __init__(self, out: list[str]) -> None:
+    def __init__(self, out: list[str], cells: CellText) -> None:
         self._out = out
+        self._cells = cells
         self._at: tuple[int, int] | None = None
         self._sgr: Sgr = PLAIN
 
-    def draw(self, y: int, x: int, chars: list[str], styles: list[Sgr]) -> None:
+    def draw(self, y: int, x: int, text: str, looks: str) -> None:
+        """Put these cells there."""
         self._move(y, x)
-        text = "".join(chars)
-        if len(text) == len(chars) and _ONE_CELL_EACH(text):
-            self._runs(text, styles)
-            self._at = (y, x + len(chars))
+        if one_cell_each(text):
+            self._runs(text, looks)
+            self._at = (y, x + len(text))
             return
-        out = self._out
         sure = True
-        for offset, (char, sgr) in enumerate(zip(chars, styles, strict=True)):
-            if sgr != self._sgr:
-                out.append(_change(self._sgr, sgr))
-                self._sgr = sgr
-            if not sure and char and _sure_width(char):
-                out.append(f"\x1b[{x + offset + 1}G")
+        for offset, (char, look) in enumerate(zip(text, looks, strict=True)):
+            self._change(look)
+            cell = self._cells.cell(char)
+            if not sure and cell and _sure_width(cell):
+                self._out.append(f"\x1b[{x + offset + 1}G")
                 sure = True
-            out.append(char)
-            sure = sure and _sure_width(char)
-        self._at = (y, x + len(chars)) if sure else None
+            self._out.append(cell)
+            sure = sure and _sure_width(cell)
+        self._at = (y, x + len(text)) if sure else None
 
-    def _runs(self, text: str, styles: list[Sgr]) -> None:
+    def _runs(self, text: str, looks: str) -> None:
         """Cells that are surely one character each."""
-        out, pen, begin = self._out, self._sgr, 0
-        for at, sgr in enumerate(styles):
-            if sgr is not pen and sgr != pen:
-                if at > begin:
-                    out.append(text[begin:at])
-                out.append(_change(pen, sgr))
-                pen, begin = sgr, at
-        out.append(text[begin:])
-        self._sgr = pen
+        begin, length = 0, len(text)
+        while begin < length:
+            look = looks[begin]
+            end = begin + 1
+            while end < length and looks[end] == look:
+                end += 1
+            self._change(look)
+            self._out.append(text[begin:end])
+            begin = end
+
+    def _change(self, look: str) -> None:
+        sgr = self._cells.sgr(look)
+        if sgr != self._sgr:
+            self._out.append(_change(self._sgr, sgr))
+            self._sgr = sgr
 
     def _move(self, y: int, x: int) -> None:
         if self._at is not None and self._at[0] == y and x >= self._at[1]:
@@ -276,6 +184,7 @@ class _Pen:
             self._out.append(f"\x1b[{y + 1};{x + 1}H")
 
     def finish(self) -> None:
+        """Leave the terminal's own colour behind."""
         if self._sgr != PLAIN:
             self._out.append("\x1b[m")
 

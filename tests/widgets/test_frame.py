@@ -6,6 +6,8 @@ import random
 
 import pyte
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.cells import get_character_cell_size
 from rich.color import ColorSystem
 from rich.segment import Segment
@@ -15,7 +17,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from nimify_tui.ui import frame
-from nimify_tui.ui.frame import FrameEncoder, Styles, cells_of
+from nimify_tui.ui.celltext import CellText, one_cell_each
+from nimify_tui.ui.frame import FrameEncoder
 from nimify_tui.ui.glyphs import ASCII, UNICODE, ascii_cell
 
 _STYLE_TEXTS = ("", "red", "bold #102030 on #405060", "reverse", "on blue", "#102030 on #405060")
@@ -83,8 +86,8 @@ def test_after_text_of_unsure_width_the_cursor_is_put_right() -> None:
 
 def test_ascii_terminals_get_only_ascii_of_the_same_width() -> None:
     text = "●▲✕◌○ ⣿⠀ ▁█ 漢字 é … ─│"
-    chars, _ = cells_of([Segment(text)], Styles(ColorSystem.TRUECOLOR).of, True)
-    plain, _ = cells_of([Segment(text)], Styles(ColorSystem.TRUECOLOR).of, False)
+    chars, _ = CellText(ColorSystem.TRUECOLOR, ascii_only=True).line([Segment(text)])
+    plain, _ = CellText(ColorSystem.TRUECOLOR).line([Segment(text)])
     assert len(chars) == len(plain)
     assert all(len(char) == 1 and char.isascii() and char.isprintable() for char in chars)
     assert FrameEncoder(ascii_only=True).encode(_update([[Segment(text)]] * HEIGHT), None).isascii()
@@ -108,7 +111,37 @@ def test_every_symbol_has_an_ascii_stand_in_of_its_own() -> None:
 
 def test_what_is_looked_at_as_a_whole_is_one_sure_cell_each() -> None:
     """A line of such characters is not measured: none of them may be wide, of no width, or judged otherwise."""
-    quick = [char for char in map(chr, range(0x110000)) if frame._ONE_CELL_EACH(char)]
+    quick = [char for char in map(chr, range(0x110000)) if one_cell_each(char)]
     assert len(quick) > 1000
     assert [char for char in quick if get_character_cell_size(char) != 1 or not frame._sure_width(char)] == []
     assert not any(char in quick for char in "\x1b\x7f\x9b\xad\u200b\u202e漢\u231a\u25fd")
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.sampled_from(STYLES)), max_size=8), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_line_is_one_sign_for_each_cell_and_loses_nothing(pieces: list[tuple[str, Style]], surrogates: bool) -> None:
+    """Accents, wide characters, private ones and those beyond two bytes among them."""
+    pieces = [*pieces, ("e\u0301漢\u0301\ue000\U000f0000😀\ud800" if surrogates else "e\u0301😀\uf8ff", STYLES[1])]
+    cells = CellText(ColorSystem.TRUECOLOR)
+    text, looks = cells.line([Segment(each, style) for each, style in pieces])
+    whole = "".join(each for each, _ in pieces)
+    assert len(text) == len(looks) == sum(get_character_cell_size(char) for char in whole)
+    assert len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
+    leading = len(whole) - len(whole.lstrip("".join(c for c in set(whole) if get_character_cell_size(c) == 0)))
+    assert "".join(map(cells.cell, text)) == whole[leading:]
+
+
+def test_more_looks_and_odd_cells_than_there_is_room_for_send_the_picture_again() -> None:
+    """A terminal that shows new ones for days. Seen failing with signs that never begin anew."""
+    encoder, screen = FrameEncoder(), pyte.Screen(WIDTH, HEIGHT)
+    stream, lines = pyte.Stream(screen), list[list[Segment]]()
+    for turn in range(700):
+        lines = [
+            [Segment(chr(0x20000 + turn * 40 + y * 8 + at), Style(color=f"#{turn:06x}")) for at in range(8)]
+            for y in range(HEIGHT)
+        ]
+        stream.feed(encoder.encode(_update(lines), ColorSystem.TRUECOLOR))
+    fresh = pyte.Screen(WIDTH, HEIGHT)
+    pyte.Stream(fresh).feed(FrameEncoder().encode(_update(lines), ColorSystem.TRUECOLOR))
+    assert _shown(screen) == _shown(fresh)
+    assert "�" not in screen.display[0]

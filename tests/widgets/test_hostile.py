@@ -10,7 +10,7 @@ import pytest
 from rich.color import ColorSystem
 from textual.widget import Widget
 
-from nimify_tui.ui.frame import Styles, cells_of
+from nimify_tui.ui.celltext import CellText
 from nimify_tui.ui.widgets import cells, lineedit
 from nimify_tui.ui.widgets.cells import SpanLike
 from nimify_tui.ui.widgets.chart import ChartData, ChartSeries, LatencyChart
@@ -116,8 +116,8 @@ DIALOGS: dict[str, tuple[Callable[[str], Dialog], tuple[range, int, int]]] = {
 
 
 def _cells(app: Any) -> list[list[str]]:
-    styles = Styles(ColorSystem.TRUECOLOR)
-    return [cells_of(strip, styles.of, False)[0] for strip in screen_strips(app)]
+    cells = CellText(ColorSystem.TRUECOLOR)
+    return [[cells.cell(char) for char in cells.line(strip)[0]] for strip in screen_strips(app)]
 
 
 def check(drawn: list[list[str]], plain: list[list[str]], region: tuple[range, int, int]) -> None:
