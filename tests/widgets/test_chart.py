@@ -164,7 +164,7 @@ def test_any_series_gives_a_picture_of_the_right_size(
     for marker in ("braille", "blocks", "ascii"):
         grid = Grid(width, height, marker)
         grid.curve(columns[: width * grid.across], scale, "p99")
-        lines = ["".join(grid.cells(y)) for y in range(height)]
+        lines = [grid.text(y) for y in range(height)]
         assert all(len(line) == width for line in lines)
     assert 0 <= scale.place(1e9, 10) <= 9
 

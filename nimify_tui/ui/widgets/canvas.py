@@ -6,7 +6,7 @@ changed. Nothing ever asks for a layout; a line that looks as before is not touc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -16,6 +16,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from nimify_tui.ui.celltext import one_cell_each
 from nimify_tui.ui.glyphs import UNICODE, Glyphs
 from nimify_tui.ui.theme import look
 from nimify_tui.ui.widgets.cells import Line
@@ -87,10 +88,16 @@ class LineCanvas(Widget):
                 lines[y] = new
                 changed.append(y)
         if changed:
-            width = self.cols
-            self.refresh(*[Region(0, y, width, 1) for y in changed])  # relative to the content
+            self.refresh(*self._regions(changed))
             self.lines_drawn += len(changed)
         return len(changed)
+
+    def _regions(self, lines: Sequence[int]) -> list[Region]:
+        """Lines, neighbours together, relative to the content."""
+        width = self.cols
+        begins = [y for at, y in enumerate(lines) if not at or lines[at - 1] != y - 1]
+        ends = [y + 1 for at, y in enumerate(lines) if at + 1 == len(lines) or lines[at + 1] != y + 1]
+        return [Region(0, first, width, end - first) for first, end in zip(begins, ends, strict=True)]
 
     # -- Textual -----------------------------------------------------------------------------
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -110,7 +117,7 @@ class LineCanvas(Widget):
     def render_line(self, y: int) -> Strip:
         """Paint line ``y`` without the screen's filters (Textual's Line API, for a widget with a border)."""
         self._resolve()
-        segments, _ = self._segments(self._line(self._shaped(), y), self.style_named)
+        segments, _ = self._segments(self._line(self._shaped(), y), self._styles_by_name, self.style_named)
         width = self.cols
         return Strip(segments).crop(self._offset_x).adjust_cell_length(width, self.visual_style.rich_style)
 
@@ -160,7 +167,7 @@ class LineCanvas(Widget):
         known = self._painted.get(y)
         if known is not None and (known[0] is line or known[0] == line):
             return known[1]
-        segments, length = self._segments(line, self._style_filtered)
+        segments, length = self._segments(line, self._filtered, self._style_filtered)
         if self._offset_x:
             strip = Strip(segments, length).crop(self._offset_x).adjust_cell_length(width, self._style_filtered(""))
         elif length <= width:
@@ -172,12 +179,16 @@ class LineCanvas(Widget):
         self._painted[y] = (line, strip)
         return strip
 
-    def _segments(self, line: Line, styled: Callable[[str], Style]) -> tuple[list[Segment], int]:
-        """A line in Textual's terms, and how many cells it takes."""
+    def _segments(
+        self, line: Line, known: Mapping[str, Style], styled: Callable[[str], Style]
+    ) -> tuple[list[Segment], int]:
+        """A line in Textual's terms, and how many cells it takes; ``styled`` tells a style that is not ``known``."""
         segments: list[Segment] = []
         held, last = "", None
         for text, names in line:
-            style = styled(names)
+            style = known.get(names)
+            if style is None:
+                style = styled(names)
             if style is last:
                 held += text
                 continue
@@ -188,7 +199,7 @@ class LineCanvas(Widget):
             segments.append(Segment(held, last))
         # Once for a line: most of what it costs is asking at all.
         whole = "".join([text for text, _ in line])
-        return segments, len(whole) if whole.isascii() else cell_len(whole)
+        return segments, len(whole) if one_cell_each(whole) else cell_len(whole)
 
     def _style_filtered(self, names: str) -> Style:
         """The style of such a run as the screen's filters leave it; they look at nothing but styles."""

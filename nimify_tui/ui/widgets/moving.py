@@ -9,11 +9,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from nimify_tui.ui.widgets.plot import Grid, Marker
 from nimify_tui.ui.widgets.scale import Point, Scale, Span, spans, usual_gap
 
+#: When a point is.
+_at = itemgetter(0)
 #: Columns begin as exactly as this where one picture goes on from another, in columns.
 _EXACT = 1e-6
 
@@ -69,10 +72,6 @@ class MovingSpans:
             *self._spans[moved + begin : moved + end],
             *spans(points[last:], start_at + end * step_s, step_s, count - end, gap_s),
         ]
-
-
-def _at(point: Point) -> float:
-    return point[0]
 
 
 def _common(some: Sequence[Point], others: Sequence[Point]) -> int:

@@ -24,10 +24,8 @@ FORMS: tuple[tuple[int, ...], ...] = ((), (3, 2), (1, 2), (6, 2, 1, 2), (1, 1), 
 _SAMPLE = 12
 #: The style of a blank beside the cursor, that is not marked with it.
 _PLAIN = " "
-#: By marker and dots: the character.
-_SIGNS: dict[Marker, Sequence[str]] = {
-    "braille": (" ", *(chr(0x2800 + bits) for bits in range(1, 256))), "blocks": " ▀▄█", "ascii": " '.:",
-}  # fmt: skip
+#: By dots: the character.
+_SIGNS = {"blocks": " ▀▄█", "ascii": " '.:"}
 _DOT_BITS: dict[Marker, tuple[tuple[int, ...], ...]] = {"braille": _BRAILLE, "blocks": _PAIR, "ascii": _PAIR}
 _MASKS = {
     marker: tuple(
@@ -133,10 +131,15 @@ class Grid:
             for row in rows:
                 row[first:end] = empty
 
-    def cells(self, y: int) -> list[str]:
+    def text(self, y: int) -> str:
         """The characters of a row of cells; a blank where nothing was drawn."""
-        signs = _SIGNS[self.marker]
-        return [signs[bits] for bits in self.bits[y]]
+        bits = self.bits[y]
+        if self.marker != "braille":
+            return "".join([_SIGNS[self.marker][each] for each in bits])
+        # The bits are the low byte of a pattern's number: the row as UTF-16.
+        pairs = bytearray(b"\0\x28") * self.width
+        pairs[::2] = bits
+        return pairs.decode("utf-16-le").replace("\u2800", " ")
 
     def line(self, y: int, rule: str = "", cursor: tuple[int, str] | None = None) -> list[Run]:
         """A row of cells with styles. ``rule``: what stands where nothing was drawn.
@@ -146,22 +149,24 @@ class Grid:
         bits, owners = self.bits[y], self._owners[y]
         if not rule and cursor is None and not any(bits):
             return [(" " * self.width, "")]
-        chars = self.cells(y)
+        text = self.text(y)
         if rule:
-            chars = [rule if char == " " else char for char in chars]
+            text = text.replace(" ", rule)
             owners = owners.replace(b"\0", bytes([self._number("rule")]))
         if cursor is not None:
             x, sign = cursor
             owners, bare = bytearray(owners), not bits[x]
             owners[x] = self._number("key" if bare else f"{self._styles[owners[x]]} reverse")
-            chars[x] = sign if bare else chars[x]
+            text = f"{text[:x]}{sign}{text[x + 1 :]}" if bare else text
             if x + 1 < self.width:
                 owners[x + 1] = owners[x + 1] or self._number(_PLAIN)
-        text, runs, at = "".join(chars), [], 0
+        runs: list[Run] = []
+        at, styles = 0, self._styles
         # A blank is as well of the colour before it: half as many runs.
-        for piece in _same(len(self._styles))(owners):
-            runs.append((text[at : at + len(piece)], self._styles[piece[0]]))
-            at += len(piece)
+        for piece in _same(len(styles))(owners):
+            end = at + len(piece)
+            runs.append((text[at:end], styles[piece[0]]))
+            at = end
         return runs
 
 
@@ -181,4 +186,4 @@ def sample(form: int, marker: Marker) -> str:
     """A piece of a line of this form, for a legend."""
     grid = Grid(_SAMPLE // DOTS[marker][0], 1, marker)
     grid.curve([(0.5, 0.5)] * _SAMPLE, Scale("linear", 0.0, 1.0), "", form)
-    return "".join(grid.cells(0))
+    return grid.text(0)

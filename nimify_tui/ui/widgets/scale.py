@@ -17,7 +17,7 @@ _ABSURD = 1e15
 #: What is smaller is drawn as zero: below it the arithmetic of a scale has no room.
 _TINY = 1e-15
 #: So many distances of neighbouring points (to twice as many) tell what is usual.
-_DISTANCES = 100
+_DISTANCES = 50
 _NICE_COLUMN_S = (
     4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 90, 120, 180, 240, 300, 360, 420, 480, 600, 720, 900, 1080, 1200, 1440,
     1800, 2400, 3600, 4800, 5400, 7200, 9600, 10800, 14400, 18000, 21600, 28800, 36000, 43200, 57600, 86400,
@@ -147,11 +147,12 @@ def pick_scale(
     The SLO is inside the picture unless it is more than twice the highest value (linear only); where no value is above
     zero it gives the scale.
     """
-    lows = [span[0] for spans_ in series for span in spans_ if span is not None]
-    highs = [span[1] for spans_ in series for span in spans_ if span is not None]
-    top = max(highs, default=slo or 1.0)
-    positive = [value for value in lows if value > _TINY]
-    bottom = min(positive, default=top / 10 if top > _TINY else 0.1)
+    known = [span for its in series for span in its if span is not None]
+    top = max([high for _, high in known], default=slo or 1.0)
+    lows = [low for low, _ in known]
+    if min(lows, default=0.0) <= _TINY:
+        lows = [low for low in lows if low > _TINY]
+    bottom = min(lows, default=top / 10 if top > _TINY else 0.1)
     chosen = kind if kind != "auto" else "log" if bottom > _TINY and top / bottom > 20 else "linear"
     if chosen == "log" and top > _TINY:
         if slo is not None and slo > _TINY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from nimify_tui.ui.glyphs import Glyphs
@@ -127,10 +128,10 @@ def _one_cell_each(label: str) -> str:
 
 
 def _runs(cells: list[str], styles: list[str]) -> Line:
+    text, begin = "".join(cells), 0
     runs: list[Run] = []
-    for char, style in zip(cells, styles, strict=True):
-        if runs and runs[-1][1] == style:
-            runs[-1] = (runs[-1][0] + char, style)
-        else:
-            runs.append((char, style))
+    for style, same in groupby(styles):
+        end = begin + len(list(same))
+        runs.append((text[begin:end], style))
+        begin = end
     return tuple(runs)
