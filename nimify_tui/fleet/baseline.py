@@ -25,12 +25,13 @@ class Baseline:
     def learn(self, value: float) -> None:
         """One more column."""
         x = math.log(max(value, 1e-6))
-        self.n += 1
-        weight = max(ALPHA, 1.0 / self.n)
-        away = x - self.log if self.n > 1 else 0.0
-        if self.n == 1:
+        self.n = n = self.n + 1
+        if n == 1:
             self.log = x
-        self.log += weight * (away if self.n <= 3 else min(_STEP, max(-_STEP, away)))
+            return
+        weight = max(ALPHA, 1.0 / n)
+        away = x - self.log
+        self.log += weight * (away if n <= 3 or -_STEP < away < _STEP else math.copysign(_STEP, away))
         self.spread += weight * (abs(away) - self.spread)
 
     @property

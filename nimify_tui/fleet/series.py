@@ -143,11 +143,11 @@ class Series:
     def _pack(self, last: int) -> None:
         for column in sorted(column for column in self._columns if column <= last):
             values = self._columns.pop(column)
+            told = values.tolist()
             self._ids.append(column)
-            self._packed.extend(values.tolist())
-            window = self._sum([values])
-            if window is not None and self.closed is not None:
-                self.closed(column, window)
+            self._packed.extend(told)
+            if told[COVERED_S] > 0.0 and self.closed is not None:
+                self.closed(column, Window(self.bounds, told, told[COVERED_S] / max(1.0, told[REPLICAS])))
         surplus = len(self._ids) - self.keep
         if surplus > max(8, self.keep // 8):
             width = BUCKETS + len(self.bounds) + 1

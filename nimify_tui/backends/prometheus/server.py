@@ -14,6 +14,7 @@ import concurrent.futures
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -100,7 +101,7 @@ class PrometheusServer:
         self.ahead_s = 0.0
         self._apart: deque[float] = deque(maxlen=_ANSWERS)
 
-    @property
+    @cached_property
     def who(self) -> str:
         """The server in words."""
         return self._way.place.who

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, final, overload
 
 from nimify_tui.sources.metrics.exposition import Labels, Series
 
@@ -34,6 +34,7 @@ class LabelSets:
         return found
 
 
+@final
 class Column(Sequence[Series]):
     """The series of one name at one scrape. Who needs labels or values alone takes those."""
 
@@ -44,6 +45,9 @@ class Column(Sequence[Series]):
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
 
     def __iter__(self) -> Iterator[Series]:
         return map(_series, zip(self.sets.all, self.values, strict=True))
@@ -62,6 +66,6 @@ class Column(Sequence[Series]):
 
 def values_of(series: Iterable[Series] | None) -> Iterable[float]:
     """The values alone."""
-    if isinstance(series, Column):
+    if type(series) is Column:
         return series.values
     return [each.value for each in series or ()]

@@ -41,7 +41,11 @@ def there(page: Page, *names: str) -> bool:
 
 def begins(page: Page, prefix: str) -> bool:
     """Whether a family that is announced, or a sample that is there, has a name that begins so."""
-    return any(name.startswith(prefix) for names in (page.series, page.families) for name in names)
+    for names in (page.series, page.families):
+        for name in names:
+            if name.startswith(prefix):
+                return True
+    return False
 
 
 def means(count: float | None, seconds: float | None) -> Histogram | None:
@@ -70,7 +74,7 @@ def _several(page: Page, names: Iterable[str], label: str) -> bool:
     found: set[str] = set()
     for name in names:
         series = page.series.get(name, ())
-        if isinstance(series, Column):
+        if type(series) is Column:
             found |= series.sets.known(label, partial(_two, label=label))
         else:
             found |= _two([labels for labels, _ in series], label)
@@ -123,7 +127,7 @@ class Histograms:
         buckets: Iterable[Series] = page.series.get(f"{name}_bucket", ())
         sums: Iterable[Series] = page.series.get(f"{name}_sum", ())
         values: Sequence[float]
-        if isinstance(buckets, Column) and only is None and len(buckets) <= _MAX_PLANNED:
+        if type(buckets) is Column and only is None and len(buckets) <= _MAX_PLANNED:
             plan = buckets.sets.known((self, scale), lambda sets: self._plan(scale, tuple(_texts(sets, "le"))))
             values = buckets.values
         else:
@@ -182,19 +186,22 @@ class Histograms:
 
 def sound(value: float) -> bool:
     """Whether a counter or a size can have this value."""
-    return math.isfinite(value) and value >= 0.0
+    return 0.0 <= value < math.inf  # NaN is neither
 
 
 def one(series: Sequence[Series] | None) -> float | None:
     """The value of the first of some series; None when there is none, or it makes no sense."""
-    return series[0].value if series and sound(series[0].value) else None
+    if not series:
+        return None
+    value = series.values[0] if type(series) is Column else series[0].value
+    return value if sound(value) else None
 
 
 def total(series: Iterable[Series] | None) -> float | None:
     """The sum of some series; None when there is none: absent is not zero."""
-    values = [each for each in values_of(series) if sound(each)]
-    found = sum(values) if values else None
-    return found if found is not None and sound(found) else None
+    values = [each for each in values_of(series) if 0.0 <= each < math.inf]
+    found = sum(values)
+    return found if values and found < math.inf else None
 
 
 def first(found: Iterable[T | None]) -> T | None:
@@ -231,23 +238,32 @@ def known(page: Page, name: str) -> bool:
 
 def counts_by(page: Page, name: str, label: str) -> dict[str, float] | None:
     """A counter by one of its labels, None when it is not there."""
-    if not known(page, name):
+    series = page.series.get(name, ())
+    if not series and not known(page, name):
         return None
     found: dict[str, float] = {}
-    for each in page.series.get(name, ()):
-        key = each.label(label)[:MAX_KEY_CHARS]
-        if sound(each.value) and (key in found or len(found) < MAX_KEYS):
-            found[key] = found.get(key, 0.0) + each.value
+    for key, value in _keyed(series, label):
+        if 0.0 <= value < math.inf and (key in found or len(found) < MAX_KEYS):
+            found[key] = found.get(key, 0.0) + value
     return found
 
 
 def counts_by_two(page: Page, name: str, first: str, second: str) -> dict[tuple[str, str], float] | None:
     """A counter by two of its labels, None when it is not there."""
-    if not known(page, name):
+    series = page.series.get(name, ())
+    if not series and not known(page, name):
         return None
     found: dict[tuple[str, str], float] = {}
-    for each in page.series.get(name, ()):
-        key = (each.label(first)[:MAX_KEY_CHARS], each.label(second)[:MAX_KEY_CHARS])
-        if sound(each.value) and (key in found or len(found) < MAX_KEYS):
-            found[key] = found.get(key, 0.0) + each.value
+    for (one_key, value), (other_key, _) in zip(_keyed(series, first), _keyed(series, second), strict=True):
+        key = one_key, other_key
+        if 0.0 <= value < math.inf and (key in found or len(found) < MAX_KEYS):
+            found[key] = found.get(key, 0.0) + value
     return found
+
+
+def _keyed(series: Sequence[Series], label: str) -> Iterable[tuple[str, float]]:
+    """The value of a label, and the value, of each."""
+    if type(series) is Column:
+        keys = series.sets.known(("by", label), lambda sets: [text[:MAX_KEY_CHARS] for text in _texts(sets, label)])
+        return zip(keys, series.values, strict=True)
+    return [(each.label(label)[:MAX_KEY_CHARS], each.value) for each in series]
