@@ -7,7 +7,7 @@ NVIDIA/dcgm-exporter. Certificates: prometheus/blackbox_exporter.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -55,6 +55,8 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     words: str = ""
     #: Where it has to be so for longer than the console waits.
     for_s: float | None = None
+    #: Labels of the alert besides its severity.
+    labels: Labels = {}
 
     @property
     def wait_s(self) -> float:
@@ -67,8 +69,8 @@ def _rate(metric: str, by: str = "job", window: str = _W) -> str:
 
 
 _TOTAL, _SECURITY = "nimify_inference_requests_total", "nimify_security_events_total"
-_LOOKUPS, _BUCKET = "nimify_cache_requests_total", "nimify_inference_request_duration_seconds_bucket"
-_TTFT = "vllm:time_to_first_token_seconds_bucket"
+_LOOKUPS, BUCKET = "nimify_cache_requests_total", "nimify_inference_request_duration_seconds_bucket"
+TTFT = "vllm:time_to_first_token_seconds_bucket"
 
 
 def _errors(limit: float) -> str:
@@ -79,8 +81,20 @@ def _errors(limit: float) -> str:
     return f"(({bad} or 0 * {total}) + ({failed} or 0 * {total})) / {total} > {limit:g}"
 
 
-def _quantile(bucket: str, by: str, limit: float) -> str:
-    return f"histogram_quantile(0.95, {_rate(bucket, f'{by}, le')}) > {limit:g}"
+class Slow(msgspec.Struct, frozen=True):
+    """When a quantile of a histogram is too high: ``by`` these labels, of the series that ``matchers`` select."""
+
+    bucket: str
+    by: str
+    limit_s: float
+    quantile: float = 0.95
+    matchers: str = ""
+
+    @property
+    def expr(self) -> str:
+        """As PromQL."""
+        series = f"{self.bucket}{{{self.matchers}}}" if self.matchers else self.bucket
+        return f"histogram_quantile({self.quantile:.12g}, {_rate(series, f'{self.by}, le')}) > {self.limit_s:.12g}"
 
 
 def _cache(part: float) -> str:
@@ -120,6 +134,10 @@ def _histogram(metric: str, labels: str, within: str, beyond: str, share: int) -
         for le, count in ((within, share), (beyond, 100), ("+Inf", 100))
     }
 
+
+#: What holds where a service has no objective of its own.
+LATENCY = Slow(BUCKET, "job, model", rule("LatencyHigh").threshold)
+FIRST_TOKEN = Slow(TTFT, "job, model_name", TTFT_S)
 
 _JOB = {"job": "chat"}
 _CHAT, _OTHER = 'job="chat"', 'job="other"'
@@ -174,20 +192,20 @@ EXPORTED: tuple[Exported, ...] = (
     ),
     Exported(
         name="NimifyLatencyHigh", rule="LatencyHigh", about="{{ $labels.model }} of {{ $labels.job }}", needs=_OURS,
-        expr=_quantile(_BUCKET, "job, model", rule("LatencyHigh").threshold), words="p95 above 200 ms",
+        expr=LATENCY.expr, words="p95 above 200 ms",
         cases=(Case(
-            series=_histogram(_BUCKET, f'{_CHAT}, model="m"', "0.2", "0.35", 90)
-            | _histogram(_BUCKET, f'{_OTHER}, model="m"', "0.2", "0.35", 96),
+            series=_histogram(BUCKET, f'{_CHAT}, model="m"', "0.2", "0.35", 90)
+            | _histogram(BUCKET, f'{_OTHER}, model="m"', "0.2", "0.35", 96),
             quiet_at="5m", fires_at="6m", fires={"job": "chat", "model": "m"},
         ),),
     ),
     Exported(
         name="NimifyFirstTokenSlow", rule="LatencyHigh", about="{{ $labels.model_name }} of {{ $labels.job }}",
-        needs="vLLM, NIM 2", expr=_quantile(_TTFT, "job, model_name", TTFT_S),
+        needs="vLLM, NIM 2", expr=FIRST_TOKEN.expr,
         words=f"p95 of the time to the first token above {TTFT_S:g} s",
         cases=(Case(
-            series=_histogram(_TTFT, f'{_CHAT}, model_name="m"', "1.0", "2.5", 90)
-            | _histogram(_TTFT, f'{_OTHER}, model_name="m"', "1.0", "2.5", 96),
+            series=_histogram(TTFT, f'{_CHAT}, model_name="m"', "1.0", "2.5", 90)
+            | _histogram(TTFT, f'{_OTHER}, model_name="m"', "1.0", "2.5", 96),
             quiet_at="5m", fires_at="6m", fires={"job": "chat", "model_name": "m"},
         ),),
     ),
@@ -248,48 +266,49 @@ EXPORTED: tuple[Exported, ...] = (
 )  # fmt: skip
 
 
-def rules_text() -> str:
+def rules_text(exported: Sequence[Exported] = EXPORTED) -> str:
     """The rule file (YAML)."""
     lines = ["# The alert rules of nimify-tui for Prometheus 2.42 and later (keep_firing_for)."]
     lines += ["groups:", "  - name: nimify", "    rules:"]
-    for each in EXPORTED:
+    for each in exported:
         source = rule(each.rule)
         lines += [
             f"      # Needs metrics of {each.needs}.",
             f"      - alert: {each.name}",
-            f"        expr: {_quoted(each.expr)}",
+            f"        expr: {quoted(each.expr)}",
             f"        for: {each.wait_s:.0f}s",
             f"        keep_firing_for: {source.hold_s:.0f}s",
             "        labels:",
             f"          severity: {source.severity}",
+            *(f"          {name}: {quoted(inert(value))}" for name, value in each.labels.items()),
             "        annotations:",
-            f"          summary: {_quoted(_summary(each, source))}",
-            f"          remedy: {_quoted(source.remedy)}",
+            f"          summary: {quoted(_summary(each, source))}",
+            f"          remedy: {quoted(source.remedy)}",
         ]
     lines += [
         "      # Always fires, on purpose: where it does not arrive, no alert would.",
         f"      - alert: {WATCHDOG}",
         "        expr: vector(1)",
         "        labels:", "          severity: none",
-        "        annotations:", f"          summary: {_quoted(_WATCHDOG_WORDS)}",
+        "        annotations:", f"          summary: {quoted(_WATCHDOG_WORDS)}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def unit_tests_text(rules_file: str = RULES_FILE) -> str:
+def unit_tests_text(rules_file: str = RULES_FILE, exported: Sequence[Exported] = EXPORTED) -> str:
     """The unit tests of the rule file, which lies at ``rules_file`` as seen from theirs (YAML)."""
     lines = [
-        f"# promtool test rules FILE, with the rules in {_quoted(rules_file)}.",
-        "rule_files:", f"  - {_quoted(rules_file)}", "evaluation_interval: 15s", "tests:",
+        f"# promtool test rules FILE, with the rules in {quoted(rules_file)}.",
+        "rule_files:", f"  - {quoted(rules_file)}", "evaluation_interval: 15s", "tests:",
     ]  # fmt: skip
-    for each in EXPORTED:
+    for each in exported:
         for case in each.cases:
             lines += _case(each, rule(each.rule), case)
     lines += [
         "  - interval: 15s", "    input_series: []", "    alert_rule_test:",
         "      - eval_time: 15s", f"        alertname: {WATCHDOG}", "        exp_alerts:",
         "          - exp_labels:", "              severity: none",
-        "            exp_annotations:", f"              summary: {_quoted(_WATCHDOG_WORDS)}",
+        "            exp_annotations:", f"              summary: {quoted(_WATCHDOG_WORDS)}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -297,21 +316,19 @@ def unit_tests_text(rules_file: str = RULES_FILE) -> str:
 def _case(each: Exported, source: Rule, case: Case) -> list[str]:
     lines = [f"  - interval: {case.step}", "    input_series:"]
     for series, values in case.series.items():
-        lines += [f"      - series: {_quoted(series)}", f"        values: {_quoted(values)}"]
+        lines += [f"      - series: {quoted(series)}", f"        values: {quoted(values)}"]
     lines += [
         "    alert_rule_test:",
         f"      - eval_time: {case.quiet_at}", f"        alertname: {each.name}", "        exp_alerts: []",
         f"      - eval_time: {case.fires_at}", f"        alertname: {each.name}", "        exp_alerts:",
         "          - exp_labels:", f"              severity: {source.severity}",
     ]  # fmt: skip
-    lines += [f"              {name}: {_quoted(value)}" for name, value in case.fires.items()]
-    summary = _summary(each, source)
-    for name, value in case.fires.items():
-        summary = summary.replace("{{ $labels." + name + " }}", value)
-    summary = re.sub(r"\{\{ \$labels\.\w+ \}\}", "", summary)  # a label that is not there is written as nothing
+    lines += [f"              {name}: {quoted(value)}" for name, value in case.fires.items()]
+    # A label that is not there is written as nothing.
+    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: case.fires.get(found[1], ""), _summary(each, source))
     lines += [
-        "            exp_annotations:", f"              summary: {_quoted(summary)}",
-        f"              remedy: {_quoted(source.remedy)}",
+        "            exp_annotations:", f"              summary: {quoted(summary)}",
+        f"              remedy: {quoted(source.remedy)}",
     ]  # fmt: skip
     return lines
 
@@ -320,9 +337,23 @@ def _summary(each: Exported, source: Rule) -> str:
     return f"{each.about}: {each.words or source.words}"
 
 
-def _quoted(text: str) -> str:
-    """A YAML scalar: JSON's strings are YAML's."""
-    return msgspec.json.encode(text).decode()
+def quoted(text: str) -> str:
+    """A string of YAML, and of PromQL: what is not printable ASCII is escaped as both understand it."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(one: str) -> str:
+    if one in '"\\':
+        return "\\" + one
+    number = ord(one)
+    if 0x20 <= number < 0x7F:
+        return one
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def inert(text: str) -> str:
+    """Foreign text in what Prometheus expands as a template: it stays as it is."""
+    return text.replace("{{", '{{ "{{" }}')
 
 
 def missing() -> list[str]:

@@ -202,13 +202,15 @@ def _amount(value: float) -> bool:
 class Budget(NamedTuple):
     """One objective over one or several regions: their requests are added.
 
-    ``at`` is now, None: as last watched. ``old``: why what it is made of is not new ("" where it is).
+    ``at`` is now, None: as last watched. ``old``: why what it is made of is not new ("" where it is). ``idle``: those
+    of where it is stopped, so that there is nothing to watch.
     """
 
     slo: Slo
     ledgers: tuple[Ledger, ...]
     at: float | None = None
     old: str = ""
+    idle: tuple[Ledger, ...] = ()
 
     def told(
         self, value: float, unit: str, at: float | None, source: str, reason: str, *, most: bool = False
@@ -223,10 +225,15 @@ class Budget(NamedTuple):
         return Measure(value, unit, at, source, MeasureState.BOUND, "; ".join(filter(None, (words, reason))))
 
     def sum(self, length_s: float) -> Sum:
-        """Requests of all; watched for as long as the one that was watched longest."""
+        """Requests of all; watched for as long as the one that was watched least: of all no more is known."""
         sums = [each.sum(length_s, self.at) for each in self.ledgers]
         bad, total = sum(each.bad for each in sums), sum(each.total for each in sums)
-        return Sum(min(bad, total), total, min(length_s, max((each.have_s for each in sums), default=0.0)))
+        running = [each for ledger, each in zip(self.ledgers, sums, strict=True) if ledger not in self.idle]
+        return Sum(min(bad, total), total, min(length_s, *(each.have_s for each in running or sums)))
+
+    def _longest_s(self, length_s: float) -> float:
+        """For how long the one was watched that was watched longest."""
+        return min(length_s, max(each.sum(length_s, self.at).have_s for each in self.ledgers))
 
     def rate(self, of: Sum) -> float | None:
         """How many times faster than allowed; None below the least number of requests."""
@@ -238,14 +245,15 @@ class Budget(NamedTuple):
         """What the fastest pair says that burns.
 
         The first pair is judged by what there is: a fast burn is better told early. Of the others what is not known
-        counts as nothing bad, so that only what was really spent can say that it burns.
+        counts as nothing bad, so that only what was really spent can say that it burns; over several regions by the
+        one that was watched longest: another one that has just come does not undo what this one spent.
         """
         for number, pair in enumerate(PAIRS):
             long, short = self.sum(pair.long_s), self.sum(pair.short_s)
             rate, now = self.rate(long), self.rate(short)
             if rate is None or now is None:
                 continue
-            least = rate if number == 0 else rate * min(1.0, long.have_s / pair.long_s)
+            least = rate if number == 0 else rate * self._longest_s(pair.long_s) / pair.long_s
             if min(least, now) >= pair.limit:
                 return pair.says
         return Burning.NO

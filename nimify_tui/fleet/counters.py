@@ -109,7 +109,7 @@ def observe(
         if service.budget is not None and (first := track.tokens.first_tokens) is not None:
             service.budget.first_tokens(at, *first)
     _remember(track, sample, scalars, mask)
-    service.mask = mask if mask == service.mask else _mask_of_all(service, at, sample.every_s or scrape_s)
+    service.tells(mask, at - GAP_INTERVALS * (sample.every_s or scrape_s))
     if at > service.sampled_at:
         service.sampled_at = at
 
@@ -213,19 +213,6 @@ def _mask(sample: ReplicaSample) -> int:
         | (sample.queue is not None) << 5
         | (sample.requests is not None and "" not in sample.requests) * HAS_STATUS
     )
-
-
-def _mask_of_all(service: ServiceTrack, at: float, scrape_s: float) -> int:
-    """Which families there are among the replicas that tell: while revisions differ, not those of the last one alone.
-
-    Failures are told only where all tell them: what one does not tell would look as if it never failed.
-    """
-    told = [each.mask for each in service.replicas.values() if each.at and at - each.at <= GAP_INTERVALS * scrape_s]
-    together, status = 0, HAS_STATUS
-    for mask in told:
-        together |= mask
-        status &= mask
-    return together & ~HAS_STATUS | status
 
 
 def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int) -> None:

@@ -34,6 +34,7 @@ from nimify_tui.fleet.numbers import (
     with_origin,
 )
 from nimify_tui.fleet.quantiles import merge, quantile
+from nimify_tui.fleet.rows import budget_over
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
     BATCHES,
@@ -261,8 +262,7 @@ def fold_lines(row: ServiceRow, tracks: Sequence[ServiceTrack], at: float) -> li
     """The row's own numbers where it stands for several regions (``region`` ""), its error budget over all of them."""
     if len(tracks) < 2:
         return []
-    ledgers = tuple(track.budget for track in tracks if track.budget is not None)
-    budget = Budget(row.slo, ledgers, at, _old(row)) if row.slo is not None and ledgers else None
+    budget = budget_over(row.slo, tracks, at, _old(row))
     return [MetricLine(name=name, region="", measure=value) for name, value in _row_lines(row, budget)]
 
 
@@ -286,10 +286,7 @@ def metric_lines(track: ServiceTrack, at: float, scrape_s: float) -> list[Metric
     row, region = track.row, track.key.region
     if row is None:
         return []
-    budget = None
-    if row.slo is not None and track.budget is not None:
-        budget = Budget(row.slo, (track.budget,), at, _old(row))
-    lines = _row_lines(row, budget)
+    lines = _row_lines(row, budget_over(row.slo, [track], at, _old(row)))
     window = track.window
     base = row.rps
     if window is not None and base.value is not None:

@@ -15,15 +15,14 @@ Bounds = tuple[float, ...]
 
 
 class Quantile(NamedTuple):
-    """``value`` in seconds; ``bound`` is "" for an estimate, else why it is only a bound."""
+    """``value`` in seconds; ``bound`` is "" for an estimate, else why it is only a bound.
+
+    ``at_most``: it may be less (it is in the first bucket); a bound that is not so may be more (in the open one).
+    """
 
     value: float
     bound: str = ""
-
-    @property
-    def at_most(self) -> bool:
-        """Whether it may be less: it is in the first bucket."""
-        return self.bound.startswith("at most")
+    at_most: bool = False
 
     @property
     def sign(self) -> str:
@@ -43,7 +42,8 @@ def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | No
     if index >= len(bounds):
         return Quantile(bounds[-1], f"at least {_seconds(bounds[-1])}: in the open bucket of the histogram")
     if index == 0:
-        return Quantile(bounds[0], f"at most {_seconds(bounds[0])}: in the first bucket of the histogram")
+        words = f"at most {_seconds(bounds[0])}: in the first bucket of the histogram"
+        return Quantile(bounds[0], words, at_most=True)
     low, below, here = bounds[index - 1], counts[index - 1], counts[index]
     share = (rank - below) / (here - below) if here > below else 1.0
     return Quantile(low + (bounds[index] - low) * min(1.0, max(0.0, share)))

@@ -134,11 +134,17 @@ def budget_of(
 
     ``rps``: its newest numbers. Where those are old, so is what burns, although its windows go on.
     """
-    ledgers = tuple(track.budget for track in tracks if track.budget is not None)
-    if slo is None or not ledgers:
-        return None
     old = rps is not None and rps.state in (MeasureState.STALE, MeasureState.ABSENT)
-    return Budget(slo, ledgers, at, (rps.reason or "old") if rps is not None and old else "")
+    return budget_over(slo, tracks, at, (rps.reason or "old") if rps is not None and old else "")
+
+
+def budget_over(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float, old: str) -> Budget | None:
+    """The same; ``old``: why what it is made of is not new."""
+    kept = [(track.budget, track.episode.state) for track in tracks if track.budget is not None]
+    if slo is None or not kept:
+        return None
+    idle = tuple(each for each, state in kept if state is ServiceState.STOPPED)
+    return Budget(slo, tuple(each for each, _ in kept), at, old, idle)
 
 
 def _burning(slo: Slo | None, tracks: Sequence[ServiceTrack], at: float) -> Burning:

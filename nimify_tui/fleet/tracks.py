@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import add, sub
+from functools import reduce
+from operator import add, and_, or_, sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from nimify_tui.domain.asked import Found
@@ -113,10 +114,11 @@ class ServiceTrack:
     """One service in one region."""
 
     __slots__ = (
-        "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector", "documented", "episode",
-        "every_s", "failed", "findings", "fold_id", "foreign", "front", "hostile", "key", "latency_note", "mask",
-        "models", "next_at", "numbers", "partial", "place", "region", "replicas", "row", "row_id", "runtime",
-        "sampled_at", "series", "service", "slo", "slo_problem", "tells_digests", "via", "weight", "window",
+        "_mask", "_telling_since", "budget", "burnt", "by_model", "caches", "counted", "counted_rps", "detector",
+        "documented", "episode", "every_s", "failed", "findings", "fold_id", "foreign", "front", "hostile", "key",
+        "latency_note", "models", "next_at", "numbers", "partial", "place", "region", "replicas", "row", "row_id",
+        "runtime", "sampled_at", "series", "service", "slo", "slo_problem", "tells_digests", "via", "weight",
+        "window",
     )  # fmt: skip
 
     def __init__(self, key: ServiceKey, region: RegionTrack) -> None:
@@ -131,7 +133,9 @@ class ServiceTrack:
         self.episode = Episode()
         self.caches: CacheTracks | None = None
         self.hostile: deque[tuple[float, str, float]] | None = None
-        self.mask = 0
+        self._mask = 0
+        #: Who told last before this counts no more among those that tell; None while what they tell is known.
+        self._telling_since: float | None = None
         self.sampled_at = 0.0
         #: How often its replicas are read where that is not the fleet's own pace (0.0), seconds.
         self.every_s = 0.0
@@ -171,6 +175,25 @@ class ServiceTrack:
         #: What of it is in the region's sums.
         self.counted: Window | None = None
         self.counted_rps: float | None = None
+
+    @property
+    def mask(self) -> int:
+        """Which families there are among the replicas that tell, not of the last one alone: revisions may differ.
+
+        Failures are told only where all tell them: what one does not tell would look as if it never failed. Looked
+        for when it is asked: with each scrape it would be all replicas for each of them.
+        """
+        since, self._telling_since = self._telling_since, None
+        if since is not None:
+            told = {each.mask for each in self.replicas.values() if each.at and each.at >= since}
+            if told:  # else they are gone since: it stays what they told
+                self._mask = reduce(or_, told) & ~HAS_STATUS | reduce(and_, told) & HAS_STATUS
+        return self._mask
+
+    def tells(self, mask: int, since: float) -> None:
+        """A replica has told these families; who told last before ``since`` counts no more."""
+        if self._telling_since is not None or mask != self._mask:
+            self._telling_since = since
 
     def learn(self, column: int, window: Window) -> None:
         """A column has closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nimify_tui.base.errors import ValidationError
+from nimify_tui.domain.demands import DetailDemand
 from nimify_tui.domain.measures import Histogram, Measure, MeasureState, TokenSample, absent
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.regions import RegionHealth, RegionState
@@ -19,6 +21,7 @@ from nimify_tui.domain.slos import Burning, Slo, read_slo
 from nimify_tui.domain.updates import RegionListed, RegionSeen, Sampled
 from nimify_tui.fleet.budgets import PAIRS, Budget, Kept, Ledger, budget_lines, burn
 from nimify_tui.fleet.series import BUCKETS, COLUMN_S, ERRORS, TOTAL, Window
+from nimify_tui.fleet.snapshot import snapshot
 from nimify_tui.fleet.store import Fleet
 from nimify_tui.lastknown import LastKnown
 from tests.fleet.town import Load, Town, region_fact
@@ -341,3 +344,46 @@ def test_what_is_known_is_written_while_the_console_runs_too(home: Home, monkeyp
     later = Fleet(slos=(SLO,))
     kept.read(later)
     assert written.read_bytes() == town.fleet.last_known()["us-east-1"]
+
+
+def test_over_regions_it_has_what_the_least_watched_one_has() -> None:
+    """Seen failing: all as if watched whole, as one of them was. And no burn, judged by the least watched one."""
+    long, short = Ledger(SLO), Ledger(SLO)
+    feed(long, 0, 24 * HOUR, 0.004)
+    feed(short, 24 * HOUR - 180, 180, 0.004)
+    for ledgers in ((long, short), (short, long)):
+        both = Budget(SLO, ledgers)
+        assert burn(both, 1.0, "metrics").reason == "have 12 min of 1 h"
+        assert [pair(both, each).reason for each in (1, 2)] == ["have 12 min of 6 h", "have 12 min of 1 d"]
+        # What was really spent is known of the other one.
+        assert both.burning() is Budget(SLO, (long,)).burning() is Burning.SLOW
+        stopped = both._replace(idle=(short,))
+        assert burn(stopped, 1.0, "metrics").reason == "", "nothing is asked where it is stopped"
+        assert pair(stopped, 2).value == pytest.approx(4.0, rel=0.01)
+        assert burn(both._replace(idle=ledgers), 1.0, "metrics").reason == "have 12 min of 1 h", "all are stopped"
+
+
+def test_row_detail_and_snapshot_of_several_regions_tell_the_least_that_one_has() -> None:
+    """Seen failing with what the longest one has, and with one counted that is stopped."""
+    slo = Slo(service="embed", objective=0.9, min_requests=1)
+    town = Town({"us-east-1": {"embed": 1}, "eu-west-1": {"embed": 1}}, slos=(slo,), load=Load(rps=10.0, errors=0.1))
+    town.fleet.demand(DetailDemand("embed"))
+    [late] = town.of("embed", "eu-west-1")
+    late.load.answers = False
+    town.run(240)
+    late.load.answers = True
+    town.run(80)
+
+    def told() -> tuple[str, str, str]:
+        row, at = town.row("embed"), "burn 1 h, 5 min (limit 14.4)"
+        (line,) = [each for each in town.fleet.frame.details["embed"].metrics if (each.region, each.name) == ("", at)]
+        (service,) = json.loads(json.dumps(snapshot(town.fleet, town.at)))["services"]
+        return row.burn.reason, line.measure.reason, service["burn"]["reason"]
+
+    mine, eu = town.row("embed", "us-east-1").burn.reason, town.row("embed", "eu-west-1").burn.reason
+    assert mine != eu
+    assert told() == (eu, eu, eu)
+    town.see_service(late.key.service, stopped=True, desired_replicas=0)
+    town.run(2)
+    mine = town.row("embed", "us-east-1").burn.reason
+    assert told() == (mine, mine, mine)

@@ -15,7 +15,7 @@ from nimify_tui.domain.measures import Histogram, MeasureState, ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import ReplicaState
 from nimify_tui.domain.updates import Sampled, SampleFailed
-from nimify_tui.fleet.quantiles import common, merge, project, quantile, share_within
+from nimify_tui.fleet.quantiles import Quantile, common, merge, project, quantile, share_within
 from nimify_tui.fleet.series import BUCKETS, COVERED_S, HOUR_COLUMNS, OPEN_COLUMNS, REPLICAS, TOTAL, Series
 from tests.fleet.town import BOUNDS_S, START_AT, Counts, Load, Server, Town
 
@@ -77,11 +77,17 @@ def test_different_bounds_are_merged_on_those_they_share_or_not_at_all(
 def test_the_open_and_the_first_bucket_are_only_bounds() -> None:
     slow = quantile(0.95, (0.1, 0.2), (0.0, 1.0, 10.0))
     assert slow is not None
-    assert (slow.value, slow.bound) == (0.2, "at least 200 ms: in the open bucket of the histogram")
+    assert (slow.value, slow.bound, slow.sign) == (0.2, "at least 200 ms: in the open bucket of the histogram", ">")
     fast = quantile(0.5, (0.1, 0.2), (9.0, 10.0, 10.0))
     assert fast is not None
-    assert (fast.value, fast.bound) == (0.1, "at most 100 ms: in the first bucket of the histogram")
+    assert (fast.value, fast.bound, fast.sign) == (0.1, "at most 100 ms: in the first bucket of the histogram", "<")
     assert quantile(0.5, (0.1,), (0.0, 0.0)) is None
+
+
+def test_which_bound_it_is_is_no_matter_of_its_words() -> None:
+    """Seen failing with the sign read out of the text: other words turned it round."""
+    assert Quantile(0.1, "it is in the first bucket", at_most=True).sign == "<"
+    assert Quantile(0.1, "at most of its requests are in the open bucket").sign == ">"
 
 
 @given(st.lists(latencies, min_size=1), latencies)
