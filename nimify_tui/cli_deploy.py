@@ -56,7 +56,7 @@ def deploy_options(deploy: argparse.ArgumentParser) -> None:
     deploy.add_argument("--threads", type=count, default=1)
     deploy.add_argument(
         "--cache-bytes", type=_size, default=None, metavar="SIZE",
-        help="answers that each replica keeps, for example 64MiB; the same input has to give the same answer "
+        help="answers that each replica keeps of a model, for example 64MiB; equal inputs have to have equal answers "
         "(default: 0, none; of a service in an embedded region: as it is)",
     )  # fmt: skip
     deploy.add_argument(

@@ -50,7 +50,7 @@ def supervisor_socket(state_dir: pathlib.Path) -> pathlib.Path:
 
 def artifact_folder(state_dir: pathlib.Path, service: str) -> pathlib.Path:
     """Where the optimised graphs of a service of the region folder ``state_dir`` are kept, over its revisions."""
-    return cache_home() / "artifacts" / f"{state_dir.name}-{_digest(state_dir)}" / service
+    return cache_home() / "artifacts" / f"{state_dir.resolve().name[:64]}-{_digest(state_dir)}" / service
 
 
 def _digest(state_dir: pathlib.Path) -> str:

@@ -186,7 +186,8 @@ def cache_lines(limits: Limits) -> dict[str, str]:
     """The caches that are wanted, in words."""
     lines = {}
     if limits.cache_bytes:
-        lines["response cache"] = f"{exact_size(limits.cache_bytes)} in each replica, for {limits.cache_ttl_s:g} s"
+        size = exact_size(limits.cache_bytes)
+        lines["response cache"] = f"{size} for each model and replica ({limits.cache_ttl_s:g} s)"
     if limits.artifact_cache_bytes:
         lines["artifact cache"] = f"{exact_size(limits.artifact_cache_bytes)} on the disk"
     return lines

@@ -13,6 +13,7 @@ import msgspec
 
 from nimify_tui.base.errors import ClusterError, ValidationError
 from nimify_tui.base.files import artifact_folder, cache_home, private_dir
+from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import Apply, Delete, Leave, ReadLog, Reply, Restart, Rollback, SetStopped
 from nimify_tui.domain.names import check_name
@@ -311,7 +312,7 @@ def _make_artifacts(folder: Path) -> None:
         private_dir(folder)
     except OSError as error:
         raise ClusterError(
-            f"the artifact cache {folder} cannot be made: {error.strerror or error}",
+            clean_line(f"the artifact cache {folder} cannot be made: {error.strerror or error}", 400),
             "free its place, or deploy without an artifact cache (0)",
         ) from error
 

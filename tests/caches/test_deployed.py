@@ -93,7 +93,7 @@ def test_the_hits_of_a_deployed_service_are_in_the_panel(home: Home, tmp_path: P
     model = tmp_path / "slow.onnx"
     model.write_bytes(models_factory.mlp(SLOW))
     said = deploy(model, "--cache-bytes", "1MiB", "--artifact-cache-bytes", "1GiB")
-    assert "response cache of 1 MiB in each replica, for 60 s; artifact cache of 1 GiB on the disk" in said
+    assert "response cache of 1 MiB for each model and replica (60 s); artifact cache of 1 GiB on the disk" in said
     with looking() as session:
         assert session.engine.wait(lambda frame: "scorer@local" in str(frame.rows), 20)
         panel(session, "response L1")
@@ -122,7 +122,7 @@ def test_caches_stay_with_the_service_until_they_are_said_to_end(home: Home, tmp
     assert caches_of(home) == {()}, "nobody asked for caches"
     assert not folder(home).exists()
     said = deploy(first, "--cache-bytes", "64MiB", "--cache-ttl-s", "300", "--artifact-cache-bytes", "2g")
-    assert "response cache none → 64 MiB in each replica, for 300 s, artifact cache none → 2 GiB on the disk" in said
+    assert "response cache none → 64 MiB for each model and replica (300 s), artifact cache none → 2 GiB on" in said
     assert "+ artifact cache: 2 GiB on the disk" in said
     wanted = {("67108864", "300", "2147483648")}
     assert caches_of(home) == wanted
@@ -134,7 +134,7 @@ def test_caches_stay_with_the_service_until_they_are_said_to_end(home: Home, tmp
     assert "cache" not in change
     assert caches_of(home) == wanted
     off = deploy(second, "--cache-bytes", "0")
-    assert "response cache 64 MiB in each replica, for 300 s → none" in off
+    assert "response cache 64 MiB for each model and replica (300 s) → none" in off
     assert caches_of(home) == {("2147483648",)}
     assert run_cli("rollout", "undo", "scorer", "--yes", "--timeout", "60").returncode == 0
     assert caches_of(home) == wanted

@@ -145,7 +145,7 @@ def test_the_command_line_deploys_to_a_docker_host(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "OK"
-    assert "+ response cache: 1 MiB in each replica, for 60 s" in done.stderr
+    assert "+ response cache: 1 MiB for each model and replica (60 s)" in done.stderr
     assert "first inference answered" in done.stderr
     agrees(port, path, "typed")
     agrees(port, path, "typed")

@@ -355,7 +355,8 @@ def _cache_facts(limits: Limits) -> list[tuple[str, str]]:
     """The caches that are wanted; none: no line."""
     words = []
     if limits.cache_bytes:
-        words.append(f"answers {fmt.size(limits.cache_bytes)} a replica for {fmt.latency(limits.cache_ttl_s)}")
+        kept = fmt.latency(limits.cache_ttl_s)
+        words.append(f"answers {fmt.size(limits.cache_bytes)} for each model and replica ({kept})")
     if limits.artifact_cache_bytes:
         words.append(f"model artifacts {fmt.size(limits.artifact_cache_bytes)} on the disk")
     return [("caches", ", ".join(words))] if words else []
