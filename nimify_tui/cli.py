@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from nimify_tui import __version__
+from nimify_tui.cli_deploy import count, deploy_options, stop_first
 
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
@@ -136,13 +137,6 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
-
-
 def _screen_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("screen")
     group.add_argument("--color", choices=("auto", "truecolor", "256", "16", "none"), default="auto")
@@ -227,7 +221,7 @@ def _looking_calls(calls: _Calls) -> None:
     logs.add_argument("--replica", default="")
     logs.add_argument("-p", "--previous", action="store_true", help="the run before the newest")
     logs.add_argument("-f", "--follow", action="store_true")
-    logs.add_argument("--tail", type=_count, default=200, metavar="LINES")
+    logs.add_argument("--tail", type=count, default=200, metavar="LINES")
     calls.add(
         "analyze", "What is in a model file, read without running anything of it.", _output("table")
     ).add_argument("path", nargs="+", metavar="PATH")
@@ -239,7 +233,7 @@ def _changing_calls(calls: _Calls) -> None:
         ("deploy", "A model file (or --image) to a running service, or to a new revision of it."),
         ("create", "The same as deploy, for a new service only."),
     ):
-        _deploy_options(calls.add(name, summary, *parents))
+        deploy_options(calls.add(name, summary, *parents))
     simple = (
         ("undeploy", "Stop services and forget them."),
         ("delete", "The same as undeploy."),
@@ -251,10 +245,10 @@ def _changing_calls(calls: _Calls) -> None:
         added = calls.add(name, summary, *parents)
         added.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
         if name == "restart":
-            _stop_first(added)
+            stop_first(added)
     scale = calls.add("scale", "Change the number of replicas.", *parents)
     scale.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
-    scale.add_argument("--replicas", type=_count, required=True)
+    scale.add_argument("--replicas", type=count, required=True)
     for name, summary in (
         ("cordon", "No new pods on a node."),
         ("uncordon", "New pods on a node again."),
@@ -272,63 +266,23 @@ def _changing_calls(calls: _Calls) -> None:
     apply.add_argument("--force", action="store_true", help="also fields that somebody else has set")
     bounds = calls.add("bounds", "The least and the most replicas of an autoscaler.", *parents)
     bounds.add_argument("hpa", metavar="HPA[@REGION]")
-    bounds.add_argument("--min", type=_count, default=None)
-    bounds.add_argument("--max", type=_count, default=None)
+    bounds.add_argument("--min", type=count, default=None)
+    bounds.add_argument("--max", type=count, default=None)
     image = calls.add("image", "Set the image of a workload's container.", *parents)
     image.add_argument("service", nargs=1, metavar="SERVICE[@REGION]")
     image.add_argument("image", metavar="IMAGE")
     image.add_argument("-c", "--container", default="", help="default: the only one, or that of the same image")
-    _stop_first(image)
+    stop_first(image)
     rollout = calls.sub("rollout", "Follow, undo, hold or go on with a roll-out.", "status|undo|pause|resume")
     status = rollout.add_parser("status", parents=[calls.common, parents[0]], help="wait until a roll-out has ended")
     status.add_argument("service", metavar="SERVICE[@REGION]")
     undo = rollout.add_parser("undo", parents=[calls.common, *parents], help="back to an earlier revision")
     undo.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
-    undo.add_argument("--to-revision", type=_count, default=None)
-    _stop_first(undo)
+    undo.add_argument("--to-revision", type=count, default=None)
+    stop_first(undo)
     for name, text in (("pause", "hold a roll-out"), ("resume", "let a held roll-out go on")):
         held = rollout.add_parser(name, parents=[calls.common, *parents], help=text)
         held.add_argument("service", nargs="+", metavar="SERVICE[@REGION]")
-
-
-#: What an image is given, by option; what each means is read by nimify_tui.controllers.imagespec.
-_OF_IMAGE = {
-    "container-port": "where it listens (8000)",
-    "health-path": "what its front asks there (/v2/health/ready)",
-    "health-cmd": "what the engine runs in it to check it (the image's own)",
-    "command": "what it runs, one quoted line (the image's own)",
-    "cpus": "processors, 0.01 or more",
-    "memory": "a limit, for example 8GiB",
-    "shm-size": "shared memory, for example 1GiB",
-    "user": "UID:GID (the image's own, 65532:65532 where that is root)",
-    "restart": "no, on-failure, always or unless-stopped (the default)",
-    "env": "NAME=VALUE, again and again; no secrets",
-    "secret": "NAME=env:NAME or NAME=file:PATH, read here when it is made",
-    "mount": "FOLDER:PATH or VOLUME:PATH, read-only; with :rw it may be written to",
-}
-
-
-def _stop_first(parser: _Parser) -> None:
-    parser.add_argument("--stop-first", action="store_true", help="each replica ends before its successor starts")
-
-
-def _deploy_options(deploy: _Parser) -> None:
-    deploy.add_argument("model", metavar="MODEL", nargs="?", help="a model's file or folder; or --image")
-    deploy.add_argument("--name", help="service name (default: from the file's name)")
-    deploy.add_argument("--replicas", type=_count, default=None, help="default: 1, or as many as there are")
-    deploy.add_argument("--rate-limit-rps", type=float, default=0.0, help="per client; 0: none")
-    deploy.add_argument("--max-body-bytes", type=_count, default=8 * 1024 * 1024)
-    deploy.add_argument("--max-concurrency", type=_count, default=64)
-    deploy.add_argument("--threads", type=_count, default=1)
-    deploy.add_argument("--port", type=_count, default=0, help="0: a free one, kept from then on")
-    deploy.add_argument("--gpus", default="", help="of each replica on a Docker host: all, a number, device=0,1")
-    _stop_first(deploy)
-    image = deploy.add_argument_group("a service of an image, on a Docker host, instead of a model")
-    image.add_argument("--image", default="", help="one that the engine has, or can pull")
-    for word, help_text in _OF_IMAGE.items():
-        action = "append" if word in ("env", "secret", "mount") else "store"
-        image.add_argument(f"--{word}", action=action, default=None, help=help_text)
-    image.add_argument("--writable", action="store_true", help="its root file system may be written to")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

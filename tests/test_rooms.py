@@ -21,8 +21,8 @@ PACKAGE = "nimify_tui"
 
 #: Modules directly in the package: wiring. Nothing but wiring and `headless` may import them.
 WIRING = {
-    "alerting", "app", "cachewatch", "cli", "clusters", "config", "embedded", "engine", "hosts", "lastknown",
-    "monitors", "session", "wanted", "__main__",
+    "alerting", "app", "cachewatch", "cli", "cli_deploy", "clusters", "config", "embedded", "engine", "hosts",
+    "lastknown", "monitors", "session", "wanted", "__main__",
 }  # fmt: skip
 
 #: Standard library modules with which a room that does no network would reach one, or start processes.

@@ -27,6 +27,11 @@ def state_home() -> pathlib.Path:
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
+def cache_home() -> pathlib.Path:
+    """``$XDG_CACHE_HOME/nimify-tui``: what may be lost at any time."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
 def runtime_home() -> pathlib.Path:
     """``$XDG_RUNTIME_DIR/nimify-tui``, or a private folder under the temporary one.
 
@@ -40,8 +45,16 @@ def runtime_home() -> pathlib.Path:
 
 def supervisor_socket(state_dir: pathlib.Path) -> pathlib.Path:
     """Where the supervisor of the region folder ``state_dir`` listens: one short path for each folder."""
-    digest = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()
-    return runtime_home() / "s" / f"{digest[:8]}.sock"
+    return runtime_home() / "s" / f"{_digest(state_dir)}.sock"
+
+
+def artifact_folder(state_dir: pathlib.Path, service: str) -> pathlib.Path:
+    """Where the optimised graphs of a service of the region folder ``state_dir`` are kept, over its revisions."""
+    return cache_home() / "artifacts" / f"{state_dir.resolve().name[:64]}-{_digest(state_dir)}" / service
+
+
+def _digest(state_dir: pathlib.Path) -> str:
+    return hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:8]
 
 
 def private_dir(path: pathlib.Path) -> pathlib.Path:

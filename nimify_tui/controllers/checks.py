@@ -16,6 +16,11 @@ from nimify_tui.domain.services import Limits, ServiceSpec
 MAX_REPLICAS = 64
 #: The runtime itself takes about 100 MB of address space before it has a model.
 MIN_MEMORY_BYTES = 256 * 1024**2
+#: Below these a cache keeps next to no answer, and no graph that loads slowly.
+MIN_CACHE_BYTES = 64 * 1024
+MIN_ARTIFACT_CACHE_BYTES = 1024**2
+#: What our runtime takes at most.
+MAX_CACHE_BYTES = 10**12
 #: A model file larger than this is not copied into an embedded region.
 MAX_MODEL_BYTES = 64 * 1000**3
 
@@ -49,6 +54,22 @@ def check_limits(limits: Limits) -> None:
         raise ValidationError(
             "limit memory_bytes is below 256 MiB, in which no runtime starts", "use more, or 0"
         )
+    check_caches(limits)
+
+
+def check_caches(limits: Limits) -> None:
+    """Caches that a replica can have. Raises ValidationError."""
+    kept = (
+        ("response cache", limits.cache_bytes, MIN_CACHE_BYTES, "64 KiB to 1 TB, for example 64MiB"),
+        ("artifact cache", limits.artifact_cache_bytes, MIN_ARTIFACT_CACHE_BYTES, "1 MiB to 1 TB, for example 2GiB"),
+    )
+    for name, size_bytes, least, words in kept:
+        if size_bytes and not least <= size_bytes <= MAX_CACHE_BYTES:
+            raise ValidationError(f"{size_bytes} bytes are not possible for the {name}", f"use {words}, or 0 for none")
+    if not 0.05 <= limits.cache_ttl_s <= 86400:
+        raise ValidationError(f"answers cannot be kept for {limits.cache_ttl_s:g} s", "use 0.05 to 86400 s")
+    if 0 < limits.memory_bytes <= limits.cache_bytes:
+        raise ValidationError("the response cache is as large as the memory limit", "use less, or 0 for no cache")
 
 
 def check_port(port: int | None) -> int | None:

@@ -181,7 +181,9 @@ def memory_text(spec: ServiceSpec, replicas: int, size_bytes: int) -> str:
     """What a new service will take of memory."""
     if spec.limits.memory_bytes:
         return f"each replica may take {size_text(spec.limits.memory_bytes)} ({replicas} of them)"
-    return f"each replica loads {size_text(size_bytes)} of model; no memory limit is set"
+    most = spec.limits.cache_bytes
+    kept = f" and keeps at most {size_text(most)} of answers for each" if most else ""
+    return f"each replica loads {size_text(size_bytes)} of model{kept}; no memory limit is set"
 
 
 def plural(word: str, number: int) -> str:

@@ -34,7 +34,7 @@ from nimify_tui.controllers.drafts import (
     was,
 )
 from nimify_tui.controllers.goals import reality_of, standing_of
-from nimify_tui.controllers.wording import diff, short_change, size_text, spec_lines
+from nimify_tui.controllers.wording import caches_fact, diff, short_change, size_text, spec_lines
 from nimify_tui.controllers.world import Draft, Receipt, Say, Standing, World, quiet
 from nimify_tui.domain.embedded import Reply
 from nimify_tui.domain.names import ServiceKey, check_name
@@ -204,6 +204,7 @@ class LocalController:
                 "model",
                 f"{Path(spec.model_path).name}, {size_text(size_bytes)}, sha256 {spec.model_sha256[:12]}",
             ),
+            *caches_fact(spec.limits),
             ("capacity", memory_text(spec, replicas, size_bytes)),
         )
         return Draft(

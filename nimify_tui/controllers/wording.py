@@ -10,6 +10,9 @@ from nimify_tui.domain.names import ServiceKey, object_name
 from nimify_tui.domain.plans import ActionRequest, DiffLine, Verb
 from nimify_tui.domain.services import Limits, ServiceSpec
 
+#: Limits of which a plan speaks in words of their own.
+_CACHES = frozenset({"cache_bytes", "cache_ttl_s", "artifact_cache_bytes"})
+
 _TITLES = {
     Verb.CREATE: "Create",
     Verb.UPDATE: "Update",
@@ -155,17 +158,45 @@ def size_text(size_bytes: float) -> str:
     return f"{value:.3g} TB"
 
 
+def exact_size(size_bytes: int) -> str:
+    """Bytes as they would be typed, nothing rounded: "64 MiB", "3 GB", "1234567 B"."""
+    for base, mark in ((1024, "iB"), (1000, "B")):
+        for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K" if base == 1024 else "k")):
+            if size_bytes and size_bytes % base**power == 0:
+                return f"{size_bytes // base**power} {unit}{mark}"
+    return f"{size_bytes} B"
+
+
 def spec_lines(spec: ServiceSpec) -> dict[str, str]:
-    """A revision's content as lines of a diff, in a fixed order."""
+    """A revision's content as lines of a diff, in a fixed order; a cache that is not wanted has none."""
     lines = {"model": spec.model_path, "model sha256": spec.model_sha256}
     for name in Limits.__struct_fields__:
-        lines[f"limits.{name}"] = (
-            f"{getattr(spec.limits, name):g}" if name != "max_body_bytes" else str(spec.limits.max_body_bytes)
-        )
+        if name not in _CACHES:
+            lines[f"limits.{name}"] = (
+                f"{getattr(spec.limits, name):g}" if name != "max_body_bytes" else str(spec.limits.max_body_bytes)
+            )
+    lines |= cache_lines(spec.limits)
     if spec.arguments:
         lines["arguments"] = " ".join(repr(word) for word in spec.arguments)
     lines |= {f"labels.{name}": value for name, value in sorted(spec.labels.items())}
     return lines
+
+
+def cache_lines(limits: Limits) -> dict[str, str]:
+    """The caches that are wanted, in words."""
+    lines = {}
+    if limits.cache_bytes:
+        size = exact_size(limits.cache_bytes)
+        lines["response cache"] = f"{size} for each model and replica ({limits.cache_ttl_s:g} s)"
+    if limits.artifact_cache_bytes:
+        lines["artifact cache"] = f"{exact_size(limits.artifact_cache_bytes)} on the disk"
+    return lines
+
+
+def caches_fact(limits: Limits) -> list[tuple[str, str]]:
+    """The same as one fact of a plan, none without caches."""
+    words = "; ".join(f"{name} of {text}" for name, text in cache_lines(limits).items())
+    return [("caches", words)] if words else []
 
 
 def diff(

@@ -13,6 +13,8 @@ STEPS = 24
 READINGS = 3.0
 #: The tier of prefixes that are found in a KV cache.
 PREFIX = "prefix"
+#: The tier of optimised graphs on a disk.
+ARTIFACTS = "artifact"
 #: Results of a lookup that are a hit.
 HITS = ("hit", "hits", "stale_hit")
 

@@ -58,6 +58,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     #: Address space limit of the process; 0: no limit.
     memory_bytes: int = 0
     threads: int = 1
+    #: Answers that a replica keeps in memory for each model (the response cache, L1), and how long; 0 bytes: none.
+    cache_bytes: int = 0
+    cache_ttl_s: float = 60.0
+    #: Optimised graphs that the replicas of a service keep on the disk together (the artifact cache); 0: none.
+    artifact_cache_bytes: int = 0
 
 
 class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from array import array
 from itertools import repeat
 from typing import Protocol
 
-from nimify_tui.domain.caches import HITS, PREFIX, READINGS, STEP_S, STEPS
+from nimify_tui.domain.caches import ARTIFACTS, HITS, PREFIX, READINGS, STEP_S, STEPS
 from nimify_tui.domain.measures import ReplicaSample, TokenSample
 from nimify_tui.fleet.series import YOUNG_S
 
@@ -47,9 +47,11 @@ class Steps:
 class CacheTracks:
     """The caches of one service in one region."""
 
-    __slots__ = ("_bytes", "_kv", "_kv_steps", "_places", "_tiers", "at", "every_s")
+    __slots__ = ("_bytes", "_kv", "_kv_steps", "_one_disk", "_places", "_tiers", "at", "every_s")
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_disk: bool = False) -> None:
+        """``one_disk``: the replicas keep their graphs in one folder, and each tells all that is in it."""
+        self._one_disk = one_disk
         self._tiers: dict[str, Steps] = {}
         #: Place of each (tier, result) in the arrays of counters; place 0 is the process's beginning.
         self._places: dict[tuple[str, str], int] = {}
@@ -146,6 +148,8 @@ class CacheTracks:
     def size_bytes(self, tier: str) -> float | None:
         """Bytes in all replicas' caches of a tier together, None when nobody says."""
         told = [sizes[tier] for sizes in self._bytes.values() if tier in sizes]
+        if self._one_disk and tier == ARTIFACTS:
+            return max(told, default=None)
         return sum(told) if told else None
 
 

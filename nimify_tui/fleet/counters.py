@@ -16,6 +16,7 @@ from collections import deque
 from operator import sub
 
 from nimify_tui.domain.measures import ReplicaSample
+from nimify_tui.domain.regions import RegionKind
 from nimify_tui.fleet.caches import CacheTracks, has_caches
 from nimify_tui.fleet.detect import Detector
 from nimify_tui.fleet.series import (
@@ -100,7 +101,8 @@ def observe(
         track.security = sample.security
     if sample.cache or (sample.tokens is not None and has_caches(sample.tokens)):
         if service.caches is None:
-            service.caches = CacheTracks()
+            region = service.region.region
+            service.caches = CacheTracks(one_disk=region is not None and region.kind is RegionKind.EMBEDDED)
         service.caches.observe(track, sample, caches)
     if sample.tokens is not None:
         if track.tokens is None:

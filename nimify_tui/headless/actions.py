@@ -13,6 +13,7 @@ import msgspec
 from nimify_tui.base.errors import ClusterError, ModelError, ValidationError
 from nimify_tui.base.modelfolder import model_files
 from nimify_tui.base.text import clean_line
+from nimify_tui.controllers.drafts import current
 from nimify_tui.controllers.imagespec import OPTIONS, image_spec, name_of_image
 from nimify_tui.domain.names import ServiceKey, check_name, suggest_name
 from nimify_tui.domain.plans import (
@@ -25,13 +26,14 @@ from nimify_tui.domain.plans import (
     Verb,
     Verdict,
 )
-from nimify_tui.domain.services import ImageSpec, Limits, ServiceSpec
+from nimify_tui.domain.services import ImageSpec, Limits, Service, ServiceSpec
 from nimify_tui.headless.output import emit, say
 from nimify_tui.headless.targets import clusters_of, find, kind_of, object_key, regions_of, wait_for_regions
 from nimify_tui.session import Session, analyse_model, open_session
 
 #: After ctrl+c the end of an action is on the trail within this time, seconds.
 STOPPED_S = 15.0
+_CACHES = ("cache_bytes", "cache_ttl_s", "artifact_cache_bytes")
 _EXIT = {ActionState.OK: 0, ActionState.FAILED: 1, ActionState.UNKNOWN: 2}
 
 
@@ -69,7 +71,8 @@ def deploy(options: argparse.Namespace) -> int:
         known = (
             [] if options.call == "create" else [key for key in targets if session.service(key) is not None]
         )
-        parts = [_deployed(options, key, spec, update=key in known) for key in targets]
+        now = {key: session.service(key) if key in known else None for key in targets}
+        parts = [_deployed(options, key, _with_caches(options, spec, now[key]), update=key in known) for key in targets]
         request = parts[0]
         if len(parts) > 1:
             request = ActionRequest(
@@ -84,6 +87,16 @@ def deploy(options: argparse.Namespace) -> int:
         return code
 
 
+def _with_caches(options: argparse.Namespace, spec: ServiceSpec, service: Service | None) -> ServiceSpec:
+    """``spec`` with the caches that are wanted: of a service that is there, those of now where nothing is said."""
+    revision = current(service) if service is not None else None
+    limits = revision.spec.limits if revision is not None else Limits()
+    wanted = {name: getattr(limits, name) if (said := getattr(options, name)) is None else said for name in _CACHES}
+    if options.cache_ttl_s is not None and not wanted["cache_bytes"]:
+        raise ValidationError("--cache-ttl-s is said of no cache", "give it a size: --cache-bytes 64MiB")
+    return msgspec.structs.replace(spec, limits=msgspec.structs.replace(spec.limits, **wanted))
+
+
 def _said(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """What is said of an image, as (word, text)."""
     for word in OPTIONS:
@@ -94,6 +107,8 @@ def _said(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 def _deploy_image(options: argparse.Namespace, spec: ImageSpec) -> int:
     """A new service of an image in each named region; one that is there is given another image by `image`."""
+    if any(getattr(options, name) is not None for name in _CACHES):
+        raise ValidationError("the caches are of our own runtime, for a model", "leave them out, or name a file")
     name = check_name(options.name or name_of_image(options.image), "service name")
     with open_session(options) as session:
         targets = tuple(ServiceKey(each, name) for each in regions_of(session, options, default_all=False))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nimify_tui.base.process import python_command
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.services import ServiceSpec
+from nimify_tui.domain.services import Limits, ServiceSpec
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Handed:
     admin_fd: int
     control_socket: str
     drain_s: float
+    #: Where optimised graphs are kept, if the revision wants that.
+    artifacts: Path
 
 
 def replica_command(key: ServiceKey, revision: int, spec: ServiceSpec, handed: Handed) -> list[str]:
@@ -41,5 +43,16 @@ def replica_command(key: ServiceKey, revision: int, spec: ServiceSpec, handed: H
         "--rate-limit-rps", f"{limits.rate_limit_rps:g}",
         "--threads", str(limits.threads),
         "--drain-timeout-s", f"{handed.drain_s:g}",
+        *_caches(limits, handed.artifacts),
         *spec.arguments,
     ]  # fmt: skip
+
+
+def _caches(limits: Limits, artifacts: Path) -> list[str]:
+    """Nothing for a cache that is not wanted."""
+    words = []
+    if limits.cache_bytes:
+        words += ["--cache-bytes", str(limits.cache_bytes), "--cache-ttl-s", f"{limits.cache_ttl_s:g}"]
+    if limits.artifact_cache_bytes:
+        words += ["--artifact-cache", str(artifacts), "--artifact-cache-bytes", str(limits.artifact_cache_bytes)]
+    return words

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from nimify_tui.base.errors import Category, InternalError, NimifyError
+from nimify_tui.base.files import artifact_folder
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import (
     HEARTBEAT_S,
@@ -151,6 +153,7 @@ class House:
         for revision in keeper.revisions.values():
             self.library.touch(revision.spec.model_sha256)
         keeper.folder.remove()
+        shutil.rmtree(artifact_folder(self.options.state_dir, keeper.key.name), ignore_errors=True)
         self.emit(ServiceEvent(at=time.time(), key=keeper.key, service=None))
 
     # -- requests ------------------------------------------------------------------------

@@ -6,11 +6,14 @@ import asyncio
 import secrets
 import socket
 import time
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from nimify_tui.base.errors import ClusterError, ValidationError
+from nimify_tui.base.files import artifact_folder, cache_home, private_dir
+from nimify_tui.base.text import clean_line
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import Apply, Delete, Leave, ReadLog, Reply, Restart, Rollback, SetStopped
 from nimify_tui.domain.names import check_name
@@ -58,7 +61,7 @@ class Operations:
             desired = keeper.desired
             if request.port not in (None, 0, desired.port):
                 raise ValidationError("the port of a service cannot be changed", "create it anew")
-            spec = await self._take(request.spec) if request.spec is not None else None
+            spec = await self._take(request.name, request.spec) if request.spec is not None else None
             replicas = desired.replicas if request.replicas is None else request.replicas
             revision = None
             if spec is not None and spec != keeper.revisions[desired.revision].spec:
@@ -137,7 +140,7 @@ class Operations:
             raise ValidationError("the model of the new service is missing")
         self._creating.add(name)
         try:
-            spec = await self._take(request.spec)
+            spec = await self._take(name, request.spec)
             listener = self._bind(request.port or 0)
             now = time.time()
             revision = Revision(
@@ -185,9 +188,11 @@ class Operations:
     def _checked(self, request: _Change) -> _Checked:
         return _Checked(self._house.services.get(request.name), request)
 
-    async def _take(self, spec: ServiceSpec) -> ServiceSpec:
-        """The spec with its model in our library."""
+    async def _take(self, name: str, spec: ServiceSpec) -> ServiceSpec:
+        """The spec of the service with its model in our library."""
         _check_spec(spec)
+        if spec.limits.artifact_cache_bytes:
+            await asyncio.to_thread(_make_artifacts, artifact_folder(self._house.options.state_dir, name))
         sha256 = await asyncio.to_thread(self._house.library.take, spec.model_path, spec.model_sha256)
         return msgspec.structs.replace(spec, model_sha256=sha256)
 
@@ -270,7 +275,7 @@ def difference(old: ServiceSpec, new: ServiceSpec) -> str:
     for name in old.limits.__struct_fields__:
         before, after = getattr(old.limits, name), getattr(new.limits, name)
         if before != after:
-            words.append(f"{name} {before:g} -> {after:g}")
+            words.append(f"{name} {_number(before)} -> {_number(after)}")
     if old.arguments != new.arguments:
         words.append(f"arguments {' '.join(old.arguments) or 'none'} -> {' '.join(new.arguments) or 'none'}"[:200])
     if old.labels != new.labels:
@@ -278,22 +283,38 @@ def difference(old: ServiceSpec, new: ServiceSpec) -> str:
     return ", ".join(words) or "the same content"
 
 
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _check_spec(spec: ServiceSpec) -> None:
     limits = spec.limits
     positive = {
         "max_body_bytes": limits.max_body_bytes, "request_timeout_s": limits.request_timeout_s,
-        "max_concurrency": limits.max_concurrency, "threads": limits.threads,
+        "max_concurrency": limits.max_concurrency, "threads": limits.threads, "cache_ttl_s": limits.cache_ttl_s,
     }  # fmt: skip
     for name, value in positive.items():
         if not 0 < value < 1e12:
             raise ValidationError(f"{name} is {value:g}", "use a positive number")
-    for name in ("max_queue", "rate_limit_rps", "memory_bytes"):
+    for name in ("max_queue", "rate_limit_rps", "memory_bytes", "cache_bytes", "artifact_cache_bytes"):
         if not 0 <= getattr(limits, name) < 1e15:
             raise ValidationError(f"{name} is {getattr(limits, name):g}", "use 0 or a positive number")
     if 0 < limits.memory_bytes < 256 * 1024**2:
         raise ValidationError("memory_bytes is below 256 MiB, in which no runtime starts", "use more, or 0")
     if any("\0" in argument for argument in spec.arguments) or len(spec.arguments) > 64:
         raise ValidationError("the arguments cannot be given to a process", "at most 64, none with a NUL")
+
+
+def _make_artifacts(folder: Path) -> None:
+    """Raises ClusterError now for a folder that would end each replica at its start."""
+    try:
+        private_dir(cache_home())
+        private_dir(folder)
+    except OSError as error:
+        raise ClusterError(
+            clean_line(f"the artifact cache {folder} cannot be made: {error.strerror or error}", 400),
+            "free its place, or deploy without an artifact cache (0)",
+        ) from error
 
 
 def _done(number: int, keeper: ServiceKeeper) -> Reply:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from nimify_tui.base.files import private_dir, runtime_home
+from nimify_tui.base.files import artifact_folder, private_dir, runtime_home
 from nimify_tui.base.process import boot_id, start_ticks
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import Event, ReplicaEvent, ServiceEvent
@@ -217,7 +217,8 @@ class ServiceKeeper:
             self.folder.write_instance(named)
             drain_s = self.options.drain_of(spec.limits.request_timeout_s)
             model = self.house.model_path(spec.model_sha256)
-            handed = Handed(model, listener.fileno(), admin.fileno(), str(control), drain_s)
+            artifacts = artifact_folder(self.options.state_dir, self.key.name)
+            handed = Handed(model, listener.fileno(), admin.fileno(), str(control), drain_s, artifacts)
             watched = process.start(
                 process.Start(
                     command=replica_command(self.key, instance.revision, spec, handed),

@@ -58,6 +58,24 @@ def test_an_update_names_the_new_model_by_its_hash(bench: Bench, tmp_path: Path)
     assert (made.undo.verb, made.undo.revision) == (Verb.ROLLBACK, 3)
 
 
+def test_caches_are_in_the_words_of_a_plan(bench: Bench, tmp_path: Path) -> None:
+    caches = Limits(cache_bytes=64 * 2**20, cache_ttl_s=300.0, artifact_cache_bytes=3 * 10**9 + 1)
+    spec = msgspec.structs.replace(model(tmp_path), limits=caches)
+    words = ("64 MiB for each model and replica (300 s)", "3000000001 B on the disk")
+    made = plan(bench, Verb.UPDATE, spec=spec)
+    assert f"response cache none → {words[0]}, artifact cache none → {words[1]}" in fact(made, "change")
+    made = plan(bench, Verb.CREATE, OTHER, spec=spec)
+    assert fact(made, "caches") == f"response cache of {words[0]}; artifact cache of {words[1]}"
+    assert "keeps at most 67.1 MB of answers for each" in fact(made, "capacity")
+    assert f"response cache: {words[0]}" in [line.text for line in made.diff]
+    small = msgspec.structs.replace(spec, limits=Limits(memory_bytes=2**28, cache_bytes=2**28))
+    with pytest.raises(ValidationError, match="as large as the memory limit"):
+        plan(bench, Verb.CREATE, OTHER, spec=small)
+    plain = plan(bench, Verb.CREATE, OTHER, spec=model(tmp_path))
+    assert not [line.text for line in plain.diff if "cache:" in line.text], "nobody asked for one"
+    assert fact(plain, "caches") == ""
+
+
 def test_a_create_shows_the_model_and_is_undone_by_a_delete(bench: Bench, tmp_path: Path) -> None:
     made = plan(bench, Verb.CREATE, OTHER, spec=model(tmp_path), replicas=2)
     assert "m.onnx, 5 B" in fact(made, "model")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from nimify_tui.base.errors import ConfigurationError, ValidationError
-from nimify_tui.cli import _OF_IMAGE, main
+from nimify_tui.cli import main
+from nimify_tui.cli_deploy import _OF_IMAGE
 from nimify_tui.controllers.imagespec import (
     OPTIONS,
     image_lines,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,12 +141,19 @@ def test_the_command_line_deploys_to_a_docker_host(
     common = ("--config", str(config), "--region", "dock")
     done = run_python(
         "-m", "nimify_tui", "deploy", str(path), "--name", "typed", "--port", str(port), "--yes", "-o", "json",
-        "--timeout", "60", *common, env=home.env, deadline_s=200,
+        "--timeout", "60", "--cache-bytes", "1MiB", *common, env=home.env, deadline_s=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "OK"
+    assert "+ response cache: 1 MiB for each model and replica (60 s)" in done.stderr
     assert "first inference answered" in done.stderr
     agrees(port, path, "typed")
+    agrees(port, path, "typed")
+    desk.until(lambda: (row := desk.row("typed")) and row.ready == 1, "1 ready")
+    (replica,) = desk.replicas("typed")
+    with urllib.request.urlopen(f"{replica.admin_url}/metrics", timeout=10) as page:
+        hits = [line for line in page.read().decode().splitlines() if 'result="hit",tier="l1"' in line]
+    assert [line.rpartition(" ")[2] for line in hits] == ["1.0"], "the second answer was kept"
     done = run_python("-m", "nimify_tui", "delete", "typed@dock", "--yes", *common, env=home.env)
     assert done.returncode == 0, done.stderr
     assert engine.containers("name=typed") == []
@@ -158,6 +166,7 @@ def test_what_cannot_be_made_is_said_before(desk: Acting, tmp_path: Path) -> Non
         ({"spec": ServiceSpec(model_path=str(tmp_path))}, "one model"),
         ({"spec": ServiceSpec(model_path=str(tmp_path / "none.onnx"))}, "cannot be read"),
         ({"spec": spec, "port": 70_000}, "port 70000"),
+        ({"spec": msgspec.structs.replace(spec, limits=Limits(artifact_cache_bytes=2**30))}, "artifact cache is for"),
         ({}, "model is missing"),
     ):
         with pytest.raises(NimifyError, match=match):

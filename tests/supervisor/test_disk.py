@@ -12,9 +12,10 @@ from nimify_tui.base.errors import InternalError
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.domain.embedded import ChangeEvent, Event, SecurityFound
 from nimify_tui.domain.names import ServiceKey
-from nimify_tui.domain.services import ReplicaState, Revision, ServiceSpec
+from nimify_tui.domain.services import Limits, ReplicaState, Revision, ServiceSpec
 from nimify_tui.supervisor import changes
 from nimify_tui.supervisor.changes import Chronicle
+from nimify_tui.supervisor.command import Handed, replica_command
 from nimify_tui.supervisor.disk import ServiceFolder
 from nimify_tui.supervisor.library import KEEP_UNUSED_S, Library
 from nimify_tui.supervisor.logs import last_words, prune_gone
@@ -146,3 +147,23 @@ def test_a_difference_is_said_in_words() -> None:
         "model sha256 11111111 -> 22222222, max_queue 256 -> 64, arguments none -> --x, labels"
     )
     assert difference(old, old) == "the same content"
+
+
+def test_a_revision_of_before_there_were_caches_loads_and_starts_as_before(tmp_path: Path) -> None:
+    folder = ServiceFolder(tmp_path, "demo")
+    folder.create()
+    limits = b'{"max_body_bytes":1000,"request_timeout_s":5.0,"threads":2}'
+    spec = b'{"model_path":"/a","model_sha256":"11","limits":' + limits + b',"arguments":["--provider","cpu"]}'
+    content = b'{"number":1,"created_at":1.0,"created_by":"ops","spec":' + spec + b"}"
+    (folder.path / "revisions" / "1.json").write_bytes(content)
+    (revision,) = folder.read_revisions()
+    handed = Handed(Path("/a"), 3, 4, "/c", 5.0, Path("/graphs"))
+    command = replica_command(KEY, 1, revision.spec, handed)
+    assert command[-4:] == ["--drain-timeout-s", "5", "--provider", "cpu"]
+    assert not [word for word in command if "cache" in word]
+
+
+def test_a_difference_of_caches_is_said_in_whole_bytes() -> None:
+    old = ServiceSpec(model_path="/a")
+    new = msgspec.structs.replace(old, limits=Limits(cache_bytes=2**26, artifact_cache_bytes=2**31))
+    assert difference(old, new) == "cache_bytes 0 -> 67108864, artifact_cache_bytes 0 -> 2147483648"

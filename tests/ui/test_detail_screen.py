@@ -11,7 +11,8 @@ from nimify_tui.domain.demands import DetailDemand, LogDemand, LogLine
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.plans import Verb
 from nimify_tui.domain.regions import RegionState
-from nimify_tui.ui.present.detail import TABS
+from nimify_tui.domain.services import Limits
+from nimify_tui.ui.present.detail import TABS, limit_facts
 from tests.tui import check_golden, screen_lines, screen_text, until
 from tests.ui import frames
 from tests.ui.world import World, run_console
@@ -38,6 +39,13 @@ def test_golden(digit: int, name: str) -> None:
 def test_golden_big() -> None:
     check_golden("detail-overview-120x40", run_console(press("enter"), size=(120, 40)))
     check_golden("detail-overview-200x60", run_console(press("enter"), size=(200, 60)))
+
+
+def test_the_configuration_says_which_caches_are_wanted() -> None:
+    both = Limits(cache_bytes=64 * 2**20, cache_ttl_s=300.0, artifact_cache_bytes=2**31)
+    words = "answers 64M for each model and replica (5m), model artifacts 2G on the disk"
+    assert limit_facts(both)[-1] == ("caches", words)
+    assert "caches" not in dict(limit_facts(Limits())), "none: no line"
 
 
 def test_the_detail_is_demanded_while_it_is_open() -> None:

@@ -316,3 +316,18 @@ def test_limits_are_checked_and_shown_with_units() -> None:
             rate.parse(wrong, Limits())
     assert present.limits_text(Limits()) == "the defaults"
     assert present.limits_text(rate.parse("50", Limits())) == "requests/s per client 50/s"
+
+
+def test_caches_are_chosen_with_units_and_are_in_the_command_line() -> None:
+    *_, answers, kept, graphs = present.LIMITS
+    limits = graphs.parse("2g", kept.parse("300", answers.parse("64m", Limits())))
+    assert (limits.cache_bytes, limits.cache_ttl_s, limits.artifact_cache_bytes) == (64 * 2**20, 300.0, 2 * 2**30)
+    assert present.limits_text(limits) == "response cache 64M, answers kept for 5m, artifact cache 2G"
+    line = present.command_line(present.Draft(limits=limits))
+    assert "--cache-bytes 67108864 --cache-ttl-s 300 --artifact-cache-bytes 2147483648" in line
+    assert [each.typed(limits) for each in (answers, kept, graphs)] == ["64m", "300", "2g"], "what enter keeps"
+    with pytest.raises(ValueError, match=r"response cache goes from 64K to 931G, or 0 for none"):
+        answers.parse("64", limits)
+    off = answers.parse("0", limits)
+    assert answers.show(off) == "none"
+    assert "--cache-ttl-s" not in present.command_line(present.Draft(limits=off)), "it would be of no cache"

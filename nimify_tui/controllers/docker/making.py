@@ -188,6 +188,11 @@ async def _content(spec: ServiceSpec | None) -> tuple[ServiceSpec, int]:
         raise ValidationError("the model is missing", "name an ONNX file")
     check_limits(spec.limits)
     check_arguments(spec)
+    if spec.limits.artifact_cache_bytes:
+        raise ValidationError(
+            "an artifact cache is for embedded regions: what a container writes ends with it",
+            "take none here (0)",
+        )
     return await asyncio.to_thread(_read, spec)
 
 
@@ -213,7 +218,10 @@ def _arguments(spec: ServiceSpec) -> tuple[str, ...]:
     return (
         "--max-body-bytes", str(limits.max_body_bytes), "--request-timeout-s", f"{limits.request_timeout_s:g}",
         "--max-concurrency", str(limits.max_concurrency), "--max-queue", str(limits.max_queue),
-        "--rate-limit-rps", f"{limits.rate_limit_rps:g}", "--threads", str(limits.threads), *spec.arguments,
+        "--rate-limit-rps", f"{limits.rate_limit_rps:g}", "--threads", str(limits.threads),
+        *(("--cache-bytes", str(limits.cache_bytes), "--cache-ttl-s", f"{limits.cache_ttl_s:g}")
+          if limits.cache_bytes else ()),
+        *spec.arguments,
     )  # fmt: skip
 
 

@@ -347,7 +347,19 @@ def limit_facts(limits: Limits) -> list[tuple[str, str]]:
             "",
             f"{limits.max_concurrency} at once, {limits.max_queue} waiting, {fmt.plural(limits.threads, 'thread')}",
         ),
+        *_cache_facts(limits),
     ]
+
+
+def _cache_facts(limits: Limits) -> list[tuple[str, str]]:
+    """The caches that are wanted; none: no line."""
+    words = []
+    if limits.cache_bytes:
+        kept = fmt.latency(limits.cache_ttl_s)
+        words.append(f"answers {fmt.size(limits.cache_bytes)} for each model and replica ({kept})")
+    if limits.artifact_cache_bytes:
+        words.append(f"model artifacts {fmt.size(limits.artifact_cache_bytes)} on the disk")
+    return [("caches", ", ".join(words))] if words else []
 
 
 def crashed_replica(detail: ServiceDetail) -> tuple[ReplicaRow, bool] | None:

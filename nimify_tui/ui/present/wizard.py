@@ -206,10 +206,13 @@ def draft_lines(draft: Draft, page: str) -> list[Spans]:
 
 def limits_text(limits: Limits) -> str:
     """What differs from the defaults, or that nothing does."""
-    changed = [
-        f"{each.title} {each.show(limits)}" for each in LIMITS if each.value(limits) != each.value(Limits())
-    ]
-    return ", ".join(changed) or "the defaults"
+    return ", ".join(f"{each.title} {each.show(limits)}" for each in _changed(limits)) or "the defaults"
+
+
+#: Limits in bytes, to be typed with k, m or g; those that need not be whole; those of which 0 means that there is none.
+_SIZES = frozenset({"max_body_bytes", "cache_bytes", "artifact_cache_bytes"})
+_FRACTIONS = frozenset({"rate_limit_rps", "cache_ttl_s"})
+_MAY_BE_NONE = frozenset({"rate_limit_rps", "cache_bytes", "artifact_cache_bytes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +233,30 @@ class LimitChoice:
     def show(self, limits: Limits) -> str:
         """Its value for people."""
         value = self.value(limits)
-        if self.field == "max_body_bytes":
+        if self.field in _MAY_BE_NONE and not value:
+            return "none"
+        if self.field in _SIZES:
             return fmt.size(value)
+        if self.field == "cache_ttl_s":
+            return fmt.latency(value)
         if self.field == "rate_limit_rps":
-            return fmt.count(value) + "/s" if value else "none"
+            return fmt.count(value) + "/s"
         return fmt.count(value)
+
+    def typed(self, limits: Limits) -> str:
+        """Its value as :meth:`parse` takes it, nothing rounded."""
+        value = self.value(limits)
+        if self.field not in _SIZES or not value:
+            return f"{value:g}"
+        powers = ((3, "g"), (2, "m"), (1, "k"))
+        return next((f"{value / 1024**n:.0f}{u}" for n, u in powers if value % 1024**n == 0), f"{value:.0f}")
 
     def parse(self, text: str, limits: Limits) -> Limits:
         """The limits with this one changed. Raises ValueError with what is allowed."""
         text = text.strip().lower()
         factor = (
             {"k": 1024.0, "m": 1024.0**2, "g": 1024.0**3}.get(text[-1:], 1.0)
-            if self.field == "max_body_bytes"
+            if self.field in _SIZES
             else 1.0
         )
         number = text[:-1] if factor != 1.0 else text
@@ -249,11 +264,12 @@ class LimitChoice:
             value = float(number) * factor
         except ValueError:
             raise ValueError(f"{text!r} is not a number") from None
-        if not self.smallest <= value <= self.largest:
-            raise ValueError(
-                f"{self.title} goes from {fmt.count(self.smallest)} to {fmt.count(self.largest)}"
-            )
-        exact: float | int = value if self.field == "rate_limit_rps" else int(value)
+        off = value == 0.0 and self.field in _MAY_BE_NONE
+        if not off and not self.smallest <= value <= self.largest:
+            show = fmt.size if self.field in _SIZES else fmt.count
+            none = ", or 0 for none" if self.field in _MAY_BE_NONE and self.smallest else ""
+            raise ValueError(f"{self.title} goes from {show(self.smallest)} to {show(self.largest)}{none}")
+        exact: float | int = value if self.field in _FRACTIONS else int(value)
         return msgspec.structs.replace(limits, **{self.field: exact})
 
 
@@ -278,7 +294,25 @@ LIMITS: tuple[LimitChoice, ...] = (
         100_000,
     ),
     LimitChoice("threads", "threads of one replica", "--threads", "one is fair on a shared machine", 1, 256),
-)
+    LimitChoice(
+        "cache_bytes", "response cache", "--cache-bytes", "answers of equal inputs; 64m, say", 2**16, 1e12
+    ),
+    LimitChoice("cache_ttl_s", "answers kept for", "--cache-ttl-s", "seconds, in the response cache", 0.05, 86400),
+    LimitChoice(
+        "artifact_cache_bytes", "artifact cache", "--artifact-cache-bytes",
+        "a slow load is slow once; 2g, say (embedded)", 2**20, 1e12,
+    ),
+)  # fmt: skip
+
+
+def _changed(limits: Limits) -> list[LimitChoice]:
+    """What differs from the defaults, and counts."""
+    default = Limits()
+    return [
+        each
+        for each in LIMITS
+        if each.value(limits) != each.value(default) and (each.field != "cache_ttl_s" or limits.cache_bytes)
+    ]
 
 
 def limit_rows(limits: Limits) -> list[tuple[str, Row]]:
@@ -306,11 +340,9 @@ def command_line(draft: Draft) -> str:
         words += ["--region", region]
     if draft.replicas:
         words += ["--replicas", str(draft.replicas)]
-    default = Limits()
-    for each in LIMITS if draft.limits is not None else ():
-        value = each.value(draft.limits) if draft.limits is not None else 0.0
-        if value != each.value(default):
-            words += [each.flag, f"{value:g}" if each.field == "rate_limit_rps" else str(int(value))]
+    for each in _changed(draft.limits or Limits()):
+        value = each.value(draft.limits or Limits())
+        words += [each.flag, f"{value:g}" if each.field in _FRACTIONS else str(int(value))]
     return f"{clean_line(shlex.join(words), 2000)} {draft.confirmation}"
 
 

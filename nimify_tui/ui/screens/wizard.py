@@ -331,7 +331,7 @@ class WizardScreen(ConsoleScreen):
             self._show_limits()
             self.show(self.console_app.context.frame, self.console_app.now)
 
-        self.ask(f"{choice.title} ", take, value=f"{choice.value(limits):g}", hint=choice.why)
+        self.ask(f"{choice.title} ", take, value=choice.typed(limits), hint=choice.why)
 
     # -- plan and run ------------------------------------------------------------------------
     def _plan(self) -> None:
