@@ -90,7 +90,7 @@ class Counted(dict[str, ReplicaTrack]):
 
 @pytest.mark.parametrize("slos", [(), (Slo(service="embed", objective=0.99),)])
 def test_a_scrape_looks_at_no_other_replicas_while_revisions_differ(slos: tuple[Slo, ...]) -> None:
-    """Seen failing with all of them looked at with each scrape: 160,000 looks for 400 scrapes."""
+    """Seen failing with all of them looked at with each scrape: 80,400 looks for 400 scrapes."""
     many, each_s = 400, 2 * SCRAPE_S
     town = Town({"us-east-1": {"embed": many}}, slos=slos)
     fleet: Fleet = town.fleet

@@ -83,7 +83,7 @@ spans_of = st.lists(st.none() | st.tuples(st.integers(0, 15), st.integers(0, 15)
 def test_a_grid_that_goes_on_is_the_one_that_is_drawn_anew(
     columns: list[list[Span]], told: list[tuple[int, int, str]], marker: Marker, form: int, seed: int
 ) -> None:
-    """Seen failing without its left edge, without its old end, and with only what differs itself drawn again."""
+    """Seen failing without its left edge, and with only what differs itself drawn again."""
     rng, scale, phase, moving = random.Random(seed), Scale("linear", 0.0, 15.0), 0, MovingGrid()
     across = Grid(1, 1, marker).across
     width = 60 // across

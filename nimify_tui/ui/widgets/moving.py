@@ -140,9 +140,8 @@ class MovingGrid:
         differ = set(chain.from_iterable(
             _unlike(new.spans, old.spans, dots) for new, old in zip(now.curves, before.curves, strict=True)
         ))  # fmt: skip
-        if cells:  # what it began with was gone on with from the left, and it ended at another place
+        if cells:  # what it begins with now went on from the left
             differ.add(0)
-            differ.add(width * across - dots - 1)
         # A column is drawn by what it is, and by those beside it.
         found = sorted({dot // across for each in differ for dot in (each - 1, each, each + 1)} & set(range(width)))
         return _parts(found) if 2 * len(found) <= width else None
