@@ -284,11 +284,17 @@ def test_a_changed_file_replaces_the_running_one_without_a_gap(tmp_path: Path) -
 
 def test_a_start_tells_how_far_it_is(tmp_path: Path) -> None:
     """On the admin listener from the first moment, and in the log once it takes long."""
+    seen = tmp_path / "seen"
+    # The second one goes on when it has been looked at, however slow the machine is.
     code = (
+        "import os, time\n"
         "from nimify_tui.serving import model\n"
         "before = model.file_sha256\n"
         "def slowly(path):\n"
-        "    import time; time.sleep(1.5); return before(path)\n"
+        "    time.sleep(1.5)\n"
+        f"    while '/b/' in str(path) and not os.path.exists({str(seen)!r}):\n"
+        "        time.sleep(0.05)\n"
+        "    return before(path)\n"
         "model.file_sha256 = slowly\n"
     )
     root = put(tmp_path / "models", a_1=ONE, b_1=TWO)
@@ -314,6 +320,7 @@ def test_a_start_tells_how_far_it_is(tmp_path: Path) -> None:
             assert page.status == 503
             assert page.json["progress"]["model"] == "b"
             assert change(server, "a", "unload").status == 503
+            seen.touch()
             wait_ready(server)
             assert [line["words"] for line in server.events("loading")] == [
                 "a version 1 (1 of 2): reading", "b version 1 (2 of 2): reading",
