@@ -60,7 +60,7 @@ class Fleet:
             _ = self.status
             if time.monotonic() > end_s:
                 return False
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # no loop runs yet, and what is waited for (sockets, files) tells nobody
         return True
 
     def announced(self) -> bool:

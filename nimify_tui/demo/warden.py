@@ -67,15 +67,16 @@ class Warden:
                     supervisor.send_signal(signal.SIGTERM)
                     supervisor.send_signal(signal.SIGCONT)
         end_s = time.monotonic() + POLITE_S
-        while time.monotonic() < end_s and any(one.poll() is None for one in self._supervisors):
-            time.sleep(_LOOK_S)
+        for supervisor in self._supervisors:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                supervisor.wait(max(0.0, end_s - time.monotonic()))
         end_s = time.monotonic() + END_S
         while time.monotonic() < end_s:
             left = {*kernel.descendants(os.getpid()), *kernel.marked(self._places.demo)}
             if not left:
                 break
             kernel.kill(sorted(left))
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # who was adopted tells nobody of its end
             kernel.reap()
 
 

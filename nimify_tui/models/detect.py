@@ -122,6 +122,7 @@ def of_zip(path: int | str) -> Kind:
     try:
         with zipfile.ZipFile(_opened(path)) as archive:
             names = archive.namelist()[:10_000]
+    # zipfile's own: NotImplementedError for a kind of zip that it does not read, RuntimeError for a locked one.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
         return Kind("a broken zip archive", "fetch it again")
     ends = tuple("/" + name for name in names)

@@ -57,6 +57,11 @@ def _char_width(char: str) -> int:
     return 1 if " " <= char <= "~" else get_character_cell_size(char)
 
 
+def _control(char: str) -> bool:
+    """Whether a terminal would obey it (C0, DEL, C1)."""
+    return char < " " or "\x7f" <= char <= "\x9f"
+
+
 class CellText:
     """The signs of one terminal. ``system`` None: attributes only; ``ascii_only``: nothing but ASCII is shown."""
 
@@ -116,13 +121,13 @@ class CellText:
         return look
 
     def _measured(self, text: str, looks: str) -> tuple[str, str]:
-        """Characters put into cells: what has no width belongs to the one before."""
+        """Characters put into cells: what has no width belongs to the one before; what would steer is left out."""
         cells: list[str] = []
         styles: list[str] = []
         for char, look in zip(text, looks, strict=True):
             width = _char_width(char)
             if width == 0:
-                if cells:
+                if cells and not _control(char):
                     at = -1 if cells[-1] else -2  # behind a wide one
                     cells[at] += char
                 continue

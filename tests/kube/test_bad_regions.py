@@ -77,6 +77,7 @@ BAD: dict[str, Bad] = {
     "nulls": Bad(S.LIVE, "pods (unreadable)", "", {LISTS: answer("200 OK", NULLS)}),
     "skew": Bad(S.LIVE, "min ahead of this host's, ages are wrong by that", "NTP", {"/livez": tomorrow}),
     "expired": Bad(S.DOWN, "its certificate is not accepted: certificate has expired", "renewed", expired=True),
+    # Programs of their own, which hang, ask, or take long on purpose.
     "hangs": Bad(S.AUTH, "did not answer within 20 s", ":login", plugin="time.sleep(600)"),
     "asks": Bad(S.AUTH, "EOFError", ":login", plugin="input('Password: ')"),
     "escapes": Bad(S.AUTH, "log in first (credential plugin escapes, exit 1)", ":login",

@@ -22,6 +22,7 @@ from tests.serving.servers import listener, tensor
 from tests.skips import lacking
 from tests.support import PYTHON, wait_for
 
+#: A process of its own: fifty requests a second, until it is ended.
 _LOAD = """
 import http.client, sys, time
 port, name, body = int(sys.argv[1]), sys.argv[2], sys.argv[3]

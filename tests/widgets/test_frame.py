@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 
 import pyte
 import pytest
@@ -117,18 +118,29 @@ def test_what_is_looked_at_as_a_whole_is_one_sure_cell_each() -> None:
     assert not any(char in quick for char in "\x1b\x7f\x9b\xad\u200b\u202e漢\u231a\u25fd")
 
 
-@given(st.lists(st.tuples(st.text(max_size=12), st.sampled_from(STYLES)), max_size=8), st.booleans())
+@given(st.lists(st.tuples(st.text(max_size=12), st.sampled_from(STYLES)), max_size=8), st.booleans(), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_a_line_is_one_sign_for_each_cell_and_loses_nothing(pieces: list[tuple[str, Style]], surrogates: bool) -> None:
-    """Accents, wide characters, private ones and those beyond two bytes among them."""
-    pieces = [*pieces, ("e\u0301漢\u0301\ue000\U000f0000😀\ud800" if surrogates else "e\u0301😀\uf8ff", STYLES[1])]
-    cells = CellText(ColorSystem.TRUECOLOR)
+def test_a_line_is_one_sign_for_each_cell_and_loses_nothing(
+    pieces: list[tuple[str, Style]], surrogates: bool, ascii_only: bool
+) -> None:
+    """Accents, wide characters, private ones and those beyond two bytes among them; only what would steer is left out.
+
+    Seen failing with a control character taken for an accent: in ASCII a cell of two, and the line was out of step.
+    """
+    odd = "e\u0301漢\u0301\ue000\U000f0000😀\ud800a\x1b\x07b\x9b" if surrogates else "a\x01e\u0301😀\uf8ff"
+    pieces = [*pieces, (odd, STYLES[1])]
+    cells = CellText(ColorSystem.TRUECOLOR, ascii_only=ascii_only)
     text, looks = cells.line([Segment(each, style) for each, style in pieces])
     whole = "".join(each for each, _ in pieces)
     assert len(text) == len(looks) == sum(get_character_cell_size(char) for char in whole)
+    if ascii_only:
+        assert text.isascii()
+        assert not any(unicodedata.category(char) == "Cc" for char in text)
+        return
     assert len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
-    leading = len(whole) - len(whole.lstrip("".join(c for c in set(whole) if get_character_cell_size(c) == 0)))
-    assert "".join(map(cells.cell, text)) == whole[leading:]
+    told = "".join(char for char in whole if unicodedata.category(char) != "Cc")
+    leading = len(told) - len(told.lstrip("".join(c for c in set(told) if get_character_cell_size(c) == 0)))
+    assert "".join(map(cells.cell, text)) == told[leading:]
 
 
 def test_more_looks_and_odd_cells_than_there_is_room_for_send_the_picture_again() -> None:

@@ -169,7 +169,8 @@ class LatencyChart(LineCanvas):
         axis = self._axis = self.axis_for(data.now_at, data.window_s, data.since)
         width, height, across = axis.width, self.rows_high - 1, self.dots
         dot_s = axis.step / across
-        self._moving = [*self._moving, *(MovingSpans() for _ in data.series)][: len(data.series)]
+        self._moving += [MovingSpans() for _ in data.series[len(self._moving) :]]
+        del self._moving[len(data.series) :]
         columns = self._columns = [
             moving.of(one.points, axis.start_at, dot_s, width * across, one.gap_s)
             for moving, one in zip(self._moving, data.series, strict=True)
