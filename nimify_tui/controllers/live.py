@@ -306,8 +306,10 @@ class LiveDesk:
 async def _converse(command: Command, terminal: Terminal) -> str:
     """Carry keys there and output here; returns how it ended."""
     loop = asyncio.get_running_loop()
+    sized = asyncio.Event()
 
     async def keys() -> None:
+        await sized.wait()  # what is typed ahead starts in a terminal of the size that it has here
         while typed := await terminal.keys():
             await command.type(typed)
 
@@ -317,6 +319,7 @@ async def _converse(command: Command, terminal: Terminal) -> str:
             if (now := terminal.size()) != size:
                 size = now
                 await command.resize(*size)
+            sized.set()
             await asyncio.sleep(RESIZE_S)
 
     async def output() -> None:
