@@ -6,6 +6,10 @@ import math
 
 #: Weight of a new column once the past is known.
 ALPHA = 0.12
+#: It is known with so many columns: until then each weighs as much as any.
+_KNOWN = math.ceil(1.0 / ALPHA)
+#: What is less is taken as this: it has no logarithm.
+_LEAST = 1e-6
 #: At most so much a column moves the past (a factor of two).
 _STEP = math.log(2.0)
 #: Columns without which nothing is usual.
@@ -24,12 +28,12 @@ class Baseline:
 
     def learn(self, value: float) -> None:
         """One more column."""
-        x = math.log(max(value, 1e-6))
+        x = math.log(max(_LEAST, value))
         self.n = n = self.n + 1
         if n == 1:
             self.log = x
             return
-        weight = max(ALPHA, 1.0 / n)
+        weight = ALPHA if n >= _KNOWN else 1.0 / n
         away = x - self.log
         self.log += weight * (away if n <= 3 or -_STEP < away < _STEP else math.copysign(_STEP, away))
         self.spread += weight * (abs(away) - self.spread)
@@ -41,4 +45,4 @@ class Baseline:
 
     def factor(self, value: float) -> float:
         """How many times the normal ``value`` is, less what it scatters anyway."""
-        return math.exp(abs(math.log(max(value, 1e-6)) - self.log) - min(self.spread, 1.0))
+        return math.exp(abs(math.log(max(value, _LEAST)) - self.log) - min(self.spread, 1.0))

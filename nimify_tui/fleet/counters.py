@@ -11,7 +11,6 @@ clients' mistakes, but for 499 (the client left), which is nobody's.
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from operator import sub
 
@@ -29,6 +28,7 @@ from nimify_tui.fleet.series import (
     TOTAL,
     YOUNG_S,
     Series,
+    doubles,
 )
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
@@ -125,11 +125,13 @@ def _columns(begin: float, at: float, *, whole: bool) -> list[tuple[int, float, 
     span_s = at - begin
     if whole:
         return [(int((begin + at) / 2.0 // COLUMN_S), span_s, 1.0)]
-    found = []
-    for column in range(int(begin // COLUMN_S), int(at // COLUMN_S) + 1):
-        covered_s = min(at, (column + 1) * COLUMN_S) - max(begin, column * COLUMN_S)
-        if covered_s > 0.0:
-            found.append((column, covered_s, covered_s / span_s))
+    found, since, last = [], begin, int(at // COLUMN_S)
+    for column in range(int(begin // COLUMN_S), last):
+        until = (column + 1) * COLUMN_S
+        found.append((column, until - since, (until - since) / span_s))
+        since = until
+    if at > since:
+        found.append((last, at - since, (at - since) / span_s))
     return found
 
 
@@ -219,14 +221,14 @@ def _mask(sample: ReplicaSample) -> int:
 
 def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int) -> None:
     duration = sample.duration
-    track.counts = array("d", duration.counts) if duration is not None else NOTHING
+    track.counts = doubles(duration.counts) if duration is not None else NOTHING
     if track.mid is None or sample.at - track.mid[0] >= OWN_WINDOW_S:
         track.old = track.mid
         track.mid = packed(Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts))
     track.at, track.started_at, track.scalars, track.mask = (
         sample.at,
         sample.started_at,
-        array("d", scalars),
+        doubles(scalars),
         mask,
     )
     track.bounds = duration.bounds_s if duration is not None else ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nimify_tui.domain.changes import ChangeKind
 from nimify_tui.fleet.baseline import ALPHA, Baseline
-from nimify_tui.fleet.quantiles import quantile, share_within
+from nimify_tui.fleet.quantiles import bucketed, share_within
 from nimify_tui.fleet.refusals import UNSURE_S, Refusals
 from nimify_tui.fleet.series import (
     BATCH_ITEMS,
@@ -355,8 +355,8 @@ def _nearer(value: float, usual: float | None, now: float) -> bool:
 
 def _quantiles(window: Window) -> tuple[float | None, float | None]:
     counts = window.counts
-    p50, p95 = quantile(0.5, window.bounds, counts), quantile(0.95, window.bounds, counts)
-    return (p50.value if p50 is not None else None), (p95.value if p95 is not None else None)
+    p50, p95 = bucketed(0.5, window.bounds, counts), bucketed(0.95, window.bounds, counts)
+    return (p50[0] if p50 is not None else None), (p95[0] if p95 is not None else None)
 
 
 def _from_to(before: float | None, now: float | None) -> str:

@@ -32,6 +32,19 @@ class Quantile(NamedTuple):
 
 def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | None:
     """The ``q`` quantile (0 to 1) of cumulative ``counts`` (one a bound, then +Inf); None without observations."""
+    found = bucketed(q, bounds, counts)
+    if found is None:
+        return None
+    value, index = found
+    if index >= len(bounds):
+        return Quantile(value, f"at least {_seconds(value)}: in the open bucket of the histogram")
+    if index == 0:
+        return Quantile(value, f"at most {_seconds(value)}: in the first bucket of the histogram", at_most=True)
+    return Quantile(value)
+
+
+def bucketed(q: float, bounds: Bounds, counts: Sequence[float]) -> tuple[float, int] | None:
+    """As :func:`quantile`: its value in seconds, and the place of its bucket; in the first and the open one a bound."""
     total = counts[-1]
     if total <= 0.0 or not bounds:
         return None
@@ -40,13 +53,12 @@ def quantile(q: float, bounds: Bounds, counts: Sequence[float]) -> Quantile | No
     while index < len(counts) and counts[index] <= 0.0:
         index += 1  # rank 0: the first bucket that holds anything
     if index >= len(bounds):
-        return Quantile(bounds[-1], f"at least {_seconds(bounds[-1])}: in the open bucket of the histogram")
+        return bounds[-1], index
     if index == 0:
-        words = f"at most {_seconds(bounds[0])}: in the first bucket of the histogram"
-        return Quantile(bounds[0], words, at_most=True)
+        return bounds[0], index
     low, below, here = bounds[index - 1], counts[index - 1], counts[index]
     share = (rank - below) / (here - below) if here > below else 1.0
-    return Quantile(low + (bounds[index] - low) * min(1.0, max(0.0, share)))
+    return low + (bounds[index] - low) * min(1.0, max(0.0, share)), index
 
 
 def share_within(limit_s: float, bounds: Bounds, counts: Sequence[float]) -> float | None:

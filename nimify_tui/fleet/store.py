@@ -89,11 +89,14 @@ class Fleet:
             for track in service.replicas.values()
         ]
 
-    def metered(self) -> list[tuple[Service, list[Replica]]]:
-        """The services whose numbers are read through their region, with all replicas; none from the disk."""
+    def metered(self, of_region: str = "") -> list[tuple[Service, list[Replica]]]:
+        """The services whose numbers are read through their region ("" for all), with all replicas; none from the disk.
+        """
+        regions = self._world.regions
+        wanted = regions.values() if not of_region else [regions[of_region]] if of_region in regions else []
         return [
             (track.service, track.facts)
-            for region in self._world.regions.values()
+            for region in wanted
             if region.last_known_at is None
             for track in region.services.values()
             if track.service is not None and track.service.metrics_at and not _exports_gpus(track)

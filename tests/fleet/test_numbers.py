@@ -7,7 +7,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from nimify_tui.domain.demands import DetailDemand
@@ -15,8 +15,18 @@ from nimify_tui.domain.measures import Histogram, MeasureState, ReplicaSample
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import ReplicaState
 from nimify_tui.domain.updates import Sampled, SampleFailed
+from nimify_tui.fleet.counters import _columns
 from nimify_tui.fleet.quantiles import Quantile, common, merge, project, quantile, share_within
-from nimify_tui.fleet.series import BUCKETS, COVERED_S, HOUR_COLUMNS, OPEN_COLUMNS, REPLICAS, TOTAL, Series
+from nimify_tui.fleet.series import (
+    BUCKETS,
+    COLUMN_S,
+    COVERED_S,
+    HOUR_COLUMNS,
+    OPEN_COLUMNS,
+    REPLICAS,
+    TOTAL,
+    Series,
+)
 from tests.fleet.town import BOUNDS_S, START_AT, Counts, Load, Server, Town
 
 KEY = ServiceKey("us-east-1", "embed")
@@ -136,6 +146,32 @@ def test_a_column_that_nobody_covered_is_a_gap() -> None:
     whole = series.window(10, 20)
     assert whole is not None
     assert (whole.span_s, whole.rps) == (8.0, 1.0)
+
+
+def test_a_counter_beyond_what_a_kept_column_holds_is_infinite_there_and_breaks_nothing() -> None:
+    """A runtime may lie. Seen failing with numbers packed for any machine (``=``): the store raised, once for each."""
+    series = Series()
+    for column in range(OPEN_COLUMNS + 2):
+        series.add(column, values(1e300 if column == 0 else 1.0), (0.1, 0.2))
+    assert [window.total for column in (0, 1) if (window := series.column(column))] == [math.inf, 1.0]
+
+
+@given(st.floats(0.0, 1e9), st.floats(0.001, 400.0))
+@example(begin=8.0, span_s=4.0)
+@example(begin=7.999, span_s=0.001)
+def test_what_grew_in_a_time_is_spread_over_its_columns_and_nothing_is_lost(begin: float, span_s: float) -> None:
+    """Against each column's own part of that time. Seen failing with the last one left out."""
+    at = begin + span_s
+    assume(at > begin)
+    found = _columns(begin, at, whole=False)
+    naive = {
+        column: covered_s
+        for column in range(int(begin // COLUMN_S), int(at // COLUMN_S) + 1)
+        if (covered_s := min(at, (column + 1) * COLUMN_S) - max(begin, column * COLUMN_S)) > 0.0
+    }
+    assert {column: covered_s for column, covered_s, _ in found} == naive
+    assert math.isclose(sum(share for _, _, share in found), 1.0)
+    assert _columns(begin, at, whole=True) == [(int((begin + at) / 2.0 // COLUMN_S), at - begin, 1.0)]
 
 
 def test_late_scrapes_count_while_a_column_is_open_and_not_later() -> None:

@@ -98,8 +98,9 @@ def prometheus(
     least: int = 3,
     flags: tuple[str, ...] = (),
     port: int = 0,
+    every_s: int = 1,
 ) -> Iterator[Prometheus]:
-    """A ready one on ``host`` that scrapes ``targets`` (address, labels) once a second, and has ``least`` times.
+    """A ready one on ``host`` that scrapes ``targets`` (address, labels) each ``every_s``, and has ``least`` times.
 
     ``port`` 0 is a free one.
 
@@ -110,7 +111,7 @@ def prometheus(
     if find_spec("prometheus_api_client") is None:
         lacking("prometheus-api-client is not installed", "pip install -e '.[test]'")
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "global": {"scrape_interval": f"{every_s}s", "scrape_timeout": f"{every_s}s"},
         "scrape_configs": [
             {"job_name": "models", "static_configs": [{"targets": [at], "labels": labels} for at, labels in targets]}
         ],
@@ -121,7 +122,7 @@ def prometheus(
     made = Prometheus(folder, port, host, flags=flags)
     made.start()
     try:
-        wait_for(lambda: made.scraped(least), 60.0, why="its scrapes", every_s=0.1)
+        wait_for(lambda: made.scraped(least), 60.0 * every_s, why="its scrapes", every_s=0.1)
         yield made
     finally:
         made.kill()

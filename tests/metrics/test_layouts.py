@@ -52,7 +52,7 @@ def series(*rows: tuple[Mapping[str, object], Sequence[tuple[float, str]]]) -> l
 def whole(layouts: Layouts, spots: Sequence[Spot], answers: Sequence[Answer]) -> Whole:
     found: Whole = {}
     for key, told in layouts.told("own", spots, answers, SERVER).items():
-        for target in told_by(told.parts, told.rows, told.read, 1e6, 15.0):
+        for target in told_by(told.parts, told.texts, told.read, 1e6, 15.0):
             pages = [
                 {name: [(labels, repr(value)) for labels, value in each] for name, each in target.page(when).items()}
                 for when in target.times
@@ -147,7 +147,7 @@ def test_what_is_more_than_may_be_kept_is_read_each_time_and_is_as_right() -> No
         layouts.begin()
         found = series(one("p-0", (1.0, str(turn)), model="x" * 20_000))
         (told,) = layouts.told("own", spots, [Answer(PODS, found)], server).values()
-        ((page,),) = ([each.page(1.0) for each in told_by(told.parts, told.rows, told.read, 1e6, 15.0)],)
+        ((page,),) = ([each.page(1.0) for each in told_by(told.parts, told.texts, told.read, 1e6, 15.0)],)
         assert page["b_total"][0].value == float(turn)
     assert (server.read, layouts.weight) == (3, 0)
 
@@ -300,7 +300,7 @@ class Knows:
     def __init__(self, town: Town) -> None:
         self._town = town
 
-    def metered(self) -> list[tuple[Service, list[Replica]]]:
+    def metered(self, _of_region: str = "") -> list[tuple[Service, list[Replica]]]:
         """See :class:`nimify_tui.sources.metrics.prometheus.Known`."""
         found: dict[str, list[Pod]] = {}
         for pod in self._town.pods:

@@ -220,9 +220,9 @@ def test_a_server_is_asked_as_soon_as_somebody_is_there_to_ask_for(
 
         looks = 0
 
-        def metered(self) -> Any:
+        def metered(self, of_region: str = "") -> Any:
             self.looks += 1
-            return (fleet if self.looks == 1 else scene(tmp_path).fleet()).metered()
+            return (fleet if self.looks == 1 else scene(tmp_path).fleet()).metered(of_region)
 
         def targets(self) -> Any:
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from nimify_tui.backends.prometheus.answers import Row, Series
+from nimify_tui.backends.prometheus.answers import Row
 from nimify_tui.backends.prometheus.columns import Columns
 from nimify_tui.domain.names import ReplicaKey, ServiceKey
 from nimify_tui.domain.services import Replica, ReplicaState
@@ -30,10 +30,10 @@ def row(name: str, *values: tuple[float, float], **labels: str) -> Row:
     return Row({"__name__": name, **TARGET, **labels}, list(values))
 
 
-def told(rows: list[Row]) -> tuple[list[Part], list[Series], Read]:
+def told(rows: list[Row]) -> tuple[list[Part], list[msgspec.Raw], Read]:
     parts = parts_of([each.metric for each in rows], range(len(rows)))
     values = [msgspec.json.encode([(at, str(value)) for at, value in each.values]) for each in rows]
-    return parts, [Series(msgspec.Raw(b"{}"), msgspec.Raw(each)) for each in values], Columns
+    return parts, [msgspec.Raw(each) for each in values], Columns
 
 
 def targets(rows: list[Row], at: float, settle_s: float) -> list[Target]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -29,7 +28,7 @@ _NONE = (math.nan, math.nan)
 _one = msgspec.json.Decoder(list[tuple[float, float]], strict=False).decode
 
 
-class _Scrape(NamedTuple):
+class _Scrape(msgspec.Struct, gc=False):
     """The samples of all series that have the same place from the end; NaN where a series has none there."""
 
     #: Their time where it is one and the same, else None.
@@ -40,10 +39,6 @@ class _Scrape(NamedTuple):
     def there(self) -> int:
         """How many there are."""
         return len(self.ats) - (0 if self.when is not None else sum(map(math.isnan, self.ats)))
-
-    def told(self, when: float) -> int:
-        """How many have this time."""
-        return self.ats.count(when) if self.when is None else len(self.ats) * (self.when == when)
 
 
 class Columns:
@@ -73,17 +68,17 @@ class Columns:
 
     def times(self) -> list[float]:
         """All times, newest first."""
-        found = set[float]()
-        for each in self._scrapes:
-            if each.when is not None:
-                found.add(each.when)
-            else:
-                found.update([at for at in each.ats if not math.isnan(at)])
-        return sorted(found, reverse=True)
+        found = {each.when for each in self._scrapes}
+        if None in found:
+            found.update(*[each.ats for each in self._scrapes if each.when is None])
+        return sorted([at for at in found if at is not None and not math.isnan(at)], reverse=True)
 
     def whole(self, when: float) -> list[float] | None:
         """The value of each series at this time; None where one has none, or has it at another place than the rest."""
-        return next((each.values for each in self._scrapes if each.when == when), None)
+        for each in self._scrapes:
+            if each.when == when:
+                return each.values
+        return None
 
     def at(self, when: float) -> list[float | None]:
         """The value of each series at this time, None where it has none."""
@@ -96,7 +91,9 @@ class Columns:
 
     def told(self, when: float) -> int:
         """How many series have a value at this time."""
-        return sum([each.told(when) for each in self._scrapes])
+        return sum(
+            [each.ats.count(when) if each.when is None else self.count * (each.when == when) for each in self._scrapes]
+        )
 
 
 def _together(texts: Sequence[msgspec.Raw]) -> list[tuple[list[float], list[float]]] | None:

@@ -146,6 +146,11 @@ class ServerPlace:
         """The header that says whose series are meant, where there are tenants."""
         return {"X-Scope-OrgID": self.tenant} if self.tenant else {}
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether something secret is read for each request."""
+        return self.token is not None or self.password is not None
+
     def headers(self) -> list[tuple[str, str]]:
         """What a request says of who asks. Raises SecretMissing; blocks for files."""
         found = [*self.scope.items()]

@@ -149,7 +149,7 @@ class Direct:
         place = self.place
         try:
             async with asyncio.timeout(timeout_s):
-                login = await asyncio.to_thread(place.headers)
+                login = await asyncio.to_thread(place.headers) if place.has_secret else place.headers()
                 async with self._opening:
                     transport = await self._open()
                 headers = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
 from nimify_tui.domain.measures import ReplicaSample
 from nimify_tui.sources.metrics import triton, trtllm
-from nimify_tui.sources.metrics.exposition import Page, Parser, Series
+from nimify_tui.sources.metrics.exposition import Page, Parser, Rows
 from nimify_tui.sources.metrics.http import HttpAdapter
 from nimify_tui.sources.metrics.ingress import IngressAdapter
 from nimify_tui.sources.metrics.kserve import KserveAdapter
@@ -87,10 +87,10 @@ class Reader:
 
     def understand(
         self,
-        series: Mapping[str, Sequence[Series]],
+        series: Mapping[str, Rows],
         at: float,
         source: str,
-        proxy: Mapping[str, Sequence[Series]] | None = None,
+        proxy: Mapping[str, Rows] | None = None,
     ) -> ReplicaSample | None:
         """The sample of series whose page somebody else has read, and who keeps no announcements.
 

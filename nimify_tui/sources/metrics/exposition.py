@@ -8,8 +8,8 @@ https://prometheus.io/docs/instrumenting/exposition_formats/ (text format) and O
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 from nimify_tui.base.errors import ValidationError
 from nimify_tui.base.text import clean_line
@@ -47,10 +47,20 @@ class Series(NamedTuple):
         return ""
 
 
+class Rows(Protocol):
+    """The series of one name on one page, in its order."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Series]: ...
+
+    def __getitem__(self, at: int, /) -> Series: ...
+
+
 class Page(NamedTuple):
     """``series`` by sample name (``x_bucket``, not ``x``); ``families`` are the names that TYPE lines announced."""
 
-    series: Mapping[str, Sequence[Series]]
+    series: Mapping[str, Rows]
     families: frozenset[str]
 
 

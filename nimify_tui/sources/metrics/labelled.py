@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar, final, overload
+from typing import Any, TypeVar, final
+
+import msgspec
 
 from nimify_tui.sources.metrics.exposition import Labels, Series
 
 T = TypeVar("T")
+Given = TypeVar("Given", bound=Hashable)
 #: As a series is made of a pair, without the call that Python makes of it: there is one for each series.
 _series: Callable[[tuple[Labels, float]], Series] = partial(tuple.__new__, Series)
 
@@ -19,53 +22,44 @@ _series: Callable[[tuple[Labels, float]], Series] = partial(tuple.__new__, Serie
 class LabelSets:
     """The runtime's own labels of all series of one name; they are the same ones turn after turn."""
 
-    __slots__ = ("_found", "all")
+    __slots__ = ("_found", "all", "count")
 
     def __init__(self, labels: Sequence[Labels]) -> None:
         self.all = tuple(labels)
+        self.count = len(self.all)
         self._found: dict[Hashable, Any] = {}
 
-    def known(self, what: Hashable, find: Callable[[Sequence[Labels]], T]) -> T:
-        """What ``find`` makes of the labels, found out once. ``what`` is one thing, and its answer of one type."""
+    def known(self, find: Callable[[Sequence[Labels], Given], T], given: Given) -> T:
+        """What ``find`` makes of the labels with what it is ``given``, found out once; both are kept as a key."""
         try:
-            found: T = self._found[what]
+            found: T = self._found[find, given]
         except KeyError:
-            found = self._found[what] = find(self.all)
+            found = self._found[find, given] = find(self.all, given)
         return found
 
 
 @final
-class Column(Sequence[Series]):
-    """The series of one name at one scrape. Who needs labels or values alone takes those."""
+class Column(msgspec.Struct, gc=False):
+    """The series of one name at one scrape, as any :class:`Rows`. Who needs labels or values alone takes those.
 
-    __slots__ = ("sets", "values")
+    There are twenty on a page, and each is made in C: a class of Python's takes three times as long.
+    """
 
-    def __init__(self, sets: LabelSets, values: Sequence[float]) -> None:
-        self.sets, self.values = sets, values
+    sets: LabelSets
+    values: list[float]
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def __bool__(self) -> bool:
-        return bool(self.values)
-
     def __iter__(self) -> Iterator[Series]:
         return map(_series, zip(self.sets.all, self.values, strict=True))
 
-    @overload
-    def __getitem__(self, at: int) -> Series: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Series]: ...
-
-    def __getitem__(self, at: int | slice) -> Series | list[Series]:
-        if isinstance(at, slice):
-            return list(self)[at]
+    def __getitem__(self, at: int, /) -> Series:
         return Series(self.sets.all[at], self.values[at])
 
 
-def values_of(series: Iterable[Series] | None) -> Iterable[float]:
+def values_of(series: Iterable[Series]) -> list[float]:
     """The values alone."""
     if type(series) is Column:
         return series.values
-    return [each.value for each in series or ()]
+    return [value for _, value in series]

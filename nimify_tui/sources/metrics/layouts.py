@@ -44,13 +44,13 @@ class Reads(Protocol):
 
 
 class Told(NamedTuple):
-    """What was told of one replica: its series by target, whose places are those of all ``rows``, and who reads it.
+    """What was told of one replica: its series by target, whose places are those of all samples, and who reads them.
 
     ``labels`` are those of (namespace, replica) by which the first of them was found.
     """
 
     parts: Sequence[Part]
-    rows: Sequence[Series]
+    texts: Sequence[msgspec.Raw]
     read: Read
     labels: tuple[str, str]
 
@@ -95,7 +95,7 @@ class Layouts:
 
         What ``reads`` raises is raised, and nothing is remembered.
         """
-        every = [each for answer in answers for each in answer.series]
+        every = answers[0].series if len(answers) == 1 else [each for _, series in answers for each in series]
         if not every:
             return {}
         if not what:
@@ -122,8 +122,10 @@ def _told(
     parts: Mapping[ReplicaKey, Sequence[Part]], every: Sequence[Series], answers: Sequence[Answer], reads: Reads
 ) -> dict[ReplicaKey, Told]:
     ends = list(accumulate(len(each.series) for each in answers))
+    # In the order in which they came: series by series of one replica they lie all over the answer.
+    texts = [each.values for each in every]
     return {
-        key: Told(mine, every, reads.columns, answers[bisect_right(ends, mine[0].places[0])].labels)
+        key: Told(mine, texts, reads.columns, answers[bisect_right(ends, mine[0].places[0])].labels)
         for key, mine in parts.items()
     }
 

@@ -14,9 +14,8 @@ from operator import itemgetter
 
 import msgspec
 
-from nimify_tui.backends.prometheus.answers import Series as Row
 from nimify_tui.backends.prometheus.columns import Columns
-from nimify_tui.sources.metrics.exposition import Labels, Series
+from nimify_tui.sources.metrics.exposition import Labels, Rows, Series
 from nimify_tui.sources.metrics.labelled import Column, LabelSets
 
 #: Makes columns of the samples of some series as they came.
@@ -76,12 +75,12 @@ class Target:
         """The names of its series, as keys."""
         return self._part.names
 
-    def page(self, when: float) -> dict[str, Sequence[Series]]:
+    def page(self, when: float) -> dict[str, Rows]:
         """The series of one scrape by their names, with the runtime's own labels."""
         names, values = self._part.names, self._columns.whole(when)
         if values is not None:
-            return {name: Column(own, values[at : at + len(own.all)]) for name, (own, at) in names.items()}
-        found: dict[str, Sequence[Series]] = {}
+            return {name: Column(own, values[at : at + own.count]) for name, (own, at) in names.items()}
+        found: dict[str, Rows] = {}
         every = self._columns.at(when)
         for name, (own, first) in names.items():
             told = [
@@ -131,15 +130,17 @@ def parts_of(metrics: Sequence[Mapping[str, str]], places: Sequence[int]) -> lis
     return parts
 
 
-def told_by(parts: Iterable[Part], rows: Sequence[Row], read: Read, at: float, settle_s: float) -> list[Target]:
-    """The targets of one replica, the one that was read most lately first; ``rows`` are those of all replicas.
+def told_by(
+    parts: Iterable[Part], texts: Sequence[msgspec.Raw], read: Read, at: float, settle_s: float
+) -> list[Target]:
+    """The targets of one replica, the one that was read most lately first; ``texts`` are all samples.
 
     A scrape with fewer series than the one before may still be coming in (remote write sends it in pieces): it is
     believed ``settle_s`` seconds after its time.
     """
     found = []
     for part in parts:
-        columns = _columns(part, rows, read)
+        columns = _columns(part, texts, read)
         times = columns.times()
         if len(times) > 1 and at - times[0] < settle_s and _fewer(columns, times[0], times[1]):
             del times[0]
@@ -148,7 +149,7 @@ def told_by(parts: Iterable[Part], rows: Sequence[Row], read: Read, at: float, s
     return sorted(found, key=lambda target: -target.times[0])
 
 
-def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, Sequence[Series]] | None:
+def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, Rows] | None:
     """The newest page of the proxy that is no newer than ``when``, as good as: it is scraped at a time of its own."""
     if proxy is None:
         return None
@@ -156,11 +157,11 @@ def beside(proxy: Target | None, when: float, every_s: float) -> dict[str, Seque
     return proxy.page(near) if near is not None and when - near <= 2.0 * every_s else None
 
 
-def interval_of(parts: Iterable[Part], rows: Sequence[Row], read: Read) -> float | None:
+def interval_of(parts: Iterable[Part], texts: Sequence[msgspec.Raw], read: Read) -> float | None:
     """How often a replica is scraped by the target that is read most lately, seconds; None for a single sample."""
     best: list[float] = []
     for part in parts:
-        times = _columns(part, rows, read).times()
+        times = _columns(part, texts, read).times()
         if times and (not best or times[0] > best[0]):
             best = times
     gaps = sorted(later - earlier for later, earlier in pairwise(best))
@@ -192,8 +193,8 @@ def _picked(names: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ..
     return lambda metric: tuple([metric[name] for name in names])
 
 
-def _columns(part: Part, rows: Sequence[Row], read: Read) -> Columns:
-    return read([rows[place].values for place in part.places])
+def _columns(part: Part, texts: Sequence[msgspec.Raw], read: Read) -> Columns:
+    return read(list(map(texts.__getitem__, part.places)))
 
 
 def _fewer(columns: Columns, newest: float, before: float) -> bool:

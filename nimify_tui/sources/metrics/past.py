@@ -52,8 +52,8 @@ _NAMES = sorted({name for family in FAMILIES for name in family.names})
 class Known(Looks, Protocol):
     """Who knows the services and what is looked at; the fleet is one."""
 
-    def metered(self) -> list[tuple[Service, list[Replica]]]:
-        """The services of clusters that tell numbers."""
+    def metered(self, of_region: str = "") -> list[tuple[Service, list[Replica]]]:
+        """The services of clusters ("" for all) that tell numbers."""
         ...
 
     def targets(self) -> list[Replica]:
@@ -180,7 +180,7 @@ class PrometheusPast:
             for spots in instances(replicas, near=near):
                 yield INSTANCE, matching(INSTANCE, "", _few([name for spot in spots for name in spot.names]))
             return
-        for service, replicas in self._known.metered():
+        for service, replicas in self._known.metered(key.region):
             if service.key != key:
                 continue
             names = [name for spots in pods([(service, replicas)]) for spot in spots for name in spot.names]

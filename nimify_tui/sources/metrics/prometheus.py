@@ -80,8 +80,8 @@ _ANCHORS = frozenset(
 class Known(Protocol):
     """Who knows the services, and what is looked at; the fleet is one."""
 
-    def metered(self) -> list[tuple[Service, list[Replica]]]:
-        """The services of clusters that tell numbers."""
+    def metered(self, of_region: str = "") -> list[tuple[Service, list[Replica]]]:
+        """The services of clusters ("" for all) that tell numbers."""
         ...
 
     def targets(self) -> list[Replica]:
@@ -201,7 +201,7 @@ class RegionScrapes:
         if not self._pods:
             here = [each for each in self._known.targets() if each.key.service.region == self.name]
             return instances(here, near=self.server.near)
-        metered = [pair for pair in self._known.metered() if pair[0].key.region == self.name and not pair[0].stopped]
+        metered = [pair for pair in self._known.metered(self.name) if not pair[0].stopped]
         return pods(in_turn(metered, self._known.demands()))
 
     def _within(self, services: list[list[Spot]]) -> list[list[Spot]]:
@@ -277,7 +277,7 @@ class RegionScrapes:
         by_replica |= (await self._ask_proxies(silent, at, LOOK_S))[0]
         for spot in new:
             mine = by_replica.get(spot.key)
-            every_s = interval_of(mine.parts, mine.rows, mine.read) if mine is not None else None
+            every_s = interval_of(mine.parts, mine.texts, mine.read) if mine is not None else None
             if every_s is not None:
                 self._every_s[spot.key] = max(1.0, every_s)
                 continue
@@ -295,12 +295,12 @@ class RegionScrapes:
         for spot in batch:
             mesh = proxies.get(spot.key)
             mine, every_s = by_replica.get(spot.key, mesh), self._every_s[spot.key]
-            targets = told_by(mine.parts, mine.rows, mine.read, at, every_s) if mine is not None else []
+            targets = told_by(mine.parts, mine.texts, mine.read, at, every_s) if mine is not None else []
             if mine is None or not targets:
                 self._every_s.pop(spot.key)
                 self._fail([spot.key], f"{self.server.who} has no sample of it that is younger than {window_s} s")
                 continue
-            proxy = told_by(mesh.parts, mesh.rows, mesh.read, at, every_s) if mesh is not None else []
+            proxy = told_by(mesh.parts, mesh.texts, mesh.read, at, every_s) if mesh is not None else []
             pace_s = max(every_s, float(self._step_s))
             self._take(spot, targets, mine.labels, pace_s, warning, proxy[0] if proxy else None)
             since_yield += sum([len(part.places) for part in mine.parts])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from nimify_tui.domain.measures import Histogram, ModelSample
-from nimify_tui.sources.metrics.exposition import Labels, Page, Series
+from nimify_tui.sources.metrics.exposition import Labels, Page, Rows, Series
 from nimify_tui.sources.metrics.labelled import Column, values_of
 
 #: Label values are bounded by well-behaved runtimes; lying ones are bounded here.
@@ -27,6 +26,8 @@ STARTED, CPU, RSS, FDS = (
 _CLASSES = {f"{first}{rest}": f"{first}00" for first in "12345" for rest in ("xx", "")}
 PROCESS = frozenset({STARTED, CPU, RSS, FDS})
 T = TypeVar("T", float, Histogram)
+K = TypeVar("K", bound=Hashable)
+Given = TypeVar("Given", bound=Hashable)
 
 
 def parts(*names: str) -> frozenset[str]:
@@ -75,7 +76,7 @@ def _several(page: Page, names: Iterable[str], label: str) -> bool:
     for name in names:
         series = page.series.get(name, ())
         if type(series) is Column:
-            found |= series.sets.known(label, partial(_two, label=label))
+            found |= series.sets.known(_two, label)
         else:
             found |= _two([labels for labels, _ in series], label)
     return len(found) > 1
@@ -126,28 +127,28 @@ class Histograms:
         """
         buckets: Iterable[Series] = page.series.get(f"{name}_bucket", ())
         sums: Iterable[Series] = page.series.get(f"{name}_sum", ())
-        values: Sequence[float]
-        if type(buckets) is Column and only is None and len(buckets) <= _MAX_PLANNED:
-            plan = buckets.sets.known((self, scale), lambda sets: self._plan(scale, tuple(_texts(sets, "le"))))
-            values = buckets.values
+        if type(buckets) is Column and only is None and len(buckets.values) <= _MAX_PLANNED:
+            plan, values = buckets.sets.known(self._of_sets, scale), buckets.values
         else:
             told = list(buckets if only is None else filter(only, buckets))
             plan = self._plan(scale, tuple(_texts([labels for labels, _ in told], "le")))
             values = [each.value for each in told]
         if plan is None:
             return None
-        # The sum of what is finite may not be: then each is looked at.
-        if not (math.isfinite(sum(values)) and min(values) >= 0.0) and not all(map(sound, values)):
+        if not _all_sound(values):
             return None
         if plan.order is not None:
             cumulative = plan.order(values)
         else:
             cumulative = tuple([sum([values[at] for at in places]) for places in plan.places])
-        if sorted(cumulative) != list(cumulative):
+        if tuple(sorted(cumulative)) != cumulative:
             return None
         if only is not None:
             sums = filter(only, sums)
         return Histogram(plan.bounds, cumulative, (total(sums) or 0.0) * scale)
+
+    def _of_sets(self, sets: Iterable[Labels], scale: float) -> _Plan | None:
+        return self._plan(scale, tuple(_texts(sets, "le")))
 
     def _plan(self, scale: float, written: tuple[str, ...]) -> _Plan | None:
         try:
@@ -189,17 +190,30 @@ def sound(value: float) -> bool:
     return 0.0 <= value < math.inf  # NaN is neither
 
 
-def one(series: Sequence[Series] | None) -> float | None:
+def _all_sound(values: Sequence[float]) -> bool:
+    """Whether there are some, and each is sound."""
+    if len(values) == 1:  # as nearly always
+        return 0.0 <= values[0] < math.inf
+    # The sum of what is finite may not be: then each is looked at.
+    return bool(values) and ((min(values) >= 0.0 and math.isfinite(sum(values))) or all(map(sound, values)))
+
+
+def one(series: Rows | None) -> float | None:
     """The value of the first of some series; None when there is none, or it makes no sense."""
-    if not series:
+    values = series.values if type(series) is Column else values_of(series or ())
+    if not values:
         return None
-    value = series.values[0] if type(series) is Column else series[0].value
-    return value if sound(value) else None
+    value = values[0]
+    return value if 0.0 <= value < math.inf else None
 
 
 def total(series: Iterable[Series] | None) -> float | None:
     """The sum of some series; None when there is none: absent is not zero."""
-    values = [each for each in values_of(series) if 0.0 <= each < math.inf]
+    values = series.values if type(series) is Column else values_of(series or ())
+    if len(values) == 1:  # as nearly always
+        value = values[0]
+        return value if 0.0 <= value < math.inf else None
+    values = [each for each in values if 0.0 <= each < math.inf]
     found = sum(values)
     return found if values and found < math.inf else None
 
@@ -211,7 +225,7 @@ def first(found: Iterable[T | None]) -> T | None:
 
 def mean(series: Iterable[Series] | None) -> float | None:
     """The mean of a ratio over the engines of a page; None when none tells one."""
-    values = [each for each in values_of(series) if sound(each) and each <= 1.0]
+    values = [each for each in values_of(series or ()) if sound(each) and each <= 1.0]
     return sum(values) / len(values) if values else None
 
 
@@ -238,32 +252,47 @@ def known(page: Page, name: str) -> bool:
 
 def counts_by(page: Page, name: str, label: str) -> dict[str, float] | None:
     """A counter by one of its labels, None when it is not there."""
-    series = page.series.get(name, ())
-    if not series and not known(page, name):
+    series = page.series.get(name)
+    if series is None and not known(page, name):
         return None
-    found: dict[str, float] = {}
-    for key, value in _keyed(series, label):
-        if 0.0 <= value < math.inf and (key in found or len(found) < MAX_KEYS):
-            found[key] = found.get(key, 0.0) + value
-    return found
+    return {} if series is None else _counted(series, _by_one, label)
 
 
 def counts_by_two(page: Page, name: str, first: str, second: str) -> dict[tuple[str, str], float] | None:
     """A counter by two of its labels, None when it is not there."""
-    series = page.series.get(name, ())
-    if not series and not known(page, name):
+    series = page.series.get(name)
+    if series is None and not known(page, name):
         return None
-    found: dict[tuple[str, str], float] = {}
-    for (one_key, value), (other_key, _) in zip(_keyed(series, first), _keyed(series, second), strict=True):
-        key = one_key, other_key
+    return {} if series is None else _counted(series, _by_two, (first, second))
+
+
+#: What each of some series is counted by, and whether that is another thing for each, and not too many.
+_Keys = tuple[list[K], bool]
+
+
+def _by_one(sets: Sequence[Labels], label: str) -> _Keys[str]:
+    return _keys([text[:MAX_KEY_CHARS] for text in _texts(sets, label)])
+
+
+def _by_two(sets: Sequence[Labels], labels: tuple[str, str]) -> _Keys[tuple[str, str]]:
+    one_by, other_by = (_by_one(sets, label)[0] for label in labels)
+    return _keys(list(zip(one_by, other_by, strict=True)))
+
+
+def _keys(found: list[K]) -> _Keys[K]:
+    return found, len(set(found)) == len(found) <= MAX_KEYS
+
+
+def _counted(series: Rows, by: Callable[[Sequence[Labels], Given], _Keys[K]], given: Given) -> dict[K, float]:
+    """The sum of what has the same key; values that make no sense are left out."""
+    if type(series) is Column:
+        (keys, plain), values = series.sets.known(by, given), series.values
+    else:
+        (keys, plain), values = by([labels for labels, _ in series], given), [value for _, value in series]
+    if plain and _all_sound(values):
+        return dict(zip(keys, values, strict=True))
+    found: dict[K, float] = {}
+    for key, value in zip(keys, values, strict=True):
         if 0.0 <= value < math.inf and (key in found or len(found) < MAX_KEYS):
             found[key] = found.get(key, 0.0) + value
     return found
-
-
-def _keyed(series: Sequence[Series], label: str) -> Iterable[tuple[str, float]]:
-    """The value of a label, and the value, of each."""
-    if type(series) is Column:
-        keys = series.sets.known(("by", label), lambda sets: [text[:MAX_KEY_CHARS] for text in _texts(sets, label)])
-        return zip(keys, series.values, strict=True)
-    return [(each.label(label)[:MAX_KEY_CHARS], each.value) for each in series]

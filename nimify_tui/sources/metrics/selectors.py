@@ -21,6 +21,7 @@ POD_LABELS = (
 INSTANCE = ("", "instance")
 READ = frozenset({ReplicaState.READY, ReplicaState.NOT_READY, ReplicaState.HUNG})
 _PLAIN = re.compile(r"[A-Za-z0-9_:.\[\]-]{1,320}\Z")
+_ODD = re.compile(r"[.\[\]]")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -116,8 +117,10 @@ def _asked(replica: Replica) -> bool:
 
 def _any(words: Iterable[str]) -> str:
     """A PromQL string with a regular expression that matches exactly these words: literals, which cost no scan."""
-    return '"' + "|".join(sorted({_literal(word) for word in words if _PLAIN.match(word)})) + '"'
+    return '"' + "|".join(sorted({_literal(word) for word in filter(_PLAIN.match, words)})) + '"'
 
 
 def _literal(word: str) -> str:
-    return re.sub(r"[.\[\]]", lambda found: "[.]" if found[0] == "." else f"\\\\{found[0]}", word)
+    if _ODD.search(word) is None:
+        return word
+    return _ODD.sub(lambda found: "[.]" if found[0] == "." else f"\\\\{found[0]}", word)

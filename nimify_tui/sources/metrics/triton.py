@@ -6,10 +6,8 @@ summed for requests that succeeded, so they are divided by those alone).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from nimify_tui.domain.measures import ModelSample, ReplicaSample, TokenSample
-from nimify_tui.sources.metrics.exposition import Page, Series
+from nimify_tui.sources.metrics.exposition import Page, Rows
 from nimify_tui.sources.metrics.reading import (
     Histograms,
     by_model,
@@ -108,7 +106,7 @@ def _requests(page: Page) -> dict[str, float] | None:
     return found
 
 
-def _of_kind(series: Sequence[Series] | None, label: str, kind: str) -> float | None:
+def _of_kind(series: Rows | None, label: str, kind: str) -> float | None:
     """The sum of the gauges of one kind."""
     return total(each for each in series or () if each.label(label) == kind)
 
