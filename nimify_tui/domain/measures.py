@@ -21,10 +21,10 @@ class MeasureState(enum.StrEnum):
 class Measure(msgspec.Struct, frozen=True, gc=False):
     """One measured number.
 
-    ``value`` is None exactly when ``state`` is ABSENT. For BOUND the value is a lower bound unless
-    the reason says otherwise (a quantile in the open bucket). ``unit`` is one of "s", "rps",
-    "ratio", "bytes", "bytes_per_second", "count", "percent", "celsius", "watt", "megahertz". ``at`` is unix
-    seconds of the newest observation in it.
+    ``value`` is None exactly when ``state`` is ABSENT. ``bound`` is ``<`` for one that may be less (a quantile in the
+    first bucket), ``>`` for one that may be more, also when it is old; BOUND without it is the latter. ``unit`` is one
+    of "s", "rps", "ratio", "bytes", "bytes_per_second", "count", "percent", "celsius", "watt", "megahertz". ``at`` is
+    unix seconds of the newest observation in it.
     """
 
     value: float | None
@@ -33,6 +33,12 @@ class Measure(msgspec.Struct, frozen=True, gc=False):
     source: str = ""
     state: MeasureState = MeasureState.FRESH
     reason: str = ""
+    bound: str = ""
+
+    @property
+    def sign(self) -> str:
+        """``<`` for at most, ``>`` for at least, "" for what it is."""
+        return self.bound or (">" if self.state is MeasureState.BOUND else "")
 
 
 def absent(unit: str, reason: str, source: str = "") -> Measure:

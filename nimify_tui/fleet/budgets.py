@@ -221,8 +221,8 @@ class Budget(NamedTuple):
             return Measure(value, unit, at, source, MeasureState.STALE, self.old)
         if not unknown:
             return Measure(value, unit, at, source, reason=reason)
-        words = f"at {'most' if most else 'least'}: not known {unknown}"
-        return Measure(value, unit, at, source, MeasureState.BOUND, "; ".join(filter(None, (words, reason))))
+        words = "; ".join(filter(None, (f"at {'most' if most else 'least'}: not known {unknown}", reason)))
+        return Measure(value, unit, at, source, MeasureState.BOUND, words, "<" if most else ">")
 
     def sum(self, length_s: float) -> Sum:
         """Requests of all; watched for as long as the one that was watched least: of all no more is known."""

@@ -154,7 +154,8 @@ def _at_quantile(track: ServiceTrack, row: ServiceRow, q: float) -> Measure:
     if found is None:
         return absent("s", "no latency buckets", row.p95.source)
     kind = MeasureState.BOUND if found.bound and row.p95.state is not MeasureState.STALE else row.p95.state
-    return Measure(found.value, "s", row.p95.at, row.p95.source, kind, found.bound or row.p95.reason)
+    why = found.bound or row.p95.reason
+    return Measure(found.value, "s", row.p95.at, row.p95.source, kind, why, found.sign.strip())
 
 
 def traffic(look: Look) -> Verdict | None:
@@ -262,7 +263,7 @@ def _over(measure: Measure, limit: float, words: Callable[[float], str]) -> Verd
     if unknown or measure.value is None:
         return Verdict(None, unknown or "not measured", measure, limit)
     over = measure.value > limit
-    if measure.state is MeasureState.BOUND and measure.reason.startswith("at most" if over else "at least"):
+    if measure.sign == ("<" if over else ">"):
         return Verdict(None, measure.reason, measure, limit)
     return Verdict(over, words(measure.value) if over else "", measure, limit)
 

@@ -170,7 +170,7 @@ def latencies(
         else:
             kind = MeasureState.BOUND if value.bound and state is MeasureState.FRESH else state
             why = "; ".join(filter(None, (value.bound, reason)))
-            found.append(Measure(value.value, "s", at, source, kind, why))
+            found.append(Measure(value.value, "s", at, source, kind, why, value.sign.strip()))
     return found
 
 

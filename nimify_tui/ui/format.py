@@ -163,10 +163,7 @@ def measure(value: Measure, digits: int = 1) -> str:
     if value.value is None or value.state is MeasureState.ABSENT:
         return UNKNOWN
     text = plain_value(value.value, value.unit, digits)
-    old = value.state is MeasureState.STALE and value.reason.startswith(("at most", "at least"))
-    if (value.state is not MeasureState.BOUND and not old) or text.startswith("<"):
-        return text
-    return f"<{text}" if value.reason.startswith("at most") else f">{text}"
+    return text if text.startswith("<") else f"{value.sign}{text}"
 
 
 def plain_value(value: float, unit: str, digits: int = 1) -> str:

@@ -9,9 +9,11 @@ import pytest
 
 from nimify_tui.domain.changes import Change, ChangeKind
 from nimify_tui.domain.demands import DetailDemand
+from nimify_tui.domain.measures import Measure, MeasureState
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.services import ServiceState
 from nimify_tui.domain.slos import Slo
+from nimify_tui.fleet.judges import _over
 from nimify_tui.fleet.numbers import steady
 from tests.fleet.town import Load, Town
 
@@ -265,3 +267,13 @@ def test_words_of_what_goes_on_do_not_change_each_second() -> None:
 def test_how_much_slower_is_said_in_steps_and_never_too_high(factor: float, words: str) -> None:
     assert steady(factor) == words
     assert not words or float(words) <= factor
+
+
+def test_a_bound_on_the_wrong_side_of_a_limit_is_no_judgement() -> None:
+    """By its side, whatever its words. Seen failing with the side read out of them: 0.2 s at most was over 0.1 s."""
+
+    def breach(value: float, bound: str) -> bool | None:
+        told = Measure(value, "s", 1.0, "", MeasureState.BOUND, "it lies in a bucket without two ends", bound)
+        return _over(told, 0.1, str).breach
+
+    assert [breach(0.2, "<"), breach(0.05, "<"), breach(0.2, ">"), breach(0.05, ">")] == [None, False, True, None]

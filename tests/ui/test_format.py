@@ -94,6 +94,16 @@ def test_zero_unknown_bound_and_old_differ() -> None:
     assert [fmt.style_of(each) for each in (zero, unknown, old)] == ["", "dim", "stale"]
 
 
+def test_which_bound_it_is_is_no_matter_of_its_words() -> None:
+    """Also of an old one. Seen failing with the side read out of the reason: other words turned it round."""
+    words = "its p95 is in the first bucket"
+    most = Measure(0.1, "s", 1.0, "", MeasureState.BOUND, words, "<")
+    old = Measure(0.1, "s", 1.0, "", MeasureState.STALE, words, "<")
+    least = Measure(0.1, "s", 1.0, "", MeasureState.BOUND, "at most of its replicas in the open bucket", ">")
+    assert [fmt.measure(each) for each in (most, old, least)] == ["<100ms", "<100ms", ">100ms"]
+    assert fmt.measure(Measure(0.1, "s", 1.0, "", MeasureState.STALE, "at least that is what it was")) == "100ms"
+
+
 def test_ages_move_in_steps_so_that_a_calm_screen_is_still() -> None:
     assert {fmt.age(each / 10) for each in range(49)} == {"<5 s"}
     assert fmt.age(41) == "40 s"

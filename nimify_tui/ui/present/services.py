@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nimify_tui.base.text import clean_line
-from nimify_tui.domain.measures import MeasureState
 from nimify_tui.domain.names import short_region
 from nimify_tui.domain.services import STATE_RANK, ServiceState
 from nimify_tui.domain.slos import ANNOTATION, Burning
@@ -359,7 +358,7 @@ def _burn(row: ServiceRow, stopped: bool) -> Cell:
     if value is None:
         return Cell(fmt.UNKNOWN, "dim")
     style = _BURNS[row.burning][1] if row.burning in _BURNS else "warn" if value >= 1 else fmt.style_of(row.burn)
-    more = ">" if row.burn.state is MeasureState.BOUND else ""
+    more = row.burn.sign
     return Cell(f"{more}{value:.0f}" if value >= 99.95 else f"{more}{value:.1f}", style)
 
 
