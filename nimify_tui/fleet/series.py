@@ -35,7 +35,7 @@ BUCKETS = 16
 
 
 def doubles(values: Sequence[float]) -> array[float]:
-    """An array of them. By way of their bytes: taken one by one they cost three times as much."""
+    """An array of them, by way of their bytes: taken one by one they cost half as much again."""
     return array("d", _format(len(values), "d").pack(*values))
 
 
