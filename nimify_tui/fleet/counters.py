@@ -11,6 +11,7 @@ clients' mistakes, but for 499 (the client left), which is nobody's.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from operator import sub
 
@@ -28,7 +29,6 @@ from nimify_tui.fleet.series import (
     TOTAL,
     YOUNG_S,
     Series,
-    doubles,
 )
 from nimify_tui.fleet.tokens import TokenTrack
 from nimify_tui.fleet.tracks import HAS_STATUS, NOTHING, Mark, ReplicaTrack, ServiceTrack, packed
@@ -221,14 +221,14 @@ def _mask(sample: ReplicaSample) -> int:
 
 def _remember(track: ReplicaTrack, sample: ReplicaSample, scalars: list[float], mask: int) -> None:
     duration = sample.duration
-    track.counts = doubles(duration.counts) if duration is not None else NOTHING
+    track.counts = array("d", duration.counts) if duration is not None else NOTHING
     if track.mid is None or sample.at - track.mid[0] >= OWN_WINDOW_S:
         track.old = track.mid
         track.mid = packed(Mark(sample.at, scalars[TOTAL], scalars[CPU_S], track.counts))
     track.at, track.started_at, track.scalars, track.mask = (
         sample.at,
         sample.started_at,
-        doubles(scalars),
+        array("d", scalars),
         mask,
     )
     track.bounds = duration.bounds_s if duration is not None else ()

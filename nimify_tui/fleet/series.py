@@ -34,15 +34,10 @@ OPEN_COLUMNS = 3
 BUCKETS = 16
 
 
-def doubles(values: Sequence[float]) -> array[float]:
-    """An array of them, by way of their bytes: taken one by one they cost half as much again."""
-    return array("d", _format(len(values), "d").pack(*values))
-
-
 @lru_cache(512)
-def _format(count: int, kind: str) -> Struct:
+def _floats(count: int) -> Struct:
     """As this machine has them (no ``=`` before it): what is beyond 32 bits is then infinite, and no error."""
-    return Struct(f"{count}{kind}")
+    return Struct(f"{count}f")
 
 
 class Window:
@@ -106,11 +101,11 @@ class Series:
         known = columns.get(column)
         self.version += 1
         if known is not None:
-            columns[column] = doubles(list(map(add, known, values)))
+            columns[column] = array("d", list(map(add, known, values)))  # of a list: it is as long as that, no more
             return
         if self._ids and column <= self._ids[-1]:
             return  # too late: that column is closed
-        columns[column] = doubles(values)
+        columns[column] = array("d", values)
         if len(columns) > self.open or column - min(columns) >= self.open:
             self._pack(max(columns) - self.open)
 
@@ -158,7 +153,7 @@ class Series:
             values = self._columns.pop(column)
             told = values.tolist()
             self._ids.append(column)
-            self._packed.frombytes(_format(len(told), "f").pack(*told))
+            self._packed.frombytes(_floats(len(told)).pack(*told))  # one by one they cost three times as much
             if told[COVERED_S] > 0.0 and self.closed is not None:
                 self.closed(column, Window(self.bounds, told, told[COVERED_S] / max(1.0, told[REPLICAS])))
         surplus = len(self._ids) - self.keep
