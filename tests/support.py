@@ -46,6 +46,20 @@ def wait_for(
     return answer
 
 
+def freeze(pid: int, deadline_s: float = 30.0) -> None:
+    """SIGSTOP, and wait until it has stopped: until then a thread of it may still answer."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def still() -> bool:
+        states = []
+        for each in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                states.append((each / "stat").read_text(errors="replace").rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
+
+    wait_for(still, deadline_s, why=f"process {pid} to stop")
+
+
 def wait_until_dead(pid: int, deadline_s: float = 10.0) -> None:
     """Wait until the process ``pid`` is gone or a zombie."""
     wait_for(lambda: not alive(pid), deadline_s, why=f"end of process {pid}")

@@ -20,7 +20,7 @@ from typing import Any
 from nimify_tui.base.clock import rfc3339
 from tests.serving.servers import listener
 from tests.skips import lacking
-from tests.support import wait_for
+from tests.support import freeze, wait_for
 
 CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\n"
 
@@ -82,7 +82,7 @@ class Manager:
     def hung(self) -> Iterator[None]:
         """It takes connections and says nothing (SIGSTOP)."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ import pytest
 
 from nimify_tui.demo.kernel import MARK
 from tests.demo.support import Demo, check_nothing_left, leftovers, running_demo
-from tests.support import PYTHON, Home, alive, processes_naming, run_cli, wait_for
+from tests.support import PYTHON, Home, alive, freeze, processes_naming, run_cli, wait_for
 from tests.tui import PtyRun
 
 pytestmark = pytest.mark.e2e
@@ -25,22 +25,10 @@ def serving_demo(home: Home, *arguments: str) -> Iterator[Demo]:
         yield demo
 
 
-def state_of(pid: int) -> str:
-    """The letter of proc(5)."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[0]
-
-
-def stop(pid: int) -> None:
-    """SIGSTOP, and wait until it has stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: state_of(pid) == "T", 5, why=f"{pid} to stop")
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_every_signal_ends_everything_also_a_stopped_replica(home: Home, number: signal.Signals) -> None:
     with serving_demo(home) as demo:
-        stop(demo.serving()[0])
+        freeze(demo.serving()[0])
         identity = demo.places.demo
         demo.process.send_signal(number)
         code = demo.process.wait(15)
@@ -57,7 +45,7 @@ def test_however_the_console_ends_everything_ends(home: Home, how: str) -> None:
         (status,) = (home.runtime / "nimify-tui" / "demo").glob("*/status.json")
         identity = status.parent.name
         replica = next(pid for pid in processes_naming(f"{MARK}={identity}") if is_replica(pid))
-        stop(replica)
+        freeze(replica)
         if how == "q":
             tty.send(":q\r")
         elif how == "ctrl+c":
@@ -82,7 +70,7 @@ def is_replica(pid: int) -> bool:
 
 def test_a_stopped_supervisor_ends_too(home: Home) -> None:
     with serving_demo(home) as demo:
-        stop(demo.of_module("nimify_tui.supervisor")[0])
+        freeze(demo.of_module("nimify_tui.supervisor")[0])
         identity = demo.places.demo
         demo.process.kill()
         check_nothing_left(home, identity)
@@ -99,7 +87,7 @@ def test_sabotage_without_the_warden_the_console_leaves_everything(home: Home) -
     """The same check, while the warden is stopped and so cannot act: it has to find what is left."""
     with serving_demo(home) as demo:
         warden = demo.of_module("nimify_tui.demo.warden")[0]
-        stop(warden)
+        freeze(warden)
         identity = demo.places.demo
         demo.process.kill()
         demo.process.wait(10)
@@ -112,7 +100,7 @@ def test_sabotage_without_the_warden_the_console_leaves_everything(home: Home) -
 
 def test_a_killed_warden_takes_all_processes_with_it(home: Home) -> None:
     with serving_demo(home) as demo:
-        stop(demo.serving()[0])
+        freeze(demo.serving()[0])
         identity = demo.places.demo
         pids = demo.pids()
         os.kill(demo.of_module("nimify_tui.demo.warden")[0], signal.SIGKILL)

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tests.support import alive, processes_naming, wait_for
+from tests.support import alive, freeze, processes_naming, wait_for
 
 #: What has to be on the machine, and in which Debian package it is.
 PROGRAMS = {
@@ -142,7 +142,7 @@ class Engine:
     def freeze(self) -> None:
         """The engine stops answering and keeps its connections open."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         """The engine answers again."""

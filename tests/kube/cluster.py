@@ -25,7 +25,7 @@ from typing import Any
 from tests.kube import pki
 from tests.kube.assets import LAB
 from tests.kube.audited import Audited
-from tests.support import alive, wait_for
+from tests.support import alive, freeze, wait_for
 
 #: Token users and their groups. Only admin may do anything until a test binds a role to the others.
 USERS = {"admin": "system:masters", "operator": "operators", "viewer": "viewers"}
@@ -129,7 +129,7 @@ class Cluster:
 
     def freeze(self) -> None:
         """The API server stops answering and keeps its connections open."""
-        self._processes["kube-apiserver"].send_signal(signal.SIGSTOP)
+        freeze(self._processes["kube-apiserver"].pid)
 
     def thaw(self) -> None:
         """The API server answers again."""

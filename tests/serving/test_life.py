@@ -26,7 +26,7 @@ from tests.serving.servers import (
     wait_ready,
 )
 from tests.serving.test_limits import SLOW_BODY, request, slow_model
-from tests.support import run_python
+from tests.support import freeze, run_python
 
 BODY = json.dumps({"inputs": [tensor("x", [1, 8], "FP32", [0.5] * 8)]}).encode()
 GET_READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: t\r\n\r\n"
@@ -213,7 +213,7 @@ def test_a_second_signal_ends_idle_connections_at_once() -> None:
 def test_connections_that_wait_in_the_backlog_are_answered_by_a_sole_owner() -> None:
     """Stop the process, connect, ask it to end, let it go on: all of that lies in the backlog when it drains."""
     with running(SMALL) as server:
-        server.process.send_signal(signal.SIGSTOP)
+        freeze(server.process.pid)
         waiting = [server.connect() for _ in range(20)]
         for connection in waiting:
             connection.sendall(request(BODY))

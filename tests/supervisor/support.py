@@ -43,7 +43,7 @@ from nimify_tui.domain.embedded import (
 from nimify_tui.domain.names import ServiceKey
 from nimify_tui.domain.security import SecurityEvent
 from nimify_tui.domain.services import Limits, Replica, ReplicaState, Service, ServiceSpec
-from tests.support import PYTHON, REPO, Home, alive, wait_for
+from tests.support import PYTHON, REPO, Home, alive, freeze, wait_for
 
 LEAVE = Leave(permit_id="permit", plan_id="plan", actor="ops@test")
 _DECODER = msgspec.json.Decoder(FromSupervisor)
@@ -333,7 +333,7 @@ def key(name: str = "demo") -> ServiceKey:
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """SIGSTOP while the block runs."""
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
