@@ -156,7 +156,8 @@ def _grown(
     if near and started_at is not None and 0.0 < at - started_at <= YOUNG_S and started_at >= track.at - _SAME_START_S:
         track.mid = track.old = None
         track.security = {}
-        return started_at, [*scalars, *counts]
+        # What waited for it is answered in a moment: the time since a scrape would have been is the least to divide by.
+        return min(started_at, at - scrape_s), [*scalars, *counts]
     return None
 
 

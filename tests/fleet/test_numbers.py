@@ -234,6 +234,28 @@ def test_a_restarted_process_makes_no_spike() -> None:
     assert min(known) > 14.0, "a young process is counted from its start"
 
 
+def test_a_process_that_lives_for_a_moment_again_and_again_makes_no_spike() -> None:
+    """It answers what has waited for it, and is killed: seen in the demo, whose region then told seven times as much.
+
+    Seen failing with what it answered as the rate of that moment.
+    """
+    town = Town({"us-east-1": {"score": 1}}, load=Load(rps=20.0))
+    town.fleet.demand(DetailDemand("score"))
+    town.run(40)
+    del town.servers[SCORE]
+    told = []
+    for run in range(2, 6):
+        town.run(8)
+        began = town.at - 0.17
+        town.see(SCORE, ReplicaState.READY, run=run, started_at=began)
+        answered = ReplicaSample(at=town.at, source="t", started_at=began, requests={"200": 15.0})
+        town.fleet.apply(Sampled(town.at, SCORE, answered))
+        town.run(1)
+        told.append(town.row("score").rps.value or 0.0)
+    assert max(told) < 26.0
+    assert max(rate for rate in rates(town, "score") if rate is not None) < 26.0
+
+
 @pytest.mark.parametrize("tells_start", [True, False])
 def test_counters_that_go_back_make_no_spike(tells_start: bool) -> None:
     """Even when nobody says that the process is another one."""
