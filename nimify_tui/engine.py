@@ -55,9 +55,9 @@ PROMPT_S = 0.05
 #: the screen a drawing, and a key press waits for that.
 PROMPT_UPDATES = 100
 _EVENTS = frozenset({ServiceSeen, ServiceGone, ReplicaSeen, ReplicaGone})
-#: For so long at most (seconds) the engine stands aside while a key is on its way to the screen, and looks so often
-#: whether it is there: both need the same interpreter, and a key that shares it takes twice as long.
-ASIDE_S, ASIDE_LOOK_S = 0.03, 0.001
+#: For so long at most (seconds) the engine stands aside while a key is on its way to the screen: both need the same
+#: interpreter, and a key that shares it takes twice as long.
+ASIDE_S = 0.03
 #: How often regions that others announce on this machine (a demo) are looked for, seconds.
 DISCOVER_S = 1.0
 
@@ -103,8 +103,9 @@ class Engine:
         #: Little has happened, and it is to be seen at once; so many updates came with such news since the last second.
         self._prompt = asyncio.Event()
         self._told = 0
-        #: Until then a key goes first (monotonic seconds). Written by the screen's thread, read by the engine's.
-        self._aside_until_s = 0.0
+        #: Until then a key goes first (monotonic seconds), and whether none is on its way. Written by the screen's
+        #: thread, read by the engine's.
+        self._aside_until_s, self._free = 0.0, threading.Event()
         now = self.clock.now()
         rooms.before(self.fleet)
         self.fleet.apply(Tick(now))
@@ -156,11 +157,13 @@ class Engine:
 
     def stand_aside(self) -> None:
         """A key is on its way to the screen: updates wait until :meth:`go_on`, and for ASIDE_S at most."""
+        self._free.clear()
         self._aside_until_s = time.monotonic() + ASIDE_S
 
     def go_on(self) -> None:
         """It is there."""
         self._aside_until_s = 0.0
+        self._free.set()
 
     @property
     def frame(self) -> Frame:
@@ -209,8 +212,8 @@ class Engine:
 
     def _give_way(self) -> None:
         # The loop's other work may wait as long: it is less than a frame.
-        while time.monotonic() < self._aside_until_s:
-            time.sleep(ASIDE_LOOK_S)
+        while (left_s := self._aside_until_s - time.monotonic()) > 0.0:
+            self._free.wait(left_s)
 
     def _sink(self, updates: Sequence[Update]) -> None:
         self._give_way()

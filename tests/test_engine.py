@@ -118,7 +118,10 @@ def test_what_happens_is_in_a_frame_soon_unless_much_happens(
 
 
 def test_news_wait_for_a_key_that_is_on_its_way(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it is drawn, or for as long as a key may take. Seen failing without the way given in the sink."""
+    """Until it is drawn, or for as long as a key may take.
+
+    Seen failing without the way given in the sink, and where nobody says that it is drawn.
+    """
     monkeypatch.setattr(engine_module, "ASIDE_S", 3600.0)
     engine.start()
     engine.submit(asyncio.sleep(0)).result(10)

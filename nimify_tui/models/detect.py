@@ -122,8 +122,7 @@ def of_zip(path: int | str) -> Kind:
     try:
         with zipfile.ZipFile(_opened(path)) as archive:
             names = archive.namelist()[:10_000]
-    # zipfile's own: NotImplementedError for a kind of zip that it does not read, RuntimeError for a locked one.
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError):  # Runtime: a version it does not read
         return Kind("a broken zip archive", "fetch it again")
     ends = tuple("/" + name for name in names)
     if any(name.endswith(("/models/model.json", "/archive_format")) for name in ends):

@@ -78,7 +78,7 @@ BAD: dict[str, Bad] = {
     "skew": Bad(S.LIVE, "min ahead of this host's, ages are wrong by that", "NTP", {"/livez": tomorrow}),
     "expired": Bad(S.DOWN, "its certificate is not accepted: certificate has expired", "renewed", expired=True),
     # Programs of their own, which hang, ask, or take long on purpose.
-    "hangs": Bad(S.AUTH, "did not answer within 20 s", ":login", plugin="time.sleep(600)"),
+    "hangs": Bad(S.AUTH, "did not answer within 20 s", ":login", plugin="signal.pause()"),
     "asks": Bad(S.AUTH, "EOFError", ":login", plugin="input('Password: ')"),
     "escapes": Bad(S.AUTH, "log in first (credential plugin escapes, exit 1)", ":login",
                    plugin="print('\\x1b[2J' * 9); sys.exit('\\x1b]0;owned\\x07\\x1b[31mlog in first')"),
@@ -95,7 +95,7 @@ def plugin(folder: Path, name: str, text: str) -> dict[str, Any]:
     good = {"kind": "ExecCredential", "apiVersion": version, "status": {"token": "admin-token"}}
     file = folder / name
     file.write_text(
-        f"#!{sys.executable}\nimport sys, time\nGOOD = {json.dumps(good)!r}\n{text}\n", encoding="utf-8"
+        f"#!{sys.executable}\nimport signal, sys, time\nGOOD = {json.dumps(good)!r}\n{text}\n", encoding="utf-8"
     )
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
     return {"exec": {"apiVersion": version, "command": f"./{name}", "interactiveMode": "IfAvailable"}}

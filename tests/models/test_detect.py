@@ -25,6 +25,12 @@ def zipped(*names: str) -> bytes:
     return out.getvalue()
 
 
+def newer(raw: bytes) -> bytes:
+    """A zip that says it needs a version that nobody has (APPNOTE 4.3.12: two bytes of each central header)."""
+    at = raw.index(b"PK\x01\x02") + 6
+    return raw[:at] + b"\x63\0" + raw[at + 2 :]
+
+
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 TAR = b"model.onnx".ljust(257, b"\0") + b"ustar\x0000"
 
@@ -36,6 +42,7 @@ FILES: list[tuple[bytes, str, ModelVerdict | None]] = [
     (zipped("a.npy"), "NumPy arrays", None),
     (zipped("model.onnx"), "a zip archive with an ONNX file", None),
     (b"PK\x03\x04" + b"\0" * 40, "a broken zip archive", None),
+    (newer(zipped("model.onnx")), "a broken zip archive", None),
     (b"\x80\x04\x95" + b"\0" * 20, "Python pickle", ModelVerdict.NEEDS_CODE),
     (struct.pack("<Q", len(HEADER)) + HEADER + b"\0" * 4, "safetensors", None),
     (b"GGUF" + b"\0" * 40, "GGUF", None),
