@@ -38,7 +38,7 @@ from tests.support import PYTHON, REPO
 
 REGIONS, SERVICES, IN_SIGHT, TURNS = 6, 200, 40, 3
 #: How often the server scrapes: as often as we would. The more often, the more samples there are in an answer among
-#: which its cost is divided: each second it is a third less for each.
+#: which its cost is divided.
 INTERVAL_S = 5
 #: Turns that are not counted: the first finds out who is scraped how often, and the next has two scrapes to catch up.
 FIRST = 2
